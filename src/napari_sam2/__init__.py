@@ -1,0 +1,36 @@
+"""SAM 2 for microscopy: prompts on any frame, masklets through the whole stack."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.frames import Frames as Frames
+    from napari_sam2.tracking.session import FrameResult as FrameResult
+    from napari_sam2.tracking.session import TrackingPolicy as TrackingPolicy
+    from napari_sam2.tracking.session import TrackingSession as TrackingSession
+    from napari_sam2.weights import load_model as load_model
+
+__version__ = "0.1.0"
+
+# Public name -> module. Imported on first use, so that `import napari_sam2` stays cheap.
+_EXPORTS = {
+    "FrameResult": "napari_sam2.tracking.session",
+    "Frames": "napari_sam2.tracking.frames",
+    "TrackingPolicy": "napari_sam2.tracking.session",
+    "TrackingSession": "napari_sam2.tracking.session",
+    "load_model": "napari_sam2.weights",
+}
+
+__all__ = ["FrameResult", "Frames", "TrackingPolicy", "TrackingSession", "__version__", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

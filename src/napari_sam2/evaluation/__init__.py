@@ -1,0 +1,1 @@
+"""Scores of masklets against a truth, and simulated annotators."""

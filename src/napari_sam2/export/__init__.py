@@ -1,0 +1,1 @@
+"""Masklets to and from files."""

@@ -1,0 +1,1 @@
+"""What happens over frames: reading, prompts, memory, masklets."""

@@ -1,0 +1,1 @@
+"""Losses, clips, simulated clicks, synthetic microscopy and the fitting loop."""

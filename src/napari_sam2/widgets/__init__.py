@@ -1,0 +1,1 @@
+"""Napari and Qt live here and nowhere else."""
