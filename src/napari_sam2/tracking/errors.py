@@ -1,0 +1,39 @@
+"""The errors a user can do something about."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """Unusable input. The message is one line: what is wrong, and what to do about it."""
+
+
+class OutputError(OSError):
+    """A result that cannot be written. The message is one line: what is wrong, and the remedy."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors while writing `path` into an `OutputError`.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, the place is not writable, or any other `OSError` occurs inside.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "no space left on the disk; free some or choose another place"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "no permission to write there; choose another place"
+        else:
+            remedy = f"{error.strerror or error}; choose another place"
+        raise OutputError(f"cannot write {path}: {remedy}") from error

@@ -1,0 +1,257 @@
+"""One axis of an n-d array as a video: read lazily, one frame at a time, scaled linearly."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from napari_sam2.tracking.errors import InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# The contrast is taken from a bounded sample, so that a stack on disk is not read twice.
+_SAMPLE_FRAMES = 16
+_SAMPLE_PIXELS = 1 << 16
+
+# Integers up to 16 bits are exact in float32; everything else is scaled in float64 first.
+_FLOAT32_EXACT = ("bool", "uint8", "int8", "uint16", "int16", "float16", "float32")
+
+
+class Frames:
+    """A stack of images as a video along one axis.
+
+    Parameters
+    ----------
+    data
+        Anything with ``shape``, ``dtype`` and slicing: numpy, dask, zarr, memmap. Shapes:
+        (Y, X), (T, Y, X), or either with a channel axis. Only one frame is read at a time.
+    axis
+        The axis of `data` to propagate along (time or z); may be negative.
+    channel_axis
+        The axis of the channels. Without it, a last axis of 3 or 4 is taken for RGB(A) if `data`
+        has four axes, or three axes and dtype uint8. Alpha is ignored.
+    channel
+        The channel to use, for a `channel_axis` that is not RGB(A).
+    contrast
+        Values shown as black and white, ``(low, high)``. Default: (0, 255) for RGB uint8, (0, 1)
+        for bool, else `percentiles` of a sample of the whole stack, never of one frame.
+    percentiles
+        In percent, ``(low, high)``.
+
+    Raises
+    ------
+    InputError
+        If the array is empty, of an unusable dtype, or its axes cannot be guessed. Reading
+        `contrast` raises it if the sampled frames hold no finite value.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        axis: int = 0,
+        *,
+        channel_axis: int | None = None,
+        channel: int | None = None,
+        contrast: tuple[float, float] | None = None,
+        percentiles: tuple[float, float] = (0.1, 99.9),
+    ) -> None:
+        self._data = data if hasattr(data, "shape") and hasattr(data, "dtype") else _array(data)
+        sizes = tuple(int(n) for n in self._data.shape)
+        self.dtype = _checked_dtype(self._data.dtype)
+        if 0 in sizes:
+            raise InputError(f"the image is empty (shape {sizes}); choose one with pixels")
+        if not 0 <= percentiles[0] < percentiles[1] <= 100:
+            raise InputError(f"percentiles must be rising and in 0 to 100, not {percentiles}")
+        self._percentiles = percentiles
+        self._fixed_contrast = None if contrast is None else _checked_contrast(contrast)
+
+        self._channel_axis = _channel_axis(sizes, self.dtype, axis, channel_axis)
+        self.rgb, self._channel = _pick_channel(sizes, self._channel_axis, channel)
+        planes = len(sizes) - (self._channel_axis is not None)
+        if planes not in (2, 3):
+            raise InputError(
+                f"the axes of an image of shape {sizes} cannot be guessed; pick one time-lapse or "
+                "z-stack (T, Y, X) and name its axes with axis= and channel_axis="
+            )
+        self.axis = 0 if planes == 2 else _normalised(axis, len(sizes), "axis")
+        if planes == 3 and self.axis == self._channel_axis:
+            raise InputError(f"axis {axis} is the channel axis; propagate along time or z")
+        self._along: int | None = self.axis if planes == 3 else None
+        self._length = sizes[self.axis] if planes == 3 else 1
+        spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
+        self.shape: tuple[int, int] = (spatial[0], spatial[1])
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        kind = "RGB" if self.rgb else "grey"
+        return f"Frames({len(self)} x {self.shape[0]} x {self.shape[1]} {kind} {self.dtype})"
+
+    @cached_property
+    def contrast(self) -> tuple[float, float]:
+        """Values shown as black and white, the same for all frames."""
+        if self._fixed_contrast is not None:
+            return self._fixed_contrast
+        if self.dtype == np.bool_:
+            return (0.0, 1.0)
+        if self.rgb and self.dtype == np.uint8:
+            return (0.0, 255.0)
+        return _sampled_contrast(self, self._percentiles)
+
+    def read(self, index: int) -> npt.NDArray[Any]:
+        """Frame `index` in its own dtype, (Y, X) or (Y, X, 3).
+
+        Raises
+        ------
+        InputError
+            If there is no such frame.
+        """
+        if not 0 <= index < len(self):
+            raise InputError(
+                f"frame {index} does not exist; the stack has frames 0 to {len(self) - 1}"
+            )
+        place: list[int | slice] = [slice(None)] * len(self._data.shape)
+        if self._along is not None:
+            place[self._along] = int(index)
+        if self._channel_axis is not None:
+            channels = slice(0, 3) if self.rgb else self._channel
+            assert channels is not None
+            place[self._channel_axis] = channels
+        frame = np.asarray(self._data[tuple(place)])
+        if self.rgb:
+            assert self._channel_axis is not None
+            shift = self._along is not None and self._along < self._channel_axis
+            frame = np.moveaxis(frame, self._channel_axis - shift, -1)
+        return frame
+
+    def image(self, index: int) -> npt.NDArray[np.float32]:
+        """Frame `index` as float32 (Y, X, 3), scaled by `contrast` and clipped to 0..1.
+
+        NaN becomes 0. Grey frames are repeated over the three channels (a read-only view).
+        """
+        scaled = self._scaled(index)
+        if self.rgb:
+            return scaled
+        return np.broadcast_to(scaled[..., None], (*self.shape, 3))
+
+    def tensor(self, index: int, size: tuple[int, int]) -> torch.Tensor:
+        """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
+
+        Resized bilinearly with antialiasing, then normalised by ImageNet's mean and deviation,
+        as the published model expects it.
+        """
+        scaled = torch.from_numpy(np.ascontiguousarray(self._scaled(index)))
+        planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
+        resized = F.interpolate(
+            planes[None].contiguous(),
+            size=size,
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+        std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        return (resized - mean) / std
+
+    def _scaled(self, index: int) -> npt.NDArray[np.float32]:
+        low, high = self.contrast
+        exact = self.dtype.name in _FLOAT32_EXACT
+        values: npt.NDArray[Any] = self.read(index).astype(np.float32 if exact else np.float64)
+        np.subtract(values, low, out=values)
+        np.divide(values, high - low, out=values)
+        np.clip(values, 0, 1, out=values)
+        if self.dtype.kind == "f":
+            np.nan_to_num(values, copy=False, nan=0.0)
+        return values.astype(np.float32, copy=False)
+
+
+def _array(data: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise InputError(f"the image is no regular array ({error}); pass one array") from error
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        checked: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"images of dtype {dtype} cannot be used; pass a numpy array") from error
+    if checked.kind not in "buif":
+        raise InputError(
+            f"images of dtype {checked} cannot be used; convert to integers or real numbers"
+        )
+    return checked
+
+
+def _checked_contrast(contrast: tuple[float, float]) -> tuple[float, float]:
+    low, high = float(contrast[0]), float(contrast[1])
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise InputError(f"contrast must be (low, high) with low < high, not ({low:g}, {high:g})")
+    return low, high
+
+
+def _normalised(axis: int, ndim: int, name: str) -> int:
+    if not -ndim <= axis < ndim:
+        raise InputError(f"{name} {axis} does not exist; the image has {ndim} axes")
+    return axis % ndim
+
+
+def _channel_axis(
+    sizes: tuple[int, ...], dtype: np.dtype[Any], axis: int, channel_axis: int | None
+) -> int | None:
+    ndim = len(sizes)
+    if channel_axis is not None:
+        return _normalised(channel_axis, ndim, "channel_axis")
+    looks_rgb = ndim == 4 or (ndim == 3 and dtype == np.uint8)
+    if looks_rgb and sizes[-1] in (3, 4) and axis not in (-1, ndim - 1):
+        return ndim - 1
+    return None
+
+
+def _pick_channel(
+    sizes: tuple[int, ...], channel_axis: int | None, channel: int | None
+) -> tuple[bool, int | None]:
+    """Whether the frames are RGB, and else the index of the channel to read."""
+    if channel_axis is None:
+        if channel is not None:
+            raise InputError(f"channel {channel} was asked for; say which axis with channel_axis=")
+        return False, None
+    count = sizes[channel_axis]
+    if channel is not None:
+        if not 0 <= channel < count:
+            raise InputError(f"channel {channel} does not exist; there are 0 to {count - 1}")
+        return False, channel
+    if count in (3, 4):
+        return True, None
+    if count == 1:
+        return False, 0
+    raise InputError(f"the image has {count} channels; pick one with channel=0 to {count - 1}")
+
+
+def _sampled_contrast(frames: Frames, percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Percentiles over evenly spread frames and pixels; the extremes where those coincide."""
+    count = min(len(frames), _SAMPLE_FRAMES)
+    step = max(1, int(np.ceil(np.sqrt(frames.shape[0] * frames.shape[1] / _SAMPLE_PIXELS))))
+    chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
+    parts = [frames.read(int(i))[::step, ::step].astype(np.float64).ravel() for i in chosen]
+    values = np.concatenate(parts)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise InputError(
+            "the image has no finite values (only NaN or inf) in the frames looked at; "
+            "check the data or pass contrast=(low, high)"
+        )
+    low, high = (float(v) for v in np.percentile(values, percentiles))
+    if low == high:  # nearly all background: take what little there is
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        high = max(low + 1.0, float(np.nextafter(low, np.inf)))
+    return low, high
