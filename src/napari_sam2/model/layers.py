@@ -1,0 +1,88 @@
+"""Small layers shared by the rooms of the network."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of a (N, C, H, W) map."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        """Return the normalised map, same shape."""
+        x_nhwc = x_nchw.permute(0, 2, 3, 1)
+        y_nhwc = F.layer_norm(x_nhwc, (x_nhwc.shape[-1],), self.weight, self.bias, self.eps)
+        return y_nhwc.permute(0, 3, 1, 2)
+
+
+class MLP(nn.Module):
+    """Linear layers with an activation between them."""
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        activation: type[nn.Module] = nn.ReLU,
+        sigmoid: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Linear(n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.activation = activation()
+        self.sigmoid = sigmoid
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., sizes[0]) to (..., sizes[-1])."""
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        x = self.layers[-1](x)
+        return x.sigmoid() if self.sigmoid else x
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections and an inner width of its own.
+
+    Parameters
+    ----------
+    width : channels of queries and of the result.
+    heads : number of heads.
+    inner : channels inside; `width` if not given.
+    memory : channels of keys and values; `width` if not given.
+    """
+
+    def __init__(
+        self, width: int, heads: int, inner: int | None = None, memory: int | None = None
+    ) -> None:
+        super().__init__()
+        inner = inner or width
+        memory = memory or width
+        self.heads = heads
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(memory, inner)
+        self.v_proj = nn.Linear(memory, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def split(self, x_nlc: Tensor) -> Tensor:
+        """(N, L, C) -> (N, heads, L, C / heads)."""
+        n, length, _ = x_nlc.shape
+        return x_nlc.view(n, length, self.heads, -1).transpose(1, 2)
+
+    def merge(self, x_nhld: Tensor) -> Tensor:
+        """(N, heads, L, D) -> (N, L, heads * D), projected to the outer width."""
+        out: Tensor = self.out_proj(x_nhld.transpose(1, 2).flatten(2))
+        return out
+
+    def forward(self, q_nlc: Tensor, k_nmc: Tensor, v_nmc: Tensor) -> Tensor:
+        """Attend from L queries to M keys; returns (N, L, width)."""
+        q = self.split(self.q_proj(q_nlc))
+        k = self.split(self.k_proj(k_nmc))
+        v = self.split(self.v_proj(v_nmc))
+        return self.merge(F.scaled_dot_product_attention(q, k, v))

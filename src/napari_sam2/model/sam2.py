@@ -1,0 +1,390 @@
+"""SAM 2: encode a frame, recall memories, predict masks, memorize them.
+
+Four verbs, batched over N objects, without state: what is remembered of an object lives in
+`tracking.memory_bank`.
+
+Ravi et al. 2024, *SAM 2: Segment Anything in Images and Videos*, section 4 and appendix D.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2.model.config import ModelConfig
+from napari_sam2.model.image_encoder import ImageEncoder
+from napari_sam2.model.layers import MLP
+from napari_sam2.model.mask_decoder import DecoderOutput, MaskDecoder, choose_single
+from napari_sam2.model.memory_attention import MemoryAttention
+from napari_sam2.model.memory_encoder import MemoryEncoder
+from napari_sam2.model.positions import TokenGrid, rotary_phases, sine_positions, time_positions
+from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
+
+NO_OBJECT = -1024.0  # logit everywhere on a frame from which the object is absent
+_SURE = 10.0  # logit given to a mask that the user drew
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The encoding of B frames, or of N windows of frames.
+
+    Parameters
+    ----------
+    stride16 : (B, C, h, w).
+    stride8 : (B, C / 4, 2 h, 2 w), projected for the decoder.
+    stride4 : (B, C / 8, 4 h, 4 w), projected for the decoder.
+    grid : which tokens of the frame these are.
+    """
+
+    stride16: Tensor
+    stride8: Tensor
+    stride4: Tensor
+    grid: TokenGrid
+
+    def crop(self, grid: TokenGrid) -> ImageFeatures:
+        """Cut windows out of the encoding of one whole frame: batch of one per origin."""
+        if grid.height == self.grid.height and grid.width == self.grid.width:
+            return self
+        parts = []
+        for scale, x in ((1, self.stride16), (2, self.stride8), (4, self.stride4)):
+            h, w = scale * grid.height, scale * grid.width
+            corners = [(scale * r, scale * c) for r, c in grid.origins]
+            parts.append(torch.cat([x[:1, :, r : r + h, c : c + w] for r, c in corners]))
+        return ImageFeatures(*parts, grid=grid)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The spatial memory of N objects on one frame.
+
+    Parameters
+    ----------
+    features : (N, Cm, h, w).
+    grid : the tokens it covers.
+    """
+
+    features: Tensor
+    grid: TokenGrid
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """What N objects remember when a frame is looked at.
+
+    Parameters
+    ----------
+    memories : spatial memories.
+    slots : for each of them its place in time: 0 the frame before, 1 the one before that, ...,
+        and the last slot for conditioning frames.
+    pointers : (N, P, C) object pointers; P may be 0.
+    times : (P,) distance of the pointers' frames, in frames, positive in the past.
+    horizon : the distance that counts as 1, min(number of frames, max_pointers) - 1.
+    """
+
+    memories: Sequence[Memory]
+    slots: Sequence[int]
+    pointers: Tensor
+    times: Tensor
+    horizon: int
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """Masks of N objects on one frame.
+
+    Parameters
+    ----------
+    logits : (N, M, 4 h, 4 w), M = 3 for ambiguous prompts and while tracking, else 1;
+        `NO_OBJECT` everywhere where the object is absent.
+    iou : (N, M) predicted IoU, 0 to 1.
+    object_score : (N,) logit of the object being in the frame.
+    pointer : (N, C) the object pointer that goes into the memory bank.
+    chosen : (N,) index of the mask with the highest predicted IoU.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    object_score: Tensor
+    pointer: Tensor
+    chosen: Tensor
+
+    @property
+    def best_logits(self) -> Tensor:
+        """(N, 4 h, 4 w) logits of the chosen mask."""
+        return self.logits[torch.arange(len(self.chosen), device=self.chosen.device), self.chosen]
+
+    @property
+    def best_iou(self) -> Tensor:
+        """(N,) predicted IoU of the chosen mask."""
+        return self.iou[torch.arange(len(self.chosen), device=self.chosen.device), self.chosen]
+
+
+class SAM2(nn.Module):
+    """The network.
+
+    Parameters
+    ----------
+    config : the variant.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden, memory = config.hidden, config.memory
+        self.image_encoder = ImageEncoder(config.trunk, hidden)
+        self.prompt_encoder = PromptEncoder(hidden, config.image_size)
+        self.mask_decoder = MaskDecoder(hidden, config.decoder_feedforward, config.iou_hidden)
+        self.memory_encoder = MemoryEncoder(hidden, memory)
+        self.memory_attention = MemoryAttention(
+            hidden, memory, config.memory_layers, config.memory_feedforward
+        )
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.pointer_proj = MLP((hidden, hidden, hidden, hidden))
+        self.memory_times = nn.Parameter(torch.zeros(config.num_memories, memory))
+        self.no_memory = nn.Parameter(torch.zeros(hidden))
+        # Trained and shipped by the reference, but without a use where this term is added.
+        self.no_memory_position = nn.Parameter(torch.zeros(hidden))
+        self.no_object_pointer = nn.Parameter(torch.zeros(hidden))
+        for parameter in (self.memory_times, self.no_memory, self.no_object_pointer):
+            nn.init.trunc_normal_(parameter, std=0.02)
+        if config.absent_embedding:
+            self.absent_memory = nn.Parameter(torch.zeros(memory))
+            nn.init.trunc_normal_(self.absent_memory, std=0.02)
+        if config.pointer_times:
+            self.pointer_time_proj = nn.Linear(hidden, memory)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_memory.device
+
+    def encode_image(self, image_b3hw: Tensor) -> ImageFeatures:
+        """Encode frames, once for all objects.
+
+        Parameters
+        ----------
+        image_b3hw : normalised RGB, H and W multiples of 32.
+
+        Raises
+        ------
+        ValueError
+            If the size is not a multiple of 32.
+        """
+        h, w = image_b3hw.shape[-2:]
+        if h % 32 or w % 32:
+            raise ValueError(f"image size {h} x {w} is not a multiple of 32")
+        stride16, stride8, stride4 = self.image_encoder(image_b3hw)
+        return ImageFeatures(
+            stride16=stride16,
+            stride8=self.mask_decoder.conv_s1(stride8),
+            stride4=self.mask_decoder.conv_s0(stride4),
+            grid=TokenGrid(h // 16, w // 16),
+        )
+
+    def recall(self, features: ImageFeatures, recollection: Recollection | None) -> Tensor:
+        """Condition a frame on what N objects remember.
+
+        Parameters
+        ----------
+        features : the frame, or a window of it for each object.
+        recollection : memories and pointers; None on a frame that is seen for the first time,
+            which only marks the map as such.
+
+        Returns
+        -------
+        (N, C, h, w); N = 1 without memories, unless `features` holds a window per object.
+        """
+        if recollection is None:
+            return features.stride16 + self.no_memory.view(1, -1, 1, 1)
+        tokens, places, grids = self._memory_tokens(recollection)
+        n, (h, w) = tokens.shape[0], features.stride16.shape[-2:]
+        device = tokens.device
+        x = features.stride16.flatten(2).transpose(1, 2).expand(n, -1, -1)
+        reference, hidden = self.config.grid, self.config.hidden
+        place = sine_positions(features.grid, hidden, reference, device)
+        phases = [rotary_phases(grid, hidden, device) for grid in grids]
+        out = self.memory_attention(
+            x,
+            place.flatten(2).transpose(1, 2),
+            tokens,
+            places,
+            rotary_phases(features.grid, hidden, device),
+            (_join([p[0] for p in phases], n), _join([p[1] for p in phases], n)),
+        )
+        result: Tensor = out.transpose(1, 2).unflatten(2, (h, w))
+        return result
+
+    def _memory_tokens(self, recollection: Recollection) -> tuple[Tensor, Tensor, list[TokenGrid]]:
+        """Lay memories and pointers out as tokens (N, M, Cm) with their positions."""
+        memory_width, device = self.config.memory, self.device
+        n = recollection.pointers.shape[0]
+        tokens, places, grids = [], [], []
+        for memory, slot in zip(recollection.memories, recollection.slots, strict=True):
+            tokens.append(memory.features.to(self.no_memory.dtype).flatten(2).transpose(1, 2))
+            place = sine_positions(memory.grid, memory_width, self.config.grid, device)
+            place = place.flatten(2).transpose(1, 2) + self.memory_times[slot]
+            places.append(place.expand(n, -1, -1))
+            grids.append(memory.grid)
+        count = recollection.pointers.shape[1]
+        if count:
+            # A pointer is wider than a memory: it is cut into several tokens.
+            parts = recollection.pointers.unflatten(2, (-1, memory_width)).flatten(1, 2)
+            if self.config.pointer_times:
+                times = recollection.times[None] / recollection.horizon
+                code = self.pointer_time_proj(time_positions(times, self.config.hidden))
+                code = code.repeat_interleave(parts.shape[1] // count, dim=1)
+            else:
+                code = parts.new_zeros(1, parts.shape[1], memory_width)
+            tokens.append(parts)
+            places.append(code.expand(n, -1, -1))
+        return torch.cat(tokens, dim=1), torch.cat(places, dim=1), grids
+
+    def predict_masks(
+        self,
+        conditioned: Tensor,
+        features: ImageFeatures,
+        prompts: PromptInputs | None,
+    ) -> MaskPrediction:
+        """Predict the masks of N objects on a frame.
+
+        Parameters
+        ----------
+        conditioned : (N, C, h, w) from `recall`.
+        features : the same frame or windows; its finer maps go into the decoder.
+        prompts : points and earlier masks of the N objects, or None while tracking.
+
+        Returns
+        -------
+        MaskPrediction
+            Three masks for at most one point (a click is ambiguous), else one.
+        """
+        n = conditioned.shape[0] if prompts is None else prompts.points.shape[0]
+        output = self._decode(conditioned.expand(n, -1, -1, -1), features, prompts)
+        several = prompts is None or prompts.points.shape[1] <= 1
+        return self._choose(output, several)
+
+    def decode_all(
+        self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs | None
+    ) -> tuple[DecoderOutput, Tensor]:
+        """Predict all four masks and the four pointers they would leave, for training.
+
+        Returns
+        -------
+        the raw output and pointers (N, 4, C), without the replacement for absent objects.
+        """
+        output = self._decode(conditioned, features, prompts)
+        return output, self.pointer_proj(output.tokens)
+
+    def _decode(
+        self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs | None
+    ) -> DecoderOutput:
+        n, grid = conditioned.shape[0], features.grid
+        if prompts is None:
+            points = conditioned.new_zeros(n, 1, 2)
+            prompts = PromptInputs(points, points.new_full((n, 1), PADDING).long())
+        elif self.config.drawn_prompts:
+            prompts = PromptInputs(prompts.points, prompts.labels, draw_prompts(prompts, grid))
+        sparse, dense = self.prompt_encoder(prompts, grid)
+        place = self.prompt_encoder.positions.dense(grid, self.config.grid)
+        output: DecoderOutput = self.mask_decoder(
+            conditioned, place, sparse, dense, features.stride8, features.stride4
+        )
+        return output
+
+    def _choose(self, output: DecoderOutput, several: bool) -> MaskPrediction:
+        rows = torch.arange(len(output.iou), device=output.iou.device)
+        if several:
+            logits, iou = output.logits[:, 1:], output.iou[:, 1:]
+            chosen = iou.argmax(dim=1)
+            token = output.tokens[rows, chosen + 1]
+        else:
+            index = choose_single(output)
+            logits = output.logits[rows, index][:, None]
+            iou = output.iou[rows, index][:, None]
+            chosen = torch.zeros_like(index)
+            token = output.tokens[:, 0]
+        present = output.object_score > 0
+        return MaskPrediction(
+            logits=logits.masked_fill(~present[:, None, None, None], NO_OBJECT),
+            iou=iou,
+            object_score=output.object_score,
+            pointer=self._pointer(self.pointer_proj(token), present),
+            chosen=chosen,
+        )
+
+    def _pointer(self, pointer_nc: Tensor, present_n: Tensor) -> Tensor:
+        return torch.where(present_n[:, None], pointer_nc, self.no_object_pointer)
+
+    def adopt_masks(self, features: ImageFeatures, masks_n1hw: Tensor) -> MaskPrediction:
+        """Take masks that the user drew as they are; only their pointers are predicted.
+
+        Parameters
+        ----------
+        features : the frame, or a window for each object.
+        masks_n1hw : 0 or 1, at full resolution of `features` (16 h, 16 w), float32.
+        """
+        n = masks_n1hw.shape[0]
+        points = masks_n1hw.new_zeros(n, 1, 2)
+        labels = points.new_full((n, 1), PADDING).long()
+        prompts = PromptInputs(points, labels, self.mask_downsample(masks_n1hw))
+        # Not drawn, whatever the variant: the learned downsampling takes the place of it.
+        sparse, dense = self.prompt_encoder(prompts, features.grid)
+        place = self.prompt_encoder.positions.dense(features.grid, self.config.grid)
+        frame = features.stride16.expand(n, -1, -1, -1)
+        output = self.mask_decoder(
+            frame, place, sparse, dense, features.stride8, features.stride4
+        )
+        present = masks_n1hw.flatten(1).any(dim=1)
+        pointer = self._choose(output, several=False).pointer
+        return MaskPrediction(
+            logits=downscale(masks_n1hw * (2 * _SURE) - _SURE),
+            iou=masks_n1hw.new_ones(n, 1),
+            object_score=torch.where(present, _SURE, -_SURE),
+            pointer=self._pointer(pointer, present),
+            chosen=torch.zeros(n, dtype=torch.long, device=masks_n1hw.device),
+        )
+
+    def memorize(
+        self,
+        features: ImageFeatures,
+        logits_nhw: Tensor,
+        object_score_n: Tensor,
+        prompted: bool = False,
+    ) -> Memory:
+        """Encode the masks of N objects on a frame into memories.
+
+        Parameters
+        ----------
+        features : the frame, or a window for each object.
+        logits_nhw : (N, 4 h, 4 w) logits of the chosen masks.
+        object_score_n : (N,) logits; memories of absent objects are marked (SAM 2.1).
+        prompted : the user has seen and accepted these masks, so they are remembered as binary.
+        """
+        h, w = features.stride16.shape[-2:]
+        full = F.interpolate(
+            logits_nhw[:, None].float(), (16 * h, 16 * w), mode="bilinear", align_corners=False
+        )
+        mask = (full > 0).to(full.dtype) if prompted else full.sigmoid()
+        frame = features.stride16.expand(len(logits_nhw), -1, -1, -1)
+        memory = self.memory_encoder(frame, mask * 20.0 - 10.0)
+        if self.config.absent_embedding:
+            absent = (object_score_n <= 0).to(memory.dtype)[:, None, None, None]
+            memory = memory + absent * self.absent_memory.view(1, -1, 1, 1)
+        return Memory(memory, features.grid)
+
+
+def downscale(x_n1hw: Tensor) -> Tensor:
+    """Reduce a full-resolution map to stride 4, antialiased."""
+    size = (x_n1hw.shape[-2] // 4, x_n1hw.shape[-1] // 4)
+    return F.interpolate(x_n1hw, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _join(phases: Sequence[Tensor], n: int) -> Tensor:
+    """Concatenate phases along tokens; those of a shared place stand for all N objects."""
+    if len({p.shape[0] for p in phases}) > 1:
+        phases = [p.expand(n, -1, -1, -1) for p in phases]
+    return torch.cat(list(phases), dim=2)
