@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import zarr
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD, Frames
+
+
+@pytest.fixture
+def stack() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4000, (5, 12, 9), dtype=np.uint16)
+
+
+class Spy:
+    """Counts what is read, and holds no array in memory."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype, self.reads = shape, np.dtype(np.uint16), []
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        self.reads.append(index)
+        assert isinstance(index[0], int), "more than one frame at a time"
+        return np.full(self.shape[1:], index[0], dtype=self.dtype)
+
+
+def test_any_array_and_any_axis_give_the_same_frames(stack: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", stack)
+    on_disk = zarr.create_array(str(tmp_path / "a.zarr"), data=stack, chunks=(2, 5, 5))
+    for data in (stack, da.from_array(stack), on_disk, np.load(tmp_path / "a.npy", "r")):
+        frames = Frames(data)
+        assert (len(frames), frames.shape, frames.axis, frames.rgb) == (5, (12, 9), 0, False)
+        np.testing.assert_array_equal(frames.read(3), stack[3])
+    for axis in (0, 1, 2, -1, -2, -3):
+        frames = Frames(np.moveaxis(stack, 0, axis), axis=axis)
+        assert frames.axis == axis % 3
+        np.testing.assert_array_equal(frames.read(4), stack[4])
+
+
+def test_reads_one_frame_at_a_time_and_a_bounded_sample() -> None:
+    spy = Spy((1000, 8, 8))
+    frames = Frames(spy)
+    assert spy.reads == []
+    low, high = frames.contrast
+    assert low < 10
+    assert high > 990
+    sampled = [index[0] for index in spy.reads]
+    assert len(sampled) == 16
+    assert (sampled[0], sampled[-1]) == (0, 999)
+    frames.image(5)
+    assert len(spy.reads) == 17
+
+
+def test_contrast_is_that_of_the_whole_stack_and_linear() -> None:
+    ramp = np.linspace(100, 200, 4 * 50 * 50).reshape(4, 50, 50)
+    frames = Frames(ramp)
+    low, high = frames.contrast
+    np.testing.assert_allclose((low, high), np.percentile(ramp, (0.1, 99.9)))
+    expected = np.clip((ramp[2] - low) / (high - low), 0, 1)
+    image = frames.image(2)
+    assert image.shape == (50, 50, 3)
+    assert image.dtype == np.float32
+    for channel in range(3):
+        np.testing.assert_allclose(image[..., channel], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 30, 40, 3), (30, 40, 3), (2, 30, 40, 4)])
+def test_tensor_of_rgb_uint8_is_the_reference_input(shape: tuple[int, ...]) -> None:
+    data = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    frames = Frames(data, contrast=(0, 255))
+    assert frames.rgb
+    last = len(frames) - 1
+    rgb = (data[last] if data.ndim == 4 else data)[..., :3]
+    unit = torch.from_numpy(rgb).permute(2, 0, 1)[None].contiguous().float() / 255
+    resized = F.interpolate(
+        unit, size=(64, 64), mode="bilinear", antialias=True, align_corners=False
+    )
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    tensor = frames.tensor(last, (64, 64))
+    assert tensor.shape == (1, 3, 64, 64)
+    torch.testing.assert_close(tensor, (resized - mean) / std, rtol=0, atol=0)
+    assert Frames(data).contrast == (0.0, 255.0)
+
+
+def test_tensor_of_grey_repeats_the_channel(stack: np.ndarray) -> None:
+    tensor = Frames(stack).tensor(0, (16, 20))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    unit = tensor * std + mean
+    assert tensor.shape == (1, 3, 16, 20)
+    torch.testing.assert_close(unit[:, 0], unit[:, 2])
+
+
+def test_which_arrays_are_rgb() -> None:
+    assert Frames(np.zeros((7, 6, 3), np.uint8)).shape == (7, 6)
+    assert not Frames(np.zeros((7, 6, 3), np.uint16)).rgb
+    assert len(Frames(np.zeros((7, 6, 3), np.uint16))) == 7
+    few = Frames(np.zeros((7, 6, 3), np.uint8), axis=-1)  # three frames, told by the axis
+    assert (few.rgb, len(few)) == (False, 3)
+    assert Frames(np.zeros((2, 7, 6, 3), np.float32)).rgb
+    first = Frames(np.zeros((3, 2, 7, 6), np.uint16), axis=1, channel_axis=0)
+    assert (first.rgb, len(first), first.read(0).shape) == (True, 2, (7, 6, 3))
+
+
+def test_channels_are_picked() -> None:
+    data = np.random.default_rng(2).integers(0, 99, (4, 2, 7, 6))
+    with pytest.raises(InputError, match="2 channels; pick one with channel=0 to 1"):
+        Frames(data, channel_axis=1)
+    frames = Frames(data, channel_axis=-3, channel=1)
+    assert not frames.rgb
+    np.testing.assert_array_equal(frames.read(2), data[2, 1])
+    assert not Frames(np.zeros((2, 7, 6, 3), np.uint8), channel_axis=3, channel=0).rgb
+    assert Frames(data[:, :1], channel_axis=1).read(0).shape == (7, 6)
+    for kwargs, message in [
+        ({"channel_axis": 1, "channel": 2}, "channel 2 does not exist"),
+        ({"channel": 0}, "channel_axis="),
+        ({"channel_axis": 7}, "channel_axis 7 does not exist"),
+        ({"channel_axis": 0, "channel": 0}, "is the channel axis"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            Frames(data, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((0, 5, 5)), "is empty"),
+        (np.zeros((3, 0, 5)), "is empty"),
+        (np.zeros(5), "cannot be guessed"),
+        (np.zeros((2, 2, 2, 5, 5)), "cannot be guessed"),
+        (np.zeros((2, 6, 5, 5)), "name its axes"),
+        (np.zeros((2, 5, 5), complex), "complex128"),
+        (np.zeros((2, 5, 5), object), "object"),
+        ([[1, 2], [3]], "no regular array"),
+        ([["a", "b"]], "cannot be used"),
+    ],
+)
+def test_unusable_arrays(data: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Frames(data)
+
+
+def test_unusable_arguments(stack: np.ndarray) -> None:
+    with pytest.raises(InputError, match="axis 3 does not exist"):
+        Frames(stack, axis=3)
+    with pytest.raises(InputError, match="low < high"):
+        Frames(stack, contrast=(5, 5))
+    with pytest.raises(InputError, match="percentiles"):
+        Frames(stack, percentiles=(50, 10))
+    for index in (-1, 5):
+        with pytest.raises(InputError, match="frames 0 to 4"):
+            Frames(stack).read(index)
+
+
+def test_two_dimensions_are_one_frame(stack: np.ndarray) -> None:
+    frames = Frames(stack[0])
+    assert (len(frames), frames.axis) == (1, 0)
+    np.testing.assert_array_equal(frames.read(0), stack[0])
+    assert Frames([[0, 1], [2, 3]]).shape == (2, 2)
+
+
+def test_odd_values() -> None:
+    data = np.random.default_rng(3).normal(0, 100, (3, 20, 20)).astype(np.float32)
+    data[1, 0, :3] = np.nan, np.inf, -np.inf
+    frames = Frames(data)
+    low, high = frames.contrast
+    assert np.isfinite([low, high]).all()
+    assert low < 0 < high
+    np.testing.assert_array_equal(frames.image(1)[0, :3, 0], [0, 1, 0])
+    assert torch.isfinite(frames.tensor(1, (32, 32))).all()
+    with pytest.raises(InputError, match="no finite values"):
+        _ = Frames(np.full((2, 5, 5), np.nan)).contrast
+
+
+@pytest.mark.parametrize("value", [0, 7.0, -3.5, 1e20])
+def test_constant_images_divide_by_no_zero(value: float) -> None:
+    frames = Frames(np.full((2, 5, 5), value))
+    low, high = frames.contrast
+    assert low == value
+    assert high > low
+    assert not frames.image(0).any()
+
+
+def test_sparse_signal_on_a_constant_background_is_not_lost() -> None:
+    data = np.zeros((10, 100, 100), np.uint16)
+    data[5:, 50, 50] = 900
+    assert Frames(data).contrast == (0.0, 900.0)
+
+
+def test_bool_and_big_integers() -> None:
+    mask = np.eye(5, dtype=bool)[None]
+    assert Frames(mask).contrast == (0.0, 1.0)
+    np.testing.assert_array_equal(Frames(mask).image(0)[..., 0], mask[0])
+    big = np.arange(100, dtype=np.int64).reshape(1, 10, 10) + 2**40
+    image = Frames(big, contrast=(2**40, 2**40 + 99)).image(0)
+    np.testing.assert_allclose(image[0, :, 0], np.arange(10) / 99, atol=1e-6)
