@@ -1,0 +1,56 @@
+"""Read image files and folders lazily, with the axes and scale that they name themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from napari_sam2.readers.images import PICTURES, TIFF, read_folder, read_picture
+from napari_sam2.readers.ome_zarr import is_zarr, read_zarr
+from napari_sam2.readers.raw import RawStack, guessed_axes
+from napari_sam2.readers.tiff import read_tiff
+from napari_sam2.tracking.errors import InputError
+
+__all__ = ["RawStack", "read_raw"]
+
+_READABLE = "a TIFF, an OME-Zarr, a .npy file, or a folder of TIFF, PNG or JPEG images"
+
+
+def read_raw(path: Path) -> RawStack:
+    """Open a file or folder without reading its pixels.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged or of no known kind.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path")
+    suffix = path.suffix.lower()
+    reader: Callable[[Path], RawStack]
+    if path.is_dir():
+        reader = read_zarr if is_zarr(path) else read_folder
+    elif suffix in TIFF:
+        reader = read_tiff
+    elif suffix in PICTURES:
+        reader = read_picture
+    elif suffix == ".npy":
+        reader = _read_npy
+    else:
+        raise InputError(f"{path.name} is of no known kind; give {_READABLE}")
+    try:
+        return reader(path)
+    except InputError:
+        raise
+    except Exception as error:  # the libraries share no base for what a damaged file raises
+        raise InputError(
+            f"cannot read {path} ({type(error).__name__}: {error}); it may be damaged, "
+            f"or not what its name says. Give {_READABLE}"
+        ) from error
+
+
+def _read_npy(path: Path) -> RawStack:
+    data = np.load(path, mmap_mode="r", allow_pickle=False)
+    return RawStack(data, guessed_axes(data.shape, data.dtype), (1.0,) * data.ndim, None)

@@ -1,0 +1,115 @@
+"""Single images in PNG, JPEG or TIFF, and folders of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from napari_sam2.readers.ome_zarr import is_zarr, read_zarr
+from napari_sam2.readers.raw import RawStack, lazy
+from napari_sam2.readers.tiff import read_tiff
+from napari_sam2.tracking.errors import InputError
+
+TIFF = (".tif", ".tiff", ".btf", ".tf8")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+class _ImageFiles:
+    """Images of one shape in many files, read when indexed; (file, Y, X, ...)."""
+
+    def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._paths = paths
+        self.shape = (len(paths), *shape)
+        self.dtype = dtype
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        first, *rest = index
+        if isinstance(first, slice):
+            return np.stack([_load_image(path) for path in self._paths[first]])[:, *rest]
+        return np.asarray(_load_image(self._paths[first])[tuple(rest)])
+
+
+def read_folder(folder: Path) -> RawStack:
+    """Open the images in a folder as frames, sorted naturally; or the only zarr in it."""
+    paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    kinds = Counter(p.suffix.lower() for p in paths if p.suffix.lower() in TIFF + PICTURES)
+    if not kinds:
+        return _read_only_child(folder)
+    kind = kinds.most_common(1)[0][0]
+    frames = sorted((p for p in paths if p.suffix.lower() == kind), key=_natural)
+    first = read_tiff(frames[0]) if kind in TIFF else read_picture(frames[0])
+    shape = first.shape
+    for path in frames[1:]:
+        found = _image_shape(path)
+        if found != shape:
+            raise InputError(
+                f"{folder.name}: {path.name} has shape {found}, but {frames[0].name} has {shape}; "
+                "keep only images of one shape in the folder"
+            )
+    files = _ImageFiles(frames, shape, first.data.dtype)
+    axes = "T" if "T" not in first.axes else "Q"
+    axes += first.axes
+    return RawStack(lazy(files, axes), axes, (1.0, *first.scale), first.unit)
+
+
+def _read_only_child(folder: Path) -> RawStack:
+    children = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    stacks = [p for p in children if is_zarr(p)]
+    if len(stacks) == 1:
+        return read_zarr(stacks[0])
+    names = ", ".join(p.name for p in (stacks or children)[:6])
+    inside = (
+        f"; open one of its folders ({names})"
+        if names
+        else "; give a folder with TIFF, PNG or JPEG images"
+    )
+    raise InputError(f"{folder} has no images in it{inside}")
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    """Sort frame2 before frame10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+
+
+def _image_shape(path: Path) -> tuple[int, ...]:
+    if path.suffix.lower() in TIFF:
+        with tifffile.TiffFile(path) as tiff:
+            return tuple(tiff.series[0].shape)
+    with Image.open(path) as image:
+        bands = len(_plain(image.mode))
+        return (image.height, image.width) if bands == 1 else (image.height, image.width, bands)
+
+
+def _load_image(path: Path) -> npt.NDArray[Any]:
+    if path.suffix.lower() in TIFF:
+        return np.asarray(tifffile.imread(path, series=0, level=0))
+    with Image.open(path) as image:
+        mode = "".join(_plain(image.mode))
+        direct = mode == "X" or image.mode == mode
+        return np.asarray(image if direct else image.convert(mode))
+
+
+def _plain(mode: str) -> Sequence[str]:
+    """Return the bands to read a picture of this mode as; X for the values as they are."""
+    if mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGB"):
+        return "RGB"
+    if mode in ("RGBA", "RGBa", "PA"):
+        return "RGBA"
+    return "L" if mode in ("LA", "La") else "X"
+
+
+def read_picture(path: Path) -> RawStack:
+    """Read one PNG, JPEG or BMP."""
+    image = _load_image(path)
+    axes = "YX" if image.ndim == 2 else "YXS"
+    return RawStack(image, axes, (1.0,) * image.ndim, None)

@@ -1,0 +1,111 @@
+"""TIFF: OME, ImageJ and plain."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_sam2.physical_units import convert_length, length_unit, seconds
+from napari_sam2.readers.raw import RawStack, lazy
+from napari_sam2.tracking.errors import InputError
+
+# Plain TIFFs carry the resolution of a printer (72 to 600 per inch) more often than a real one.
+_LARGEST_PLAIN_PIXEL_UM = 20.0
+
+
+def read_tiff(path: Path) -> RawStack:
+    """Open the first series of a TIFF: a memory map if it is uncompressed, else read by plane."""
+    tiff = tifffile.TiffFile(path)
+    try:
+        series = tiff.series[0]
+        _check_codec(path, series.keyframe)
+        if 0 in series.shape:
+            raise InputError(f"{path.name} is empty (shape {series.shape}); choose another file")
+        axes = _tiff_axes(series)
+        steps, unit = _tiff_scale(tiff)
+        mappable = series.dataoffset is not None
+        # Closed by the array that reads from it, once that is not needed any more.
+        data = None if mappable else lazy(zarr.open(series.aszarr(level=0), mode="r"), axes)
+    except BaseException:
+        tiff.close()
+        raise
+    if mappable:
+        tiff.close()
+        data = tifffile.memmap(path, series=0, mode="r")
+    return RawStack(data, axes, tuple(steps.get(letter, 1.0) for letter in axes), unit)
+
+
+def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
+    axes = str(series.axes)
+    colour = series.keyframe.photometric in (
+        tifffile.PHOTOMETRIC.RGB,
+        tifffile.PHOTOMETRIC.YCBCR,
+    )
+    if colour or "S" not in axes:
+        return axes
+    # Samples that are no colours: planes where they come first, channels where they come last.
+    return axes.replace("S", "Q" if axes.startswith("S") else "C")
+
+
+def _check_codec(path: Path, page: tifffile.TiffPage) -> None:
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", str(page.compression))
+        raise InputError(
+            f"{path.name} is compressed with {name}, which needs a package: pip install imagecodecs"
+        )
+
+
+def _tiff_scale(tiff: tifffile.TiffFile) -> tuple[dict[str, float], str | None]:
+    if tiff.is_ome and tiff.ome_metadata:
+        return _ome_scale(tiff.ome_metadata)
+    page = tiff.series[0].keyframe
+    steps = {
+        letter: pixels[1] / pixels[0]
+        for letter, tag in (("X", "XResolution"), ("Y", "YResolution"))
+        if tag in page.tags and (pixels := page.tags[tag].value)[0] > 0 and pixels[1] > 0
+    }
+    if tiff.is_imagej:
+        return _imagej_scale(tiff.imagej_metadata or {}, steps)
+    names = {2: "inch", 3: "centimeter"}
+    name = names.get(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else None
+    microns = {k: convert_length(v, name, "micrometer") for k, v in steps.items()}
+    if name is None or max(microns.values(), default=np.inf) > _LARGEST_PLAIN_PIXEL_UM:
+        return {}, None
+    return microns, "micrometer"
+
+
+def _imagej_scale(
+    metadata: dict[str, Any], steps: dict[str, float]
+) -> tuple[dict[str, float], str | None]:
+    unit = length_unit(str(metadata.get("unit", "")))
+    if unit is None:
+        steps = {}
+    elif metadata.get("spacing"):
+        steps["Z"] = abs(float(metadata["spacing"]))
+    if metadata.get("finterval"):
+        steps["T"] = seconds(float(metadata["finterval"]), metadata.get("tunit"))
+    return steps, unit
+
+
+def _ome_scale(xml: str) -> tuple[dict[str, float], str | None]:
+    pixels = next(
+        (e for e in ElementTree.fromstring(xml).iter() if e.tag.rpartition("}")[2] == "Pixels"),
+        None,
+    )
+    if pixels is None:
+        return {}, None
+    found = pixels.attrib
+    unit = length_unit(found.get("PhysicalSizeXUnit", "µm")) if "PhysicalSizeX" in found else None
+    steps = {
+        letter: convert_length(float(found[key]), found.get(f"{key}Unit", "µm"), unit)
+        for letter in "XYZ"
+        if (key := f"PhysicalSize{letter}") in found
+    }
+    if "TimeIncrement" in found:
+        steps["T"] = seconds(float(found["TimeIncrement"]), found.get("TimeIncrementUnit"))
+    return {letter: step for letter, step in steps.items() if step > 0}, unit

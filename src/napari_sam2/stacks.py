@@ -1,0 +1,184 @@
+"""Open a file or folder as one stack of frames, lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_sam2.readers import RawStack, read_raw
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A time-lapse or z-stack.
+
+    Parameters
+    ----------
+    data
+        (T, Y, X) or (T, Y, X, C) with C RGB(A): a memory map, or a dask array that reads on demand.
+    axes
+        "TYX", "ZYX", "TYXC" or "ZYXC".
+    scale
+        Size of a step along T in seconds, along Z, Y and X in `unit`; 1.0 where the file has none.
+    unit
+        Of the lengths, e.g. "micrometer"; None where the file has none.
+    path
+        Where it was read from.
+    """
+
+    data: Any
+    axes: str
+    scale: dict[str, float]
+    unit: str | None
+    path: Path
+
+    @property
+    def propagation_axis(self) -> int:
+        """The axis of `data` to propagate along: always the first."""
+        return 0
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the last axis of `data` is RGB(A)."""
+        return self.axes.endswith("C")
+
+    def frames(self, contrast: tuple[float, float] | None = None) -> Frames:
+        """Return the stack as `Frames`, with a fixed `contrast` or that of the whole stack."""
+        return Frames(self.data, axis=0, channel_axis=3 if self.rgb else None, contrast=contrast)
+
+
+def open_stack(
+    path: str | Path,
+    axes: str | None = None,
+    *,
+    channel: int | None = None,
+    select: Mapping[str, int] | None = None,
+) -> Stack:
+    """Open a stack: TIFF (OME, ImageJ, plain), OME-Zarr, a folder of images, one image, or .npy.
+
+    Axes of length one are dropped. Of a file with more than time or z, a plane of the other axes
+    is picked with `channel` and `select`. Of a file with several images the first is taken, and of
+    several resolutions the highest. A single image becomes a stack of one frame.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    axes
+        One letter for each axis of the file, where it does not say so itself or is wrong: T, Z, C,
+        Y, X; axes of length one may be left out. A last C of 3 or 4 is RGB(A).
+    channel
+        Index along C.
+    select
+        Index along other axes, e.g. ``{"Z": 3}``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or more than one axis is left to propagate along. The message names
+        the file and the remedy.
+    """
+    path = Path(path)
+    raw = read_raw(path)
+    try:
+        raw = _squeezed(raw if axes is None else _renamed(raw, axes))
+        picks = {letter.upper(): index for letter, index in (select or {}).items()}
+        if channel is not None:
+            letter = "S" if "S" in raw.axes and "C" not in raw.axes else "C"
+            picks[letter] = channel
+        return _arranged(_picked(raw, picks), path)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def _renamed(raw: RawStack, axes: str) -> RawStack:
+    """Apply the axes that the user gave, for all axes or for those longer than one."""
+    letters = axes.strip().upper()
+    if len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
+        raise InputError(f"axes {axes!r} must hold Y and X and no letter twice, e.g. TYX or TZCYX")
+    if len(letters) != len(raw.axes):
+        raw = _squeezed(raw)
+    if len(letters) != len(raw.axes):
+        raise InputError(
+            f"axes {axes!r} are {len(letters)}, but the image has shape {raw.shape}; "
+            "give one letter for each axis"
+        )
+    return RawStack(raw.data, letters, raw.scale, raw.unit)
+
+
+def _squeezed(raw: RawStack) -> RawStack:
+    keep = [k for k, n in enumerate(raw.shape) if n != 1 or raw.axes[k] in "YX"]
+    place = tuple(slice(None) if k in keep else 0 for k in range(len(raw.axes)))
+    return _indexed(raw, place)
+
+
+def _indexed(raw: RawStack, place: tuple[int | slice, ...]) -> RawStack:
+    keep = [k for k, index in enumerate(place) if isinstance(index, slice)]
+    if len(keep) == len(place):
+        return raw
+    letters = "".join(raw.axes[k] for k in keep)
+    return RawStack(raw.data[place], letters, tuple(raw.scale[k] for k in keep), raw.unit)
+
+
+def _picked(raw: RawStack, picks: dict[str, int]) -> RawStack:
+    place: list[int | slice] = [slice(None)] * len(raw.axes)
+    for letter, index in picks.items():
+        if letter not in raw.axes or letter in "YX":
+            if letter in "TZC" and index == 0:  # an axis of length one, dropped before
+                continue
+            raise InputError(f"it has no axis {letter} to select from; it has {_described(raw)}")
+        k = raw.axes.index(letter)
+        if not 0 <= index < raw.shape[k]:
+            raise InputError(f"{letter}={index} does not exist; choose 0 to {raw.shape[k] - 1}")
+        place[k] = index
+    return _indexed(raw, tuple(place))
+
+
+def _arranged(raw: RawStack, path: Path) -> Stack:
+    """Order the axes as (T, Y, X[, C]), or say what has to be chosen first."""
+    rgb = _rgb_axis(raw)
+    rest = [k for k, letter in enumerate(raw.axes) if letter not in "YX" and k != rgb]
+    for k in rest:
+        if raw.axes[k] in "CS":
+            count = raw.shape[k]
+            raise InputError(
+                f"it has {count} channels ({_described(raw)}); choose one: channel 0 to {count - 1}"
+            )
+    if len(rest) > 1:
+        raise InputError(f"it has {_described(raw)}; {_choices(raw, rest)}")
+    order = [*rest, raw.axes.index("Y"), raw.axes.index("X"), *([] if rgb is None else [rgb])]
+    data = raw.data if order == sorted(order) else raw.data.transpose(order)
+    along = raw.axes[rest[0]] if rest and raw.axes[rest[0]] in "TZ" else "T"
+    scale = {raw.axes[k]: raw.scale[k] for k in order if raw.axes[k] in "YX"}
+    scale[along] = raw.scale[rest[0]] if rest else 1.0
+    if not rest:
+        data = data[None]
+    letters = along + "YX" + ("" if rgb is None else "C")
+    return Stack(data, letters, {k: scale[k] for k in letters if k != "C"}, raw.unit, path)
+
+
+def _rgb_axis(raw: RawStack) -> int | None:
+    for k, letter in enumerate(raw.axes):
+        last = k == len(raw.axes) - 1
+        if (letter == "S" or (letter == "C" and last)) and raw.shape[k] in (3, 4):
+            return k
+    return None
+
+
+def _choices(raw: RawStack, rest: list[int]) -> str:
+    unknown = [raw.axes[k] for k in rest if raw.axes[k] not in "TZ"]
+    if unknown:
+        return "which of them is time or z cannot be guessed; name them with axes, e.g. TZYX"
+    options = [
+        f"select {raw.axes[k]}=0 to {raw.shape[k] - 1} to propagate along {other}"
+        for k, other in zip(rest, (raw.axes[rest[1]], raw.axes[rest[0]]), strict=True)
+    ]
+    return " or ".join(reversed(options))
+
+
+def _described(raw: RawStack) -> str:
+    return f"axes {raw.axes} of {' x '.join(str(n) for n in raw.shape)}"
