@@ -1,0 +1,240 @@
+"""The session's calls into the network: which windows, which batches, which cached encodings.
+
+Knows frames and windows, but nothing of prompts' history or of the order of interactions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_sam2.model.config import Attention
+from napari_sam2.model.positions import TokenGrid
+from napari_sam2.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, POSITIVE, PromptInputs
+from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, resized_mask, whole
+
+_CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
+
+
+@dataclass(frozen=True)
+class Look:
+    """One object about to be looked at on a frame: where, and what it remembers."""
+
+    bank: MemoryBank
+    window: Window
+    selection: Selection
+
+
+class Engine:
+    """The network on one stack.
+
+    Parameters
+    ----------
+    model : the network, on its device.
+    frames : the stack.
+    attention : "exact" looks at whole frames as published, "windowed" at windows.
+    cached_frames : encodings kept, the last ones used.
+    batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
+    """
+
+    def __init__(
+        self,
+        model: SAM2,
+        frames: Frames,
+        attention: Attention,
+        cached_frames: int,
+        batch_tokens: int,
+    ) -> None:
+        self.model = model
+        self.frames = frames
+        self.geometry = Geometry.of(model.config, frames.shape)
+        self.windowed = attention == "windowed"
+        self.cached_frames = cached_frames
+        self.batch_tokens = batch_tokens
+        self._encodings: OrderedDict[int, ImageFeatures] = OrderedDict()
+
+    def features(self, frame: int) -> ImageFeatures:
+        """Encode a frame, or take its encoding from the cache."""
+        if frame in self._encodings:
+            self._encodings.move_to_end(frame)
+        else:
+            image = self.frames.tensor(frame, self.geometry.size).to(self.model.device)
+            while len(self._encodings) >= self.cached_frames:
+                self._encodings.popitem(last=False)
+            self._encodings[frame] = self.model.encode_image(image)
+        return self._encodings[frame]
+
+    def in_windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
+        """Cut windows of one size out of a frame's encoding."""
+        return self.features(frame).crop(_grid(windows))
+
+    def prompt_window(self, prompt: Prompt, earlier: Estimate | None) -> Window:
+        """Choose where a prompt is answered."""
+        if not self.windowed:
+            return whole(self.geometry)
+        if prompt.mask is not None:
+            ys, xs = np.nonzero(prompt.mask)
+            return self._around_data(ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+        marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
+        places = np.concatenate(marks)
+        if earlier is not None and (box := earlier.box()) is not None:
+            sy, sx = self.geometry.scale
+            seen = np.array(box).reshape(2, 2) / (sy, sx)
+            places = np.concatenate([places, seen])
+        (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
+        least = 8 if prompt.box is not None or earlier is not None else _CLICK_SIDE
+        return self._around_data(y0, x0, y1, x1, least)
+
+    def _around_data(self, y0: float, x0: float, y1: float, x1: float, least: int = 8) -> Window:
+        sy, sx = self.geometry.scale
+        return around(self.geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
+
+    def next_window(self, last: Estimate) -> Window:
+        """Choose where to look for an object, given where it was seen last."""
+        if not self.windowed:
+            return whole(self.geometry)
+        box = last.box()
+        return grown(self.geometry, last.window) if box is None else around(self.geometry, box)
+
+    def answer(
+        self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
+    ) -> MaskPrediction:
+        """Answer a prompt of one object.
+
+        Parameters
+        ----------
+        frame : the prompt's frame.
+        window : where it is answered.
+        prompt : what the user said.
+        look : memories to use; None on a frame that was not tracked.
+        earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
+        """
+        features = self.in_windows(frame, [window])
+        if prompt.mask is not None:
+            full = resized_mask(self.geometry, prompt.mask)[window.model_slices(16)]
+            adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
+            if not len(prompt.points) and prompt.box is None:
+                return adopted
+            earlier = adopted.best_logits[0]
+        recollection = None if look is None else self._recollect([look])
+        conditioned = self.model.recall(features, recollection)
+        return self.model.predict_masks(conditioned, features, self._inputs(prompt, earlier))
+
+    def _inputs(self, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
+        points = self.geometry.to_model(prompt.points)
+        labels = torch.tensor([POSITIVE if p else NEGATIVE for p in prompt.positive]).long()
+        if prompt.box is not None:
+            points = torch.cat([self.geometry.to_model(prompt.box), points])
+            labels = torch.cat([torch.tensor([BOX_START, BOX_END]), labels])
+        device = self.model.device
+        mask = None if earlier is None else earlier[None, None].clamp(-32, 32).to(device)
+        return PromptInputs(points[None].to(device), labels[None].to(device), mask)
+
+    def _recollect(self, looks: Sequence[Look]) -> Recollection:
+        """Gather what objects of equal selections remember into one batch."""
+        first = looks[0].selection
+        memories = []
+        for k in range(len(first.memories)):
+            items = [look.bank[look.selection.memories[k][0]].memory for look in looks]
+            parts = [item for item in items if item is not None]
+            origins = tuple(part.grid.origins[0] for part in parts)
+            origins = origins[:1] if len(set(origins)) == 1 else origins
+            grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
+            memories.append(Memory(torch.cat([part.features for part in parts]), grid))
+        width = self.model.config.hidden
+        none = torch.zeros(0, width, device=self.model.device)
+        pointers = torch.stack([torch.cat([none, *_pointers(look)]) for look in looks])
+        times = torch.tensor([time for _, time in first.pointers], device=self.model.device)
+        slots = [slot for _, slot in first.memories]
+        return Recollection(memories, slots, pointers, times, first.horizon)
+
+    def track(self, frame: int, looks: Sequence[Look]) -> Iterator[tuple[int, MaskPrediction]]:
+        """Find objects on a frame by what they remember.
+
+        Yields
+        ------
+        index into `looks` and the prediction (N = 1) there, batch by batch; the object's bank
+        has taken the frame in by then.
+        """
+        groups: dict[object, list[int]] = {}
+        for i, look in enumerate(looks):
+            # Memories of windows of other sizes make other shapes.
+            sizes = tuple(
+                (m.grid.height, m.grid.width)
+                for t, _ in look.selection.memories
+                if (m := look.bank[t].memory) is not None
+            )
+            shape = (look.window.height, look.window.width)
+            groups.setdefault((look.selection.signature, sizes, shape), []).append(i)
+        for members in groups.values():
+            window = looks[members[0]].window
+            count = max(1, self.batch_tokens // (window.height * window.width))
+            for start in range(0, len(members), count):
+                part = members[start : start + count]
+                yield from zip(
+                    part, self._track_batch(frame, [looks[i] for i in part]), strict=True
+                )
+
+    def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
+        windows = [look.window for look in looks]
+        features = self.in_windows(frame, windows)
+        conditioned = self.model.recall(features, self._recollect(looks))
+        prediction = self.model.predict_masks(conditioned, features, None)
+        memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
+        results = []
+        for i, look in enumerate(looks):
+            item = _remembered(memory, i, look.window, prediction.pointer)
+            look.bank.remember(frame, item, conditioning=False)
+            results.append(_row(prediction, i))
+        return results
+
+    def memorize(
+        self, frame: int, window: Window, logits_hw: Tensor, score: float,
+        pointer: Tensor | None, prompted: bool,
+    ) -> Remembered:  # fmt: skip
+        """Encode one object's mask on a frame into what is remembered of it."""
+        features = self.in_windows(frame, [window])
+        device = self.model.device
+        scores = torch.tensor([score], device=device)
+        memory = self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
+        return _remembered(memory, 0, window, pointer)
+
+
+def _grid(windows: Sequence[Window]) -> TokenGrid:
+    origins = tuple((w.row, w.column) for w in windows)
+    origins = origins[:1] if len(set(origins)) == 1 and origins[0] == (0, 0) else origins
+    return TokenGrid(windows[0].height, windows[0].width, origins)
+
+
+def _remembered(memory: Memory, i: int, window: Window, pointers: Tensor | None) -> Remembered:
+    # Half the memory, and the precision that the published predictor keeps.
+    features = memory.features[i : i + 1].to(torch.bfloat16)
+    grid = TokenGrid(window.height, window.width, ((window.row, window.column),))
+    pointer = None if pointers is None else pointers[i : i + 1].clone()
+    return Remembered(Memory(features, grid), pointer)
+
+
+def _pointers(look: Look) -> list[Tensor]:
+    kept = [look.bank[t].pointer for t, _ in look.selection.pointers]
+    return [pointer for pointer in kept if pointer is not None]
+
+
+def _row(prediction: MaskPrediction, i: int) -> MaskPrediction:
+    s = slice(i, i + 1)
+    return MaskPrediction(
+        prediction.logits[s],
+        prediction.iou[s],
+        prediction.object_score[s],
+        prediction.pointer[s],
+        prediction.chosen[s],
+    )

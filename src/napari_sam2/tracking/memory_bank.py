@@ -1,0 +1,117 @@
+"""What one object remembers, and which of it a frame gets to see (SAM 2, section 4).
+
+A frame attends to the memories of all conditioning frames and of the last frames in the
+direction of travel, and to the object pointers of a few more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from napari_sam2.model.sam2 import Memory
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is kept of one object on one frame.
+
+    Parameters
+    ----------
+    memory : spatial memory, (1, Cm, h, w); None once only the pointer can still be asked for.
+    pointer : (1, C); None where a memory was made again from a mask.
+    """
+
+    memory: Memory | None
+    pointer: Tensor | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a frame may attend to: frames of memories with their slots, of pointers with times.
+
+    Two objects with equal `signature` can go through the network together.
+    """
+
+    memories: tuple[tuple[int, int], ...]  # (frame, slot)
+    pointers: tuple[tuple[int, float], ...]  # (frame, time)
+    horizon: int
+
+    @property
+    def signature(self) -> tuple[tuple[int, ...], tuple[float, ...], int]:
+        """Slots, times and horizon: what has to be equal within a batch."""
+        return (
+            tuple(slot for _, slot in self.memories),
+            tuple(time for _, time in self.pointers),
+            self.horizon,
+        )
+
+
+@dataclass
+class MemoryBank:
+    """The memories of one object.
+
+    Parameters
+    ----------
+    num_memories : memory frames in attention, the conditioning slot included.
+    max_pointers : pointers in attention.
+    """
+
+    num_memories: int
+    max_pointers: int
+    conditioning: dict[int, Remembered] = field(default_factory=dict)
+    tracked: dict[int, Remembered] = field(default_factory=dict)
+
+    def remember(self, frame: int, item: Remembered, conditioning: bool) -> None:
+        """Keep a frame; a conditioning frame takes the place of a tracked one."""
+        if conditioning:
+            self.conditioning[frame] = item
+            self.tracked.pop(frame, None)
+        else:
+            self.tracked[frame] = item
+
+    def forget(self, frame: int) -> None:
+        """Drop a frame."""
+        self.conditioning.pop(frame, None)
+        self.tracked.pop(frame, None)
+
+    def __getitem__(self, frame: int) -> Remembered:
+        return self.conditioning.get(frame) or self.tracked[frame]
+
+    def select(self, frame: int, reverse: bool, num_frames: int) -> Selection:
+        """Choose what `frame` attends to; changes nothing.
+
+        Parameters
+        ----------
+        frame : the frame being looked at.
+        reverse : travelling towards frame 0.
+        num_frames : of the stack; short stacks offer fewer pointers.
+        """
+        sign = -1 if reverse else 1
+        last = self.num_memories - 1
+        memories = [(t, last) for t, item in self.conditioning.items() if item.memory is not None]
+        for distance in range(last, 0, -1):
+            t = frame - sign * distance
+            if t in self.tracked and self.tracked[t].memory is not None:
+                memories.append((t, distance - 1))
+        offered = min(num_frames, self.max_pointers)
+        past = [t for t in self.conditioning if sign * (frame - t) >= 0]
+        pointers = [(t, float(sign * (frame - t))) for t in past]
+        for distance in range(1, offered):
+            t = frame - sign * distance
+            if t in self.tracked and self.tracked[t].pointer is not None:
+                pointers.append((t, float(distance)))
+        return Selection(tuple(memories), tuple(pointers), max(offered - 1, 1))
+
+    def evict(self, frame: int) -> None:
+        """Drop what neither the frames next to `frame` nor a new start from a conditioning frame
+        can ask for, so that the size does not depend on the length of the stack.
+        """  # noqa: D205
+        anchors = (frame, *self.conditioning)
+        for t, item in list(self.tracked.items()):
+            distance = min(abs(t - anchor) for anchor in anchors)
+            if distance > self.max_pointers:
+                del self.tracked[t]
+            elif distance > self.num_memories and item.memory is not None:
+                self.tracked[t] = Remembered(None, item.pointer)

@@ -1,0 +1,204 @@
+"""The fitting loop: single frames first, clips with memory after; seeded, logged, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_sam2.model.checkpoint import save_model
+from napari_sam2.model.config import MICRO, ModelConfig
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.training.batches import Batch, BatchConfig, batches
+from napari_sam2.training.steps import clip_step, image_step, prepare
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A recipe.
+
+    Parameters
+    ----------
+    out : folder for checkpoints, the log and the final weights.
+    steps : optimiser steps.
+    warm_images : steps with single frames only, before clips come in.
+    clip_share : part of the later steps that are clips.
+    rate, rate_end, warmup, decay : AdamW with a linear warm-up and a cosine.
+    averaging : decay of the moving average of the weights, which is what is saved.
+    seed, device, workers : of the run; workers make data.
+    resume : go on from the checkpoint in `out`, if there is one.
+    save_every : steps between checkpoints.
+    half : compute in bfloat16 where that is safe.
+    init : weights to start from, instead of random ones.
+    batch : how batches are made.
+    model : the variant.
+    """
+
+    out: Path
+    steps: int = 12_000
+    warm_images: int = 3_000
+    clip_share: float = 0.6
+    rate: float = 6e-4
+    rate_end: float = 1e-5
+    warmup: int = 200
+    decay: float = 0.02
+    averaging: float = 0.998
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 1
+    resume: bool = False
+    save_every: int = 200
+    half: bool = True
+    init: Path | None = None
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    model: ModelConfig = MICRO
+
+    def recipe(self) -> dict[str, Any]:
+        """Return plain values for the metadata of the weights."""
+        values = dataclasses.asdict(self)
+        values["out"] = values["out"].name
+        values["init"] = self.init.name if self.init else None
+        values["batch"]["real"] = [Path(p).name for p in self.batch.real]
+        del values["model"], values["resume"], values["device"], values["workers"]
+        return values
+
+
+def plan_steps(config: TrainConfig) -> list[bool]:
+    """Decide, from the seed, which steps are clips (True) and which single frames."""
+    draws = np.random.default_rng([config.seed, 17]).random(config.steps)
+    later = np.arange(config.steps) >= config.warm_images
+    return [bool(x) for x in later & (draws < config.clip_share)]
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to `rate_end`."""
+    if step < config.warmup:
+        return config.rate * (step + 1) / config.warmup
+    part = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.rate_end + 0.5 * (config.rate - config.rate_end) * (1 + math.cos(math.pi * part))
+
+
+class Trainer:
+    """Model, average, optimiser and their checkpoint."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = torch.device(config.device)
+        self.model = prepare(SAM2(config.model), config.init).to(self.device)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.model.parameters() if p.ndim > 1]},
+            {"params": [p for p in self.model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
+        )
+        self.step = 0
+        self.checkpoint = config.out / "checkpoint.pt"
+        if config.resume and self.checkpoint.exists():
+            self.load()
+
+    def load(self) -> None:
+        """Go on from the last checkpoint."""
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def save(self) -> None:
+        """Write a checkpoint, and the average as weights that can be used."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint)
+        averaged = SAM2(self.config.model)
+        averaged.load_state_dict(self.average)
+        recipe = {**self.config.recipe(), "step": self.step}
+        save_model(averaged, self.config.out / "weights.safetensors", recipe)
+
+    def fit(self, batch: Batch, clip: bool) -> dict[str, float]:
+        """Take one step."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, 29, self.step])
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.half):
+            result = (clip_step if clip else image_step)(self.model, batch, rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self._update_average()
+        self.step += 1
+        return {"loss": float(result.loss), "norm": float(norm), **result.scores}
+
+    def _update_average(self) -> None:
+        keep = min(self.config.averaging, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                self.average[name].lerp_(value, 1 - keep)
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    keys = {key for row in rows for key in row}
+    return {k: round(float(np.mean([r[k] for r in rows if k in r])), 4) for k in sorted(keys)}
+
+
+def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None = None) -> Path:
+    """Train, and return the path of the weights.
+
+    Parameters
+    ----------
+    config : the recipe.
+    report : is called with the means of every 20 steps; they are also appended to
+        `log.jsonl` in the output folder.
+
+    Notes
+    -----
+    Interrupting is safe: the last checkpoint is at most `save_every` steps old, and `resume`
+    continues with the batches that would have come next.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config)
+    plan = plan_steps(config)
+    seeded = dataclasses.replace(config.batch, seed=config.seed)
+    rows: list[dict[str, float]] = []
+    start = time.monotonic()
+    for batch in batches(seeded, plan, trainer.step, config.workers):
+        rows.append(trainer.fit(_to_device(batch, trainer.device), plan[trainer.step]))
+        done = trainer.step == len(plan)
+        if trainer.step % 20 == 0 or done:
+            seconds = (time.monotonic() - start) / len(rows)
+            line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
+            with (config.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            if report:
+                report(line)
+            rows, start = [], time.monotonic()
+        if trainer.step % config.save_every == 0 or done:
+            trainer.save()
+    return config.out / "weights.safetensors"
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    moved: dict[str, Tensor] = {
+        f.name: getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)
+    }
+    return Batch(**moved)

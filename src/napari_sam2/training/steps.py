@@ -1,0 +1,232 @@
+"""One training step: what the network is shown, asked and taught (SAM 2, appendix D.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam2.model.checkpoint import load_official, read_checkpoint
+from napari_sam2.model.mask_decoder import DecoderOutput
+from napari_sam2.model.positions import TokenGrid
+from napari_sam2.model.prompt_encoder import PromptInputs
+from napari_sam2.model.sam2 import ImageFeatures, Memory, Recollection, SAM2
+from napari_sam2.training.annotators import corrections, first_prompts
+from napari_sam2.training.batches import Batch
+from napari_sam2.training.losses import FrameLoss, frame_loss
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+_CORRECTION_RATE = 0.25  # of later frames that get a correction click
+
+
+@dataclass
+class StepResult:
+    """Loss of a step and scores for the log."""
+
+    loss: Tensor
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def prepare(model: SAM2, init: Path | None) -> SAM2:
+    """Start from weights, or from initial values that let a deep network learn at once."""
+    if init is not None:
+        load_official(model, read_checkpoint(init)[0])
+        return model
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    for mlp in model.mask_decoder.output_hypernetworks_mlps:
+        for layer in mlp.layers:
+            nn.init.xavier_uniform_(layer.weight)
+    for block in model.memory_encoder.fuser:
+        nn.init.constant_(block.gamma, 0.1)
+    nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
+    return model
+
+
+def normalise(images_bthw: Tensor) -> Tensor:
+    """Grey clips (B, T, S, S), 0 to 1, to network input (B * T, 3, S, S)."""
+    mean = images_bthw.new_tensor(MEAN)[:, None, None]
+    std = images_bthw.new_tensor(STD)[:, None, None]
+    return (images_bthw.flatten(0, 1)[:, None] - mean) / std
+
+
+def _encode(model: SAM2, batch: Batch, rng: np.random.Generator) -> ImageFeatures:
+    """Encode all frames, at a random place of the reference grid: positions must not matter."""
+    features = model.encode_image(normalise(batch.images))
+    grid = features.grid
+    room = model.config.grid - max(grid.height, grid.width)
+    origin = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
+    grid = TokenGrid(grid.height, grid.width, (origin,))
+    return ImageFeatures(features.stride16, features.stride8, features.stride4, grid)
+
+
+def _of_objects(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
+    return ImageFeatures(
+        features.stride16[rows], features.stride8[rows], features.stride4[rows], features.grid
+    )
+
+
+def _place(points: Tensor, grid: TokenGrid) -> Tensor:
+    """Move points of a crop to where the crop lies on the reference square."""
+    row, column = grid.origins[0]
+    return points + points.new_tensor([16.0 * column, 16.0 * row])
+
+
+def _small(masks: Tensor) -> Tensor:
+    return F.avg_pool2d(masks[:, None].float(), 4)[:, 0]
+
+
+def _shown(output: DecoderOutput, single: bool) -> Tensor:
+    """The mask that would be shown, (N, 4 h, 4 w)."""
+    if single:
+        return output.logits[:, 0]
+    best = output.iou[:, 1:].argmax(dim=1) + 1
+    return output.logits[torch.arange(len(best), device=best.device), best]
+
+
+@dataclass
+class _Answer:
+    loss: FrameLoss
+    logits: Tensor
+    score: Tensor
+    pointer: Tensor
+
+
+def _answer(
+    model: SAM2,
+    conditioned: Tensor,
+    features: ImageFeatures,
+    prompts: PromptInputs | None,
+    truth: Tensor,
+) -> _Answer:
+    single = prompts is not None and prompts.points.shape[1] > 1
+    output, pointers = model.decode_all(conditioned, features, prompts)
+    loss = frame_loss(output, truth, single)
+    rows = torch.arange(len(truth), device=truth.device)
+    best = output.iou[:, 1:].argmax(dim=1) + 1
+    pointer = pointers[:, 0] if single else pointers[rows, best]
+    # Whether the object counts as present follows the truth: the score is learnt on the side.
+    present = (truth > 0.5).flatten(1).any(1)
+    logits = torch.where(present[:, None, None], _shown(output, single).float(), -20.0)
+    pointer = torch.where(present[:, None], pointer.float(), model.no_object_pointer)
+    return _Answer(loss, logits, torch.where(present, 10.0, -10.0), pointer)
+
+
+def _ask(
+    batch: Batch, grid: TokenGrid, rng: np.random.Generator, kind: str
+) -> tuple[PromptInputs, Tensor]:
+    masks = list(batch.masks(0).cpu().numpy())
+    points, labels = first_prompts(masks, rng, kind)
+    device = batch.images.device
+    inputs = PromptInputs(_place(points.to(device), grid), labels.to(device))
+    return inputs, _small(batch.masks(0))
+
+
+def _corrected(
+    answer: _Answer, before: PromptInputs | None, truth: Tensor, grid: TokenGrid,
+    rng: np.random.Generator,
+) -> PromptInputs:  # fmt: skip
+    points, labels = corrections(answer.logits.detach(), truth, rng)
+    points, labels = _place(points.to(truth.device), grid), labels.to(truth.device)
+    if before is not None:
+        points = torch.cat([before.points, points], dim=1)
+        labels = torch.cat([before.labels, labels], dim=1)
+    mask = answer.logits.detach()[:, None].clamp(-32, 32)
+    return PromptInputs(points, labels, mask)
+
+
+def image_step(model: SAM2, batch: Batch, rng: np.random.Generator) -> StepResult:
+    """Single frames: a first prompt, then (half of the time) one correction."""
+    features = _of_objects(_encode(model, batch, rng), batch.owner)
+    kind = str(rng.choice(["click", "box", "clicks"], p=[0.5, 0.35, 0.15]))
+    prompts, truth = _ask(batch, features.grid, rng, kind)
+    conditioned = model.recall(features, None)
+    first = _answer(model, conditioned, features, prompts, truth)
+    scores = {f"iou_{kind}": float(first.loss.iou)}
+    loss = first.loss.total
+    if rng.random() < 0.5:
+        again = _corrected(first, prompts, truth, features.grid, rng)
+        second = _answer(model, conditioned, features, again, truth)
+        scores["iou_corrected"] = float(second.loss.iou)
+        loss = 0.5 * (loss + second.loss.total)
+    return StepResult(loss, scores)
+
+
+@dataclass
+class _Track:
+    """What the objects of a batch remember, while a clip is played."""
+
+    memories: list[tuple[int, Memory]] = field(default_factory=list)
+    pointers: list[tuple[int, Tensor]] = field(default_factory=list)
+    prompted: list[int] = field(default_factory=list)
+
+    def recollection(self, model: SAM2, frame: int, horizon: int) -> Recollection:
+        last = model.config.num_memories - 1
+        kept = [
+            (memory, last if t in self.prompted else frame - t - 1)
+            for t, memory in self.memories
+            if t in self.prompted or frame - t <= last
+        ]
+        times = torch.tensor([float(frame - t) for t, _ in self.pointers])
+        return Recollection(
+            memories=[memory for memory, _ in kept],
+            slots=[slot for _, slot in kept],
+            pointers=torch.stack([p for _, p in self.pointers], dim=1),
+            times=times.to(model.device),
+            horizon=horizon,
+        )
+
+
+def clip_step(model: SAM2, batch: Batch, rng: np.random.Generator) -> StepResult:
+    """Clips: a prompt on the first frame, memory from then on, some corrections."""
+    count, frames = batch.images.shape[:2]
+    encoded = _encode(model, batch, rng)
+    horizon = 15 if rng.random() < 0.8 else int(rng.integers(frames - 1, 16))
+    track = _Track()
+    losses: list[Tensor] = []
+    ious: list[float] = []
+    kind = str(rng.choice(["mask", "click", "box"], p=[0.6, 0.2, 0.2]))
+    for frame in range(frames):
+        features = _of_objects(encoded, batch.owner * frames + frame)
+        truth = _small(batch.masks(frame))
+        prompted = frame == 0
+        if frame == 0:
+            answer = _first_frame(model, batch, features, truth, kind, rng)
+        else:
+            conditioned = model.recall(features, track.recollection(model, frame, horizon))
+            answer = _answer(model, conditioned, features, None, truth)
+            ious.append(float(answer.loss.iou))
+            if rng.random() < _CORRECTION_RATE / 2:
+                losses.append(answer.loss.total)
+                click = _corrected(answer, None, truth, features.grid, rng)
+                answer = _answer(model, conditioned, features, click, truth)
+                prompted = True
+        if answer.loss.total.requires_grad:
+            losses.append(answer.loss.total)
+        if prompted:
+            track.prompted.append(frame)
+        memory = model.memorize(features, answer.logits, answer.score, prompted and kind == "mask")
+        track.memories.append((frame, memory))
+        track.pointers.append((frame, answer.pointer))
+    loss = torch.stack(losses).mean()
+    return StepResult(loss, {"iou_track": float(np.mean(ious)), "iou_last": ious[-1]})
+
+
+def _first_frame(
+    model: SAM2, batch: Batch, features: ImageFeatures, truth: Tensor, kind: str,
+    rng: np.random.Generator,
+) -> _Answer:  # fmt: skip
+    if kind == "mask":
+        masks = batch.masks(0)[:, None].float()
+        adopted = model.adopt_masks(features, masks)
+        nothing = FrameLoss(truth.new_zeros(()), truth.new_ones(()))
+        return _Answer(nothing, adopted.best_logits, adopted.object_score, adopted.pointer)
+    prompts, truth = _ask(batch, features.grid, rng, kind)
+    return _answer(model, model.recall(features, None), features, prompts, truth)
