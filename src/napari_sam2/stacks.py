@@ -144,9 +144,11 @@ def _arranged(raw: RawStack, path: Path) -> Stack:
     rest = [k for k, letter in enumerate(raw.axes) if letter not in "YX" and k != rgb]
     for k in rest:
         if raw.axes[k] in "CS":
+            hint = "; or, if these are frames, give the axes, e.g. TYX" if len(rest) == 1 else ""
             count = raw.shape[k]
             raise InputError(
-                f"it has {count} channels ({_described(raw)}); choose one: channel 0 to {count - 1}"
+                f"it has {count} channels ({_described(raw)}); "
+                f"choose one: channel 0 to {count - 1}{hint}"
             )
     if len(rest) > 1:
         raise InputError(f"it has {_described(raw)}; {_choices(raw, rest)}")

@@ -67,12 +67,8 @@ def _read_only_child(folder: Path) -> RawStack:
     if len(stacks) == 1:
         return read_zarr(stacks[0])
     names = ", ".join(p.name for p in (stacks or children)[:6])
-    inside = (
-        f"; open one of its folders ({names})"
-        if names
-        else "; give a folder with TIFF, PNG or JPEG images"
-    )
-    raise InputError(f"{folder} has no images in it{inside}")
+    remedy = f"open one of its folders ({names})" if names else "give one with TIFF, PNG or JPEG"
+    raise InputError(f"{folder} has no images in it; {remedy}")
 
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:

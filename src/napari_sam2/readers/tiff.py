@@ -42,14 +42,12 @@ def read_tiff(path: Path) -> RawStack:
 
 def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
     axes = str(series.axes)
-    colour = series.keyframe.photometric in (
-        tifffile.PHOTOMETRIC.RGB,
-        tifffile.PHOTOMETRIC.YCBCR,
-    )
-    if colour or "S" not in axes:
-        return axes
-    # Samples that are no colours: planes where they come first, channels where they come last.
-    return axes.replace("S", "Q" if axes.startswith("S") else "C")
+    if axes.startswith("S"):
+        # tifffile stores a stack of three or four frames as the planes of one colour image, unless
+        # told otherwise; real colour images with the colours first are rare.
+        return axes.replace("S", "Q")
+    colour = series.keyframe.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+    return axes if colour else axes.replace("S", "C")
 
 
 def _check_codec(path: Path, page: tifffile.TiffPage) -> None:
