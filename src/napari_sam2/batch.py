@@ -1,0 +1,230 @@
+"""A stack and prompts in, a label file out: what `napari-sam2 track` does, without the terminal."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_sam2.export.labels import read_labels, write_labels
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.errors import InputError, OutputError, writing
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.masklets import Masklets, label_dtype
+from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
+from napari_sam2.tracking.session import Direction, TrackingPolicy, TrackingSession
+
+_OUTPUTS = (".tif", ".tiff", ".zarr")
+
+
+@dataclass(frozen=True)
+class TrackJob:
+    """Everything a run needs but the model; `open` has checked it.
+
+    Parameters
+    ----------
+    stack, frames
+        The images.
+    prompts
+        Object id -> frame -> prompt.
+    output
+        Label file to write: .tif, .tiff or .zarr.
+    direction, start, stop
+        Which way and over which frames to propagate, as for `TrackingSession.propagate`.
+    overwrite
+        Replace `output`.
+    """
+
+    stack: Stack
+    frames: Frames
+    prompts: Prompts
+    output: Path
+    direction: Direction = "both"
+    start: int | None = None
+    stop: int | None = None
+    overwrite: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        stack: Path,
+        prompts: Path,
+        output: Path,
+        *,
+        axes: str | None = None,
+        channel: int | None = None,
+        select: Mapping[str, int] | None = None,
+        contrast: tuple[float, float] | None = None,
+        prompt_frame: int = 0,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        overwrite: bool = False,
+    ) -> TrackJob:
+        """Open the files and check everything that can be checked without a model.
+
+        Parameters
+        ----------
+        stack, axes, channel, select
+            The images, as for `open_stack`.
+        prompts
+            A prompts file (.json), or a label image in which each label is a mask prompt.
+        contrast
+            Values shown as black and white; default: percentiles of the whole stack.
+        prompt_frame
+            The frame that a label image belongs to.
+        output, direction, start, stop, overwrite
+            As in the class.
+
+        Raises
+        ------
+        InputError
+            If any of it is unusable; the message names it and the remedy.
+        """
+        check_output(output, overwrite)
+        if not prompts.exists():
+            raise InputError(f"no prompts at {prompts}; check the path")
+        opened = open_stack(stack, axes, channel=channel, select=select)
+        frames = opened.frames(contrast)
+        _check_range(start, stop, len(frames))
+        if prompts.suffix.lower() == ".json":
+            objects = load_prompts(prompts, frames.shape, len(frames)).objects
+        else:
+            objects = _seeds(prompts, prompt_frame, frames)
+        label_dtype(objects)
+        return cls(opened, frames, objects, output, direction, start, stop, overwrite)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    done, total
+        Frames that were finished, and that were to be. With prompts on several frames, frames
+        that are passed in both directions count twice.
+    failure
+        What stopped it (`KeyboardInterrupt` for Ctrl-C), or None. The frames that were finished
+        are in the output all the same, if there are any.
+    """
+
+    done: int
+    total: int
+    failure: BaseException | None = None
+
+
+def track(
+    job: TrackJob,
+    model: SAM2,
+    policy: TrackingPolicy | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Track, and write the labels with the axes and scale of the stack.
+
+    While it runs, the finished frames are in a zarr array beside the output, so that they survive
+    a crash. Frames that were not reached hold 0.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    model
+        From `load_model`.
+    policy
+        As for `TrackingSession`.
+    report
+        Called after each frame with the frames done and in all.
+
+    Raises
+    ------
+    InputError
+        If the session refuses a prompt or the range.
+    OutputError
+        If the output cannot be written.
+    """
+    session = TrackingSession(model, job.frames, policy)
+    session.add_prompts(job.prompts)
+    total = session.total_frames(job.direction, job.start, job.stop)
+    with writing(job.output):
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    store = job.output.with_name(f".{job.output.stem}.unfinished.zarr")
+    shape = (len(job.frames), *job.frames.shape)
+    masklets = Masklets(shape, label_dtype(job.prompts), store, overwrite=True)
+    done, failure = 0, None
+    try:
+        if report is not None:
+            report(done, total)
+        for result in session.propagate(job.direction, job.start, job.stop):
+            masklets[result.frame] = result.labels
+            done += 1
+            if report is not None:
+                report(done, total)
+    except (Exception, KeyboardInterrupt) as error:
+        failure = error
+    if done:
+        _write(job, masklets)
+    shutil.rmtree(store, ignore_errors=True)
+    return Outcome(done, total, failure)
+
+
+def _write(job: TrackJob, masklets: Masklets) -> None:
+    stack = job.stack
+    try:
+        write_labels(
+            job.output,
+            masklets,
+            stack.axes[:3],
+            scale=stack.scale,
+            unit=stack.unit,
+            overwrite=job.overwrite,
+        )
+    except OutputError as error:
+        raise OutputError(f"{error}; the finished frames are in {masklets.store}") from error
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuse, before any work, a label file that could not be written.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of .tif, .tiff and .zarr, or the file exists and may not be replaced.
+    """
+    if path.suffix.lower() not in _OUTPUTS:
+        raise InputError(f"cannot write labels to {path}; choose a name in .tif or .zarr")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name or pass --overwrite")
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
+
+
+def _check_range(start: int | None, stop: int | None, length: int) -> None:
+    for name, value in (("start", start), ("stop", stop)):
+        if value is not None and not 0 <= value <= length:
+            raise InputError(f"{name} {value} is outside the stack, which has {length} frames")
+    if start is not None and stop is not None and start >= stop:
+        raise InputError(f"start {start} must be below stop {stop}")
+
+
+def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:
+    """Mask prompts from a label image of one frame, or of the whole stack."""
+    if not 0 <= frame < len(frames):
+        raise InputError(f"prompt frame {frame} does not exist; choose 0 to {len(frames) - 1}")
+    labels = read_labels(path)
+    if len(labels) not in (1, len(frames)):
+        raise InputError(
+            f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "
+            f"{len(frames)}"
+        )
+    try:
+        prompts = seeds_from_labels(labels[frame if len(labels) > 1 else 0], frame)
+        return {
+            i: {f: p.validate(frames.shape, object_id=i, frame=f) for f, p in by_frame.items()}
+            for i, by_frame in prompts.items()
+        }
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error

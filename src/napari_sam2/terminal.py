@@ -1,0 +1,109 @@
+"""What the command line shows while it works, and when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from napari_sam2.tracking.errors import InputError, OutputError
+
+_UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose every error becomes one line on stderr and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run and exit."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except Exception as error:
+            if debugging():
+                raise
+            code, message = explained(error)
+            say(message)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("stopped; a download goes on next time where it was")
+            raise typer.Exit(130) from None
+
+
+def debugging() -> bool:
+    """Whether NAPARI_SAM2_DEBUG asks for tracebacks."""
+    return os.environ.get("NAPARI_SAM2_DEBUG", "0") not in ("", "0")
+
+
+def say(message: str) -> None:
+    """Print one line on stderr."""
+    print("napari-sam2: " + " ".join(message.split()), file=sys.stderr)
+
+
+def explained(error: BaseException) -> tuple[int, str]:
+    """Return the exit code for an error, and what to say about it."""
+    if isinstance(error, _UsageError):
+        return 2, f"{error.format_message()} See --help."
+    if isinstance(error, InputError):
+        return 2, str(error)
+    from napari_sam2.fetch import DownloadError
+    from napari_sam2.model.checkpoint import CheckpointError
+
+    if isinstance(error, CheckpointError):
+        return 2, f"{error}; give an intact SAM 2 checkpoint, or --model micro"
+    if isinstance(error, DownloadError | OutputError):
+        return 1, str(error)
+    if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
+        return 1, "out of memory; use --device cpu, --attention windowed, or fewer objects"
+    detail = f"{type(error).__name__}: {error}"
+    return 1, f"failed with {detail} (NAPARI_SAM2_DEBUG=1 shows where)"
+
+
+@contextmanager
+def progress(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar with speed and time left on stderr, if that is a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with what is done and, if known, what there is in all.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    speed = TransferSpeedColumn() if in_bytes else TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, speed, TimeRemainingColumn())
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task(title, total=None, rate="")
+
+    def report(done: int, total: int | None) -> None:
+        bar.start()
+        speed = bar.tasks[0].speed
+        rate = f"{speed:.1f} frames/s" if speed else ""
+        bar.update(task, completed=done, total=total, rate=rate)
+
+    try:
+        yield report
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from typer.testing import CliRunner, Result
+
+from napari_sam2 import __version__, batch, weights
+from napari_sam2.cli import app
+from napari_sam2.export.labels import read_labels
+from napari_sam2.model.checkpoint import save_model
+from napari_sam2.model.config import MICRO
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.errors import OutputError
+
+FRAMES, SIZE = 4, 48
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+def refused(result: Result, *parts: str, code: int = 2) -> None:
+    """One line on stderr, holding all of `parts`, and no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("napari-sam2: ")
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_model(SAM2(MICRO), path, recipe={})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A stack with two cells that move, seeds for its frame 1, prompts in JSON."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    truth = np.zeros((FRAMES, SIZE, SIZE), np.uint16)
+    for t in range(FRAMES):
+        truth[t][(y - 12) ** 2 + (x - 12 - t) ** 2 < 36] = 1
+        truth[t][(y - 34) ** 2 + (x - 30 + t) ** 2 < 49] = 7
+    tifffile.imwrite(tmp_path / "stack.tif", (truth > 0).astype(np.uint8) * 100 + 20)
+    tifffile.imwrite(tmp_path / "truth.tif", truth)
+    tifffile.imwrite(tmp_path / "seeds.tif", truth[1])
+    entry = {"frame": 0, "points": [[12.0, 12.0]], "positive": [True]}
+    write_prompts(tmp_path, [{"id": 3, "prompts": [entry]}])
+    return tmp_path
+
+
+def write_prompts(folder: Path, objects: list[dict[str, object]]) -> None:
+    content = {"version": 1, "axis": 0, "objects": objects}
+    (folder / "prompts.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def track(folder: Path, model: Path) -> Callable[..., Result]:
+    def call(*args: object, stack: str = "stack.tif", prompts: str = "seeds.tif") -> Result:
+        out = () if "--output" in args else ("--output", folder / "out.tif")
+        which = () if "--model" in args else ("--model", model)
+        given = ("--axes", "TYX", "--device", "cpu", "--prompts", folder / prompts)
+        return run("track", folder / stack, *given, *out, *which, *args)
+
+    return call
+
+
+def test_help_and_version_need_no_torch() -> None:
+    code = (
+        "import sys; from napari_sam2.cli import app\n"
+        "try: app(['track', '--help'])\n"
+        "except SystemExit as e: print(e.code, [m for m in ('torch', 'zarr', 'napari', 'numpy') "
+        "if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--prompts" in out.stdout
+    assert out.stdout.splitlines()[-1] == "0 []"
+    assert run("--version").stdout.strip() == __version__
+    bare = run()
+    assert bare.exit_code == 0
+    for name in ("demo", "gui", "track", "evaluate", "train", "models"):
+        assert name in bare.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["trak"], ["track"], ["track", "x.tif", "--nope"], ["models", "verify"],
+     ["track", "a", "--prompts", "b", "--output", "c.tif", "--direction", "up"]],
+)  # fmt: skip
+def test_usage_errors_are_one_line(args: list[str]) -> None:
+    refused(run(*args), "--help")
+
+
+def test_track_with_seeds_writes_labels_like_the_stack(
+    track: Callable[..., Result], folder: Path
+) -> None:
+    result = track("--prompt-frame", 1)
+    assert result.exit_code == 0, result.output
+    assert "2 objects" in result.stdout
+    labels = open_stack(folder / "out.tif")
+    assert (labels.axes, labels.data.shape) == ("TYX", (FRAMES, SIZE, SIZE))
+    # A painted mask is the result on its own frame.
+    values = read_labels(folder / "out.tif")
+    assert np.array_equal(values[1], tifffile.imread(folder / "seeds.tif"))
+    assert set(np.unique(values)) <= {0, 1, 7}
+    assert not list(folder.glob(".*"))
+
+
+def test_track_with_a_prompts_file_to_zarr_over_a_range(
+    track: Callable[..., Result], folder: Path
+) -> None:
+    out = folder / "new" / "out.zarr"
+    args = ("--output", out, "--start", 0, "--stop", 2, "--attention", "exact")
+    result = track(*args, prompts="prompts.json")
+    assert result.exit_code == 0, result.output
+    labels = read_labels(out)
+    assert labels.shape == (FRAMES, SIZE, SIZE)
+    assert not labels[2:].any()
+    refused(track(*args, prompts="prompts.json"), "exists already", "--overwrite")
+    assert track(*args, "--overwrite", prompts="prompts.json").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "files", "parts"),
+    [
+        ((), {"stack": "none.tif"}, ("none.tif",)),
+        ((), {"prompts": "none.json"}, ("no prompts at", "none.json")),
+        ((), {"prompts": "stack.tif"}, ()),
+        (("--axes", "TYQ"), {}, ("axes",)),
+        (("--output", "out.png"), {}, ("out.png", ".tif or .zarr")),
+        (("--prompt-frame", 9), {}, ("prompt frame 9", "0 to 3")),
+        (("--start", 3, "--stop", 1), {}, ("start 3 must be below stop 1",)),
+        (("--stop", 90), {}, ("stop 90", "4 frames")),
+        (("--select", "Z"), {}, ("--select Z", "Z=3")),
+        (("--contrast", 5, 5), {}, ("contrast",)),
+        (("--model", "sam3"), {}, ("unknown model 'sam3'", "micro")),
+        (("--model", "none.pt"), {}, ("no checkpoint at none.pt",)),
+        (("--device", "toaster"), {}, ("toaster", "use auto")),
+    ],
+)
+def test_unusable_input_is_refused_before_any_work(
+    track: Callable[..., Result],
+    folder: Path,
+    args: tuple[object, ...],
+    files: dict[str, str],
+    parts: tuple[str, ...],
+) -> None:
+    if files.get("prompts") == "stack.tif":
+        tifffile.imwrite(folder / "stack.tif", np.zeros((FRAMES, SIZE, SIZE), np.uint8))
+    refused(track(*args, **files), *parts)
+    assert not [p for p in folder.iterdir() if p.name.startswith((".", "out"))]
+
+
+def test_prompts_outside_the_stack_are_named(track: Callable[..., Result], folder: Path) -> None:
+    for entry, part in (
+        ({"frame": 50, "box": [[1, 1], [9, 9]]}, "frames 0 to 3"),
+        ({"frame": 1, "points": [[500, 1]], "positive": [True]}, "outside"),
+    ):
+        write_prompts(folder, [{"id": 3, "prompts": [entry]}])
+        refused(track(prompts="prompts.json"), "prompts.json", "object 3", part)
+    tifffile.imwrite(folder / "seeds.tif", np.ones((5, 5), np.uint8))
+    refused(track(), "seeds.tif", "object 1")
+    tifffile.imwrite(folder / "seeds.tif", np.ones((3, SIZE, SIZE), np.uint8))
+    refused(track("--axes", "TYX"), "seeds.tif has 3 frames")
+
+
+def test_damaged_weights_are_refused(track: Callable[..., Result], folder: Path) -> None:
+    (folder / "bad.pt").write_bytes(b"no weights")
+    refused(track("--model", folder / "bad.pt"), "bad.pt is damaged", "--model micro")
+
+
+def stopping(error: BaseException, after: int) -> type[batch.TrackingSession]:
+    class Stopping(batch.TrackingSession):
+        def propagate(self, *args: object, **kwargs: object) -> Iterator[object]:
+            for n, result in enumerate(super().propagate(*args, **kwargs)):  # type: ignore[arg-type]
+                if n == after:
+                    raise error
+                yield result
+
+    return Stopping
+
+
+def test_ctrl_c_keeps_the_finished_frames(
+    track: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "TrackingSession", stopping(KeyboardInterrupt(), 2))
+    result = track("--prompt-frame", 0)
+    refused(result, "stopped; 2 of 4 frames are kept in", "out.tif", code=130)
+    labels = read_labels(folder / "out.tif")
+    assert labels[0].any()
+    assert not labels[2:].any()
+
+
+def test_ctrl_c_before_the_first_frame(
+    track: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "TrackingSession", stopping(KeyboardInterrupt(), 0))
+    refused(track(), "no frame was finished", code=130)
+    assert not (folder / "out.tif").exists()
+
+
+def test_a_failure_in_the_middle_keeps_the_finished_frames(
+    track: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "TrackingSession", stopping(RuntimeError("it\nbroke"), 3))
+    result = track()
+    refused(result, "RuntimeError: it broke", "3 of 4 frames are kept", code=1)
+    assert read_labels(folder / "out.tif").any()
+    monkeypatch.setenv("NAPARI_SAM2_DEBUG", "1")
+    assert isinstance(track("--overwrite").exception, RuntimeError)
+
+
+def test_a_full_disk_at_the_end_leaves_the_store(
+    track: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OutputError("cannot write out.tif: no space left on the disk; free some")
+
+    monkeypatch.setattr(batch, "write_labels", full)
+    refused(track(), "no space left", ".out.unfinished.zarr", code=1)
+    assert batch.Masklets.open(folder / ".out.unfinished.zarr")[0].any()
+
+
+def test_evaluate(folder: Path) -> None:
+    truth = folder / "truth.tif"
+    result = run("evaluate", truth, truth)
+    assert result.exit_code == 0, result.output
+    assert "J 1.000  F 1.000  J&F 1.000  SEG 1.000  TRA 1.000" in result.stdout
+    scores = json.loads(run("evaluate", truth, truth, "--json").stdout)
+    assert scores["j"] == 1
+    assert [o["id"] for o in scores["objects"]] == [1, 7]
+    refused(run("evaluate", truth), "PRED and TRUTH")
+    refused(run("evaluate", folder / "seeds.tif", truth), "shape")
+    refused(run("evaluate", truth, truth, "--sequences", folder), "not both")
+    refused(run("evaluate", "--sequences", folder), "holds no sequence")
+
+
+def test_models(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_SAM2_CACHE", str(folder / "cache"))
+    for result in (run("models"), run("models", "list")):
+        assert result.exit_code == 0
+        assert all(name in result.stdout for name in ("micro", *weights.REGISTRY))
+    assert "intact weights for micro" in run("models", "verify", model).stdout
+    refused(run("models", "verify", folder / "none.pt"), "no file at")
+    refused(run("models", "verify", folder / "stack.tif"), "damaged")
+    refused(run("models", "download", "sam2.1_hiera_tyny"), "did you mean sam2.1_hiera_tiny")
+    monkeypatch.setenv("NAPARI_SAM2_BASE_URL", "http://127.0.0.1:1/")
+    monkeypatch.setattr("napari_sam2.fetch.PAUSE_S", 0.001)
+    refused(run("models", "download", "sam2.1_hiera_tiny"), "By hand: get http", code=1)
+
+
+def test_an_interrupted_download_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, "download", interrupt)
+    refused(run("models", "download", "sam2.1_hiera_tiny"), "stopped", code=130)
+
+
+def test_gui_without_a_screen_or_a_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refused(run("gui", tmp_path / "none.tif"), "none.tif")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    refused(run("gui"), "no screen")
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setitem(sys.modules, "qtpy.QtWidgets", None)
+    refused(run("gui"), 'pip install "napari-sam2[all]"')
+
+
+def test_train_refuses_to_overwrite_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(run("train", "--data", tmp_path / "none"), "no folder at")
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    refused(run("train", "--out", tmp_path), "--resume")
+
+
+def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_sam2.training import fit
+
+    seen = []
+
+    def note(config: fit.TrainConfig, report: Callable[[dict[str, float]], None]) -> Path:
+        report({"step": 20})
+        seen.append(config)
+        if config.seed:
+            raise KeyboardInterrupt
+        return config.out / "weights.safetensors"
+
+    monkeypatch.setattr(fit, "train", note)
+    options = (
+        "train",
+        "--out",
+        tmp_path / "a",
+        "--steps",
+        7,
+        "--device",
+        "cpu",
+        "--data",
+        tmp_path,
+    )
+    result = run(*options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == ['{"step":', "20}", str(tmp_path / "a" / "weights.safetensors")]
+    assert (seen[0].steps, seen[0].device, seen[0].batch.real) == (7, "cpu", (str(tmp_path),))
+    refused(run(*options, "--seed", 5), "--resume", code=130)
