@@ -41,7 +41,7 @@ def refused(result: Result, *parts: str, code: int = 2) -> None:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    save_model(SAM2(MICRO), path, recipe={})
+    save_model(SAM2(MICRO), path, recipe={"seed": 0})
     return path
 
 
@@ -245,6 +245,19 @@ def test_evaluate(folder: Path) -> None:
     refused(run("evaluate", folder / "seeds.tif", truth), "shape")
     refused(run("evaluate", truth, truth, "--sequences", folder), "not both")
     refused(run("evaluate", "--sequences", folder), "holds no sequence")
+
+
+def test_evaluate_a_model_writes_its_card(folder: Path, model: Path) -> None:
+    (folder / "dev" / "cells").mkdir(parents=True)
+    (folder / "stack.tif").rename(folder / "dev" / "cells" / "images.tif")
+    (folder / "truth.tif").rename(folder / "dev" / "cells" / "masks.tif")
+    card = folder / "card.md"
+    which = ("--model", model, "--device", "cpu", "--card", card, "--frames", 2)
+    result = run("evaluate", "--sequences", folder / "dev", *which)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(card)
+    assert "cells" in card.read_text()
+    assert "seed" in card.read_text()  # of the recipe in the weights
 
 
 def test_models(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

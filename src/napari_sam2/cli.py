@@ -5,6 +5,7 @@ from __future__ import annotations
 # Everything heavy is imported inside the commands, so that --help is instant.
 import json
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -248,7 +249,7 @@ def download_model(name: Annotated[str, typer.Argument(help="See `models list`."
     """Download an official checkpoint into the cache folder."""
     from napari_sam2.weights import download
 
-    with progress(name, in_bytes=True) as report:
+    with progress(name, "bytes") as report:
         path = download(name, report)
     print(path)
 
@@ -275,7 +276,7 @@ def main() -> None:
 def _load(model: str, device: str) -> SAM2:
     from napari_sam2.weights import load_model
 
-    with progress(f"downloading {model}", in_bytes=True) as report:
+    with progress(f"downloading {model}", "bytes") as report:
         return load_model(model, device, progress=report)
 
 
@@ -292,9 +293,22 @@ def _selection(items: list[str]) -> dict[str, int]:
 def _write_card(sequences: Path, model: str, device: str, card: Path, frames: int) -> None:
     from napari_sam2.evaluation.protocols import sequence_folders
     from napari_sam2.evaluation.report import write_model_card
+    from napari_sam2.model.checkpoint import read_recipe
+    from napari_sam2.weights import locate
 
-    sequence_folders(sequences)
-    write_model_card(_load(model, device), sequences, card, frames=frames)
+    folders = sequence_folders(sequences)
+    network = _load(model, device)
+    with progress("examining", "sequences") as report:
+        report(0, len(folders))
+        done = count(1)
+        write_model_card(
+            network,
+            sequences,
+            card,
+            frames,
+            recipe=read_recipe(locate(model)),
+            progress=lambda row: report(next(done), len(folders)),
+        )
     print(card)
 
 

@@ -70,8 +70,15 @@ def explained(error: BaseException) -> tuple[int, str]:
 
 
 @contextmanager
-def progress(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar with speed and time left on stderr, if that is a terminal.
+
+    Parameters
+    ----------
+    title
+        In front of the bar.
+    unit
+        What is counted; "bytes" are written as kB, MB, GB.
 
     Yields
     ------
@@ -89,8 +96,9 @@ def progress(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
         TransferSpeedColumn,
     )
 
-    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    speed = TransferSpeedColumn() if in_bytes else TextColumn("{task.fields[rate]}")
+    data = unit == "bytes"
+    count = DownloadColumn() if data else MofNCompleteColumn()
+    speed = TransferSpeedColumn() if data else TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), count, speed, TimeRemainingColumn())
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -98,12 +106,16 @@ def progress(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int 
 
     def report(done: int, total: int | None) -> None:
         bar.start()
-        speed = bar.tasks[0].speed
-        rate = f"{speed:.1f} frames/s" if speed else ""
-        bar.update(task, completed=done, total=total, rate=rate)
+        bar.update(task, completed=done, total=total, rate=_rate(bar.tasks[0].speed, unit))
 
     try:
         yield report
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def _rate(per_second: float | None, unit: str) -> str:
+    if not per_second:
+        return ""
+    return f"{per_second:.1f} {unit}/s" if per_second >= 1 else f"{1 / per_second:.1f} s each"

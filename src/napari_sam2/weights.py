@@ -28,6 +28,8 @@ __all__ = [
     "cache_folder",
     "download",
     "load_model",
+    "locate",
+    "pick_device",
     "verify",
 ]
 
@@ -153,16 +155,7 @@ def load_model(
         If the weights cannot be downloaded.
     """
     where = pick_device(device)
-    if str(name_or_path) == EMBEDDED:
-        path = _embedded_path()
-        if not path.is_file():
-            raise InputError(
-                "the embedded model is missing from this installation; install napari-sam2 again, "
-                "or name another model"
-            )
-    else:
-        path = _resolve(name_or_path, progress)
-    return build_model(path).to(where)
+    return build_model(locate(name_or_path, progress)).to(where)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -281,8 +274,22 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("napari-sam2", appauthor=False)
 
 
-def _resolve(name_or_path: str | Path, progress: Progress | None) -> Path:
-    """Return the file that a name or a path stands for."""
+def locate(name_or_path: str | Path, progress: Progress | None = None) -> Path:
+    """Return the file that a name or a path stands for, downloading it if need be.
+
+    Raises
+    ------
+    UnknownModelError, InputError, DownloadError
+        As in `load_model`.
+    """
+    if str(name_or_path) == EMBEDDED:
+        path = _embedded_path()
+        if not path.is_file():
+            raise InputError(
+                "the embedded model is missing from this installation; install napari-sam2 again, "
+                "or name another model"
+            )
+        return path
     if str(name_or_path) in REGISTRY:
         path = download(str(name_or_path), progress)
         verify(path)  # the user may have placed it by hand
