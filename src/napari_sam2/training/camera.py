@@ -1,0 +1,83 @@
+"""What microscope and camera do to any picture: light, blur, noise, grey values."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_sam2.training.shapes import Array
+
+
+class Camera:
+    """The instrument of one clip.
+
+    Parameters
+    ----------
+    rng : of everything random.
+    shape : (height, width) of the frames.
+    noise : factor on the noise that is drawn.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, shape: tuple[int, int], noise: float = 1.0
+    ) -> None:
+        self.rng = rng
+        self.blur = float(rng.choice([0, 0.5, 0.8, 1.1, 1.6], p=[0.2, 0.3, 0.25, 0.15, 0.1]))
+        self.light = _uneven_light(rng, shape)
+        self.bleach = float(rng.uniform(0.96, 1)) if rng.random() < 0.4 else 1.0
+        self.flicker = float(rng.uniform(0, 0.04)) if rng.random() < 0.4 else 0.0
+        self.shot = float(10 ** rng.uniform(-3, -1.2)) * noise
+        self.read = float(10 ** rng.uniform(-2.6, -1.3)) * noise
+        self.noise_blur = float(rng.choice([0, 0.5, 0.8], p=[0.65, 0.2, 0.15]))
+        self.gamma = float(np.exp(rng.normal(0, 0.25))) if rng.random() < 0.4 else 1.0
+        self.invert = bool(rng.random() < 0.08)
+        self.hot = int(rng.integers(1, 12)) if rng.random() < 0.1 else 0
+        self.hot_spots = rng.integers(0, shape, (self.hot, 2))
+
+    def expose(self, pictures: Array) -> Array:
+        """Images (T, H, W) in 0..1 from ideal pictures of any range."""
+        out = np.empty_like(pictures)
+        for t, picture in enumerate(pictures):
+            gain = self.bleach**t * (1 + self.flicker * self.rng.normal())
+            seen = picture * np.float32(gain)
+            out[t] = gaussian_filter(seen, self.blur, truncate=3) if self.blur else seen
+        out *= self.light
+        low, high = np.quantile(out[:: max(1, len(out) // 2), ::2, ::2], [0.003, 0.997])
+        out -= np.float32(low)
+        out /= np.float32(max(high - low, 1e-4))
+        self._add_noise(out)
+        return self._grey_values(out)
+
+    def _add_noise(self, frames: Array) -> None:
+        for frame in frames:
+            noise = self.rng.standard_normal(frame.shape, dtype=np.float32)
+            if self.noise_blur:
+                noise = gaussian_filter(noise, self.noise_blur, truncate=3)
+                noise *= np.float32(1 + 2 * self.noise_blur)
+            level = np.maximum(frame, 0) * np.float32(self.shot) + np.float32(self.read**2)
+            frame += noise * np.sqrt(level)
+            frame[self.hot_spots[:, 0], self.hot_spots[:, 1]] = 1.3
+
+    def _grey_values(self, frames: Array) -> Array:
+        """Fit into 0..1, as the contrast limits of a whole stack would, or less tightly."""
+        rng = self.rng
+        low, high = np.quantile(frames[:, ::2, ::2], [0.001, 0.999])
+        if rng.random() < 0.3:  # narrow band of grey values, saturation
+            span = high - low
+            low -= span * rng.uniform(-0.02, 0.8)
+            high += span * rng.uniform(-0.1, 0.8)
+        frames -= np.float32(low)
+        frames /= np.float32(max(high - low, 1e-4))
+        np.clip(frames, 0, 1, out=frames)
+        if self.gamma != 1:
+            np.power(frames, np.float32(self.gamma), out=frames)
+        return 1 - frames if self.invert else frames
+
+
+def _uneven_light(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None]
+    strength = rng.uniform(0, 0.5) if rng.random() < 0.4 else rng.uniform(0, 0.06)
+    a, b, c = (np.float32(v) for v in rng.normal(0, 1, 3) * strength)
+    light = 1 + a * y + b * x - np.abs(c) * (y * y + x * x) * np.float32(0.5)
+    return np.asarray(np.clip(light, 0.3, 2), np.float32)

@@ -1,0 +1,347 @@
+"""From canvas to picture: how each kind of microscope shows the cells.
+
+A look is made once per clip (it draws its parameters then) and called once per frame. Every cell
+keeps its own brightness, nucleus and texture over the clip: they are read from tables by its
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_sam2.training.shapes import Array, Canvas
+from napari_sam2.training.textures import crop, lookup, tile
+
+Look = Callable[[Canvas, int], Array]
+
+
+def _f(value: float) -> np.float32:
+    return np.float32(value)
+
+
+class Traits:
+    """Random properties of the cells and the background of one clip.
+
+    Parameters
+    ----------
+    rng : of everything random.
+    cells : highest cell number.
+    drift : movement of the background per frame, pixels.
+    ghost : (cells + 1,) bool, cells that are not labelled.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        cells: int,
+        drift: tuple[float, float],
+        ghost: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    ) -> None:
+        self.rng = rng
+        self.count = cells + 1
+        self.ghost = ghost
+        self.drift = np.array(drift)
+        self.offset = rng.integers(0, 512, (2, self.count)).astype(np.float32)
+        self.origin = rng.uniform(0, 512, (16, 2))
+        self.grain = float(np.exp(rng.uniform(np.log(0.5), np.log(1.6))))
+
+    def values(self, mean: float, spread: float) -> Array:
+        """Log-normal value of each cell."""
+        return np.asarray(mean * np.exp(self.rng.normal(0, spread, self.count)), np.float32)
+
+    def inside(self, canvas: Canvas, texture: Array, zoom: float = 1.0) -> Array:
+        """Texture that moves with the cells."""
+        grain = _f(self.grain * zoom)
+        return lookup(
+            texture,
+            canvas.local_y * grain + self.offset[0][canvas.cells],
+            canvas.local_x * grain + self.offset[1][canvas.cells],
+        )
+
+    def behind(self, texture: Array, shape: tuple[int, int], t: int, layer: int) -> Array:
+        """Texture of the background, moving with the drift."""
+        return crop(texture, shape, *(self.origin[layer] - t * self.drift))
+
+
+def cover(canvas: Canvas, softness: float = 1.0) -> Array:
+    """1 inside of cells, 0 outside, with an edge of `softness` pixels."""
+    return np.clip(canvas.depth / _f(softness) + _f(0.5), 0, 1)
+
+
+def ridge(canvas: Canvas, at: float, width: float) -> Array:
+    """Line along the edge of cells, `at` pixels inside (negative: outside)."""
+    return np.exp(-(((canvas.depth - _f(at)) / _f(width)) ** 2))
+
+
+def walls(canvas: Canvas, width: float) -> Array:
+    """Lines of even width between touching cells, 0..1."""
+    cells = canvas.cells
+    edge = np.zeros(cells.shape, np.float32)
+    edge[1:] += cells[1:] != cells[:-1]
+    edge[:, 1:] += cells[:, 1:] != cells[:, :-1]
+    np.minimum(edge, 1, out=edge)
+    # A one-pixel line blurred by sigma peaks at 1 / (sigma * sqrt(2 pi)).
+    blurred = gaussian_filter(edge, width, truncate=3)
+    return np.minimum(blurred * _f(width * 2.2), _f(1.3))
+
+
+def nucleus(canvas: Canvas, place: Array, size: Array) -> Array:
+    """Dome 0..1 of one round body per cell at `place` (2, cells), of `size` (cells,) pixels."""
+    dy = canvas.local_y - place[0][canvas.cells]
+    dx = canvas.local_x - place[1][canvas.cells]
+    r = size[canvas.cells]
+    return np.where(canvas.cells > 0, np.maximum(0, 1 - (dy * dy + dx * dx) / (r * r)), 0)
+
+
+def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> Look:
+    """Bright stained bodies on dark ground, dim ones beside bright ones."""
+    rng = traits.rng
+    bright = traits.values(1, rng.choice([0.15, 0.4, 0.9]))
+    bright[traits.ghost] *= 0.25
+    bright[0] = 0
+    dome, rim = rng.choice([0.0, 0.3, 0.8]), rng.choice([0, 0, 0, 0.6, 1.5])
+    amount = rng.choice([0.05, 0.2, 0.45])
+    grain = tile("smooth", float(rng.choice([1, 2, 4]))) * _f(0.7) + tile("cloud", 1.4) * _f(0.5)
+    spots = tile("spots", float(rng.choice([2, 3])))
+    nucleoli = rng.choice([0, 0, 0.6, -1.5])
+    softness = rng.choice([1.0, 2.0, 4.0]) if radius > 10 else 1.0
+    haze = rng.choice([0, 0.15, 0.5])
+    haze_width = rng.uniform(3, 9)
+    ground = 10 ** rng.uniform(-2.5, -0.5) if not noisy_tissue else rng.uniform(0.1, 0.5)
+    cloud = tile("cloud", float(rng.choice([1.0, 1.8])))
+    cloud_amount = rng.choice([0.05, 0.4])
+    blobs, blob_amount = tile("smooth", float(rng.choice([8, 16]))), rng.choice([0, 0, 0.3])
+    vein, vein_amount = tile("cells", 16), rng.choice([0, 0, 0, 0.5])
+
+    def look(canvas: Canvas, t: int) -> Array:
+        shape = canvas.cells.shape
+        body = bright[canvas.cells]
+        inside = np.minimum(canvas.relative, 1)
+        if dome:
+            body = body * (1 - _f(dome) * inside * inside)
+        if rim:
+            body = body * (_f(0.5) + _f(rim) * inside**5)
+        body = body * np.maximum(_f(0.1), 1 + _f(amount) * traits.inside(canvas, grain))
+        if nucleoli:
+            body = body * np.maximum(_f(0.15), 1 - _f(nucleoli) * traits.inside(canvas, spots))
+        body = body * np.clip(canvas.depth / _f(softness) + _f(0.5), 0, 1)
+        if haze:
+            body = body + _f(haze) * gaussian_filter(body, haze_width, truncate=2.5)
+        out = body + _f(ground) * (1 + _f(cloud_amount) * traits.behind(cloud, shape, t, 0))
+        if blob_amount:
+            out = out + _f(blob_amount) * np.maximum(0, traits.behind(blobs, shape, t, 1) - 1)
+        if vein_amount:
+            out = out + _f(vein_amount) * traits.behind(vein, shape, t, 2)
+        return out
+
+    return look
+
+
+def phase_contrast(traits: Traits, radius: float) -> Look:
+    """Grey ground, thick parts dark with a bright halo, flat cells about as grey as the ground."""
+    rng = traits.rng
+    flat = traits.values(rng.choice([0.05, 0.3, 0.9]), 0.5)
+    lump = traits.values(rng.choice([0, 0.5, 1.5]), 0.5) * rng.choice([-1, 1, 1])
+    place = np.asarray(rng.normal(0, 0.22 * radius, (2, traits.count)), np.float32)
+    size = traits.values(rng.uniform(0.3, 0.55) * radius, 0.2)
+    edge = rng.uniform(1, 5)
+    halo, halo_width = rng.uniform(0.6, 1.1), np.clip(radius * rng.uniform(0.15, 0.5), 2, 9)
+    dark_rim, dark_at = rng.choice([0, 0.5, 1.2]), rng.uniform(0, 1.5)
+    light_rim, light_at = rng.choice([0, 0.4, 1.0]), rng.uniform(-3, -0.5)
+    grain = tile("smooth", float(rng.choice([1, 2]))) * _f(0.6) + tile("cloud", 1.2) * _f(0.6)
+    amount = rng.uniform(0.05, 0.5)
+    dots, dot_amount = tile("spots", 1.5), rng.choice([-2.0, 0, 1.5, 2.5])
+    ground = tile("cloud", float(rng.choice([0.8, 1.6])))
+    ground_amount = 10 ** rng.uniform(-2, -0.8)
+    debris, debris_amount = tile("spots", float(rng.choice([1.5, 3]))), rng.choice([0, 0, 0.8])
+    sign = -1.0 if rng.random() < 0.85 else 1.0
+
+    def look(canvas: Canvas, t: int) -> Array:
+        shape = canvas.cells.shape
+        within = cover(canvas, edge)
+        body = flat[canvas.cells] * within
+        body = body + lump[canvas.cells] * nucleus(canvas, place, size)
+        texture = _f(amount) * traits.inside(canvas, grain)
+        if dot_amount:
+            texture = texture + _f(dot_amount) * traits.inside(canvas, dots)
+        body = body + texture * within
+        if debris_amount:
+            body = body + _f(debris_amount) * traits.behind(debris, shape, t, 3)
+        out = _f(sign) * (body - _f(halo) * gaussian_filter(body, halo_width, truncate=2.5))
+        if dark_rim:
+            out = out - _f(dark_rim) * ridge(canvas, dark_at, 1.3)
+        if light_rim:
+            out = out + _f(light_rim) * ridge(canvas, light_at, 1.5)
+        return out + _f(ground_amount) * traits.behind(ground, shape, t, 0)
+
+    return look
+
+
+def colony_phase(traits: Traits, radius: float) -> Look:
+    """Round cells that touch: bright lines between them, dark rings within, grey inside."""
+    rng = traits.rng
+    line, line_at = rng.uniform(0.6, 2), rng.uniform(-1.5, 0.3)
+    ring, ring_at = rng.uniform(0, 1), rng.uniform(1.5, 3.5)
+    width = np.clip(radius * rng.uniform(0.08, 0.16), 0.8, 2.5)
+    fill = traits.values(1, 0.3) * rng.uniform(-0.4, 0.4)
+    grain = tile("smooth", 2) * _f(rng.uniform(0.02, 0.2))
+    vacuole = rng.choice([-0.5, 0, 0.4])
+    place = np.asarray(rng.normal(0, 0.25 * radius, (2, traits.count)), np.float32)
+    size = traits.values(0.45 * radius, 0.25)
+    glow, glow_width = rng.uniform(0, 1), rng.uniform(2, 6)
+    ground, ground_amount = tile("cloud", 1.4), 10 ** rng.uniform(-2, -1)
+    sign = 1.0 if rng.random() < 0.85 else -1.0
+
+    def look(canvas: Canvas, t: int) -> Array:
+        within = cover(canvas, 2)
+        edge = _f(line) * ridge(canvas, line_at, width)
+        out = edge - _f(ring) * ridge(canvas, ring_at, width)
+        out = out + within * (fill[canvas.cells] + traits.inside(canvas, grain))
+        if vacuole:
+            out = out + _f(vacuole) * nucleus(canvas, place, size)
+        if glow:
+            out = out + _f(glow) * gaussian_filter(edge, glow_width, truncate=2.5)
+        behind = traits.behind(ground, canvas.cells.shape, t, 0)
+        return _f(sign) * out + _f(ground_amount) * behind
+
+    return look
+
+
+def relief(traits: Traits, radius: float) -> Look:
+    """Differential interference contrast: lit from one side."""
+    rng = traits.rng
+    height = traits.values(1, 0.3)
+    angle = rng.uniform(0, 2 * np.pi)
+    dy, dx = _f(np.sin(angle)), _f(np.cos(angle))
+    grain = tile("cloud", 1.4) * _f(rng.uniform(0.02, 0.3))
+    steep = rng.uniform(2, 8)
+    ground, ground_amount = tile("cloud", 1.6), 10 ** rng.uniform(-2, -0.8)
+    place = np.asarray(rng.normal(0, 0.2 * radius, (2, traits.count)), np.float32)
+    size = traits.values(0.4 * radius, 0.2)
+    bump = rng.choice([0, 0.4])
+
+    def look(canvas: Canvas, t: int) -> Array:
+        rise = np.sqrt(np.clip(canvas.depth / _f(steep), 0, 1)) * height[canvas.cells]
+        rise = rise + traits.inside(canvas, grain) * cover(canvas)
+        if bump:
+            rise = rise + _f(bump) * nucleus(canvas, place, size)
+        rise = gaussian_filter(rise, 0.8, truncate=3)
+        slope = dy * np.gradient(rise, axis=0) + dx * np.gradient(rise, axis=1)
+        behind = traits.behind(ground, canvas.cells.shape, t, 0)
+        return np.asarray(slope + _f(ground_amount) * behind, np.float32)
+
+    return look
+
+
+def membranes(traits: Traits, spacing: float) -> Look:
+    """Stained walls between cells that fill the frame; cytoplasm dark to nearly as bright."""
+    rng = traits.rng
+    width = np.clip(spacing * rng.uniform(0.02, 0.09), 0.7, 4)
+    fill = traits.values(rng.choice([0.03, 0.15, 0.4]), 0.7)
+    uneven, uneven_amount = tile("smooth", 16), rng.uniform(0, 0.5)
+    grain, amount = tile("cloud", 1.4), rng.uniform(0, 0.4)
+    shade = rng.choice([0, 0.4])
+    spot, spot_amount = rng.uniform(0.08, 0.3) * spacing, rng.choice([0, 0, 0.4, 0.8])
+    place = np.asarray(rng.normal(0, 0.12 * spacing, (2, traits.count)), np.float32)
+    size = traits.values(spot, 0.3)
+    has = rng.random(traits.count) < 0.5
+    haze, haze_width = rng.choice([0, 0.5]), 3 * width
+    dark = rng.random() < 0.12
+
+    def look(canvas: Canvas, t: int) -> Array:
+        wall = walls(canvas, width)
+        wall = wall * (1 + _f(uneven_amount) * traits.behind(uneven, wall.shape, t, 0))
+        inner = fill[canvas.cells] * (1 + _f(amount) * traits.inside(canvas, grain))
+        if shade:
+            inner = inner * (1 - _f(shade) * (1 - canvas.relative))
+        if spot_amount:
+            inner = inner + _f(spot_amount) * nucleus(canvas, place, size) * has[canvas.cells]
+        out = np.maximum(wall, inner) + _f(0.3) * inner
+        if haze:
+            out = out + _f(haze) * gaussian_filter(out, haze_width, truncate=2.5)
+        return np.asarray(-out if dark else out, np.float32)
+
+    return look
+
+
+def electrons(
+    traits: Traits, neurites: Callable[[int], Canvas], outer: Traits, organelles: bool
+) -> Look:
+    """Electron micrograph: dark membranes, speckled grey inside, dark striped organelles.
+
+    `neurites` gives the canvas of the surrounding cells on a frame, `outer` their traits.
+    """
+    rng = traits.rng
+    width, strength = rng.uniform(0.8, 1.8), rng.uniform(0.5, 1)
+    fill = outer.values(1, 0.1)
+    fine, speckles = tile("smooth", 0.8), tile("spots", 1.5)
+    fine_amount, speckle_amount = rng.uniform(0.02, 0.12), rng.uniform(0.1, 0.6)
+    shade = traits.values(rng.uniform(0.45, 0.8), 0.12)
+    stripes = tile("stripes", float(rng.choice([1.5, 2, 3])))
+    stripe_amount = rng.uniform(0.05, 0.25)
+    texture, texture_amount = tile("smooth", 1.5), rng.uniform(0.02, 0.12)
+    rim, rim_width = rng.uniform(0.2, 0.6), rng.uniform(0.9, 1.8)
+
+    def look(canvas: Canvas, t: int) -> Array:
+        around = neurites(t)
+        out = fill[around.cells] - _f(speckle_amount) * outer.inside(around, speckles)
+        wall = np.minimum(1, walls(around, width))
+        if organelles:
+            inside = cover(canvas, 1.5)
+            body = shade[canvas.cells] + _f(stripe_amount) * traits.inside(canvas, stripes)
+            body = body + _f(texture_amount) * traits.inside(canvas, texture)
+            gap = np.clip(-canvas.depth / 2, 0, 1)
+            out = out * (1 - _f(strength) * wall * gap)
+            out = out * (1 - inside) + body * inside
+            out = out - _f(rim) * ridge(canvas, 0.5, rim_width)
+        else:
+            out = out * (1 - _f(strength) * wall)
+        return out + _f(fine_amount) * outer.behind(fine, out.shape, 7 * t, 0)
+
+    return look
+
+
+def interference(traits: Traits, radius: float) -> Look:
+    """Interference reflection: fringes of equal height under a cell on an even ground."""
+    rng = traits.rng
+    fringes = rng.uniform(2, 9)
+    shade = traits.values(rng.uniform(0.3, 0.7), 0.15)
+    bumps, bump_amount = tile("smooth", float(rng.choice([8, 16]))), rng.uniform(0.2, 0.8)
+    contrast = rng.uniform(0.1, 0.4)
+    grain, amount = tile("smooth", 2), rng.uniform(0.02, 0.12)
+    patch, patch_amount = tile("smooth", 8), rng.uniform(0, 0.3)
+
+    def look(canvas: Canvas, t: int) -> Array:
+        inside = cover(canvas, 2)
+        height = canvas.relative + _f(bump_amount) * traits.inside(canvas, bumps)
+        body = shade[canvas.cells] + _f(contrast) * np.cos(_f(2 * np.pi * fringes) * height)
+        body = body + _f(amount) * traits.inside(canvas, grain)
+        body = body + _f(patch_amount) * np.maximum(0, traits.inside(canvas, patch))
+        return np.asarray(1 - inside + body * inside, np.float32)
+
+    return look
+
+
+def anything(traits: Traits, radius: float) -> Look:
+    """Random grey values inside, outside and at edges: no microscope, but all contrasts."""
+    rng = traits.rng
+    fill = np.asarray(rng.normal(rng.normal(0, 0.6), rng.uniform(0, 0.5), traits.count), np.float32)
+    fill[0] = 0
+    kinds = [tile("smooth", float(s)) for s in (1, 2, 4, 8)] + [tile("cloud", 1.4)]
+    inner, outer = kinds[rng.integers(5)], kinds[rng.integers(5)]
+    inner_amount, outer_amount = rng.uniform(0, 0.4, 2)
+    rim, rim_at, rim_width = rng.normal(0, 0.8), rng.uniform(-2, 3), rng.uniform(1, 3)
+    dome = rng.normal(0, 0.5)
+
+    def look(canvas: Canvas, t: int) -> Array:
+        inside = cover(canvas, 1.5)
+        body = fill[canvas.cells] + _f(dome) * (1 - np.minimum(1, canvas.relative) ** 2)
+        body = body + _f(inner_amount) * traits.inside(canvas, inner)
+        ground = _f(outer_amount) * traits.behind(outer, inside.shape, t, 0)
+        out = body * inside + ground * (1 - inside) + _f(rim) * ridge(canvas, rim_at, rim_width)
+        return np.asarray(out, np.float32)
+
+    return look
