@@ -99,7 +99,7 @@ def _log(rng: Rng, low: float, high: float) -> float:
 def _count(rng: Rng, size: Size, radius: float, most: int = 40) -> int:
     """Cells for a random part of the frame, 1 to `most`."""
     fit = size[0] * size[1] / (np.pi * radius**2)
-    return int(np.clip(fit * _log(rng, 0.06, 0.6), 1, most))
+    return int(np.clip(fit * _log(rng, 0.12, 0.9), 1, most))
 
 
 def _drift(rng: Rng, radius: float) -> tuple[float, float]:

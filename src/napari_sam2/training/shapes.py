@@ -177,29 +177,66 @@ def draw_tissue(canvas: Canvas, poses: list[Pose], spacing: float, warp: Array, 
     z : (N,) distance of each site from the plane of the frame, in pixels.
     """
     height, width = canvas.cells.shape
-    first = np.full((height, width), 1e6, np.float32)
-    second = np.full((height, width), 1e6, np.float32)
-    reach = 2.6 * spacing + float(np.abs(warp).max())
+    pad = int(np.abs(warp).max()) + 1
+    shape = height + 2 * pad, width + 2 * pad
+    first = np.full(shape, 1e9, np.float32)  # squared distances to the nearest two sites
+    second = np.full(shape, 1e9, np.float32)
+    cells = np.zeros(shape, np.int32)
     for pose, dz in zip(poses, z, strict=True):
-        y0, y1 = max(0, int(pose.y - reach)), min(height, int(pose.y + reach) + 1)
-        x0, x1 = max(0, int(pose.x - reach)), min(width, int(pose.x + reach) + 1)
-        if y1 <= y0 or x1 <= x0:
-            continue
-        part = slice(y0, y1), slice(x0, x1)
-        rows = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(pose.y)
-        columns = np.arange(x0, x1, dtype=np.float32)[None] - np.float32(pose.x)
-        dy, dx = rows + warp[0][part], columns + warp[1][part]
-        cos, sin = np.float32(np.cos(pose.angle)), np.float32(np.sin(pose.angle))
-        along, across = cos * dx + sin * dy, cos * dy - sin * dx
-        stretch = np.float32(pose.aspect)
-        distance = np.sqrt(along * along / stretch + across * across * stretch + np.float32(dz**2))
-        distance *= np.float32(spacing / (2 * pose.radius))
-        best, next_best = first[part], second[part]
-        wins = distance < best
-        np.minimum(next_best, np.maximum(best, distance), out=next_best)
-        np.copyto(best, distance, where=wins)
-        np.copyto(canvas.cells[part], np.int32(pose.number), where=wins)
-        np.copyto(canvas.local_y[part], across, where=wins)
-        np.copyto(canvas.local_x[part], along, where=wins)
-    np.copyto(canvas.relative, first / np.maximum(second, np.float32(1e-3)))
-    np.copyto(canvas.depth, (second - first) * np.float32(0.5))
+        _claim(first, second, cells, pose, (spacing / (2 * pose.radius)) ** 2, float(dz), pad)
+    y = np.arange(height, dtype=np.float32)[:, None] + warp[0]
+    x = np.arange(width, dtype=np.float32)[None] + warp[1]
+    spot = ((y + pad + 0.5).astype(np.int32), (x + pad + 0.5).astype(np.int32))
+    np.copyto(canvas.cells, cells[spot])
+    near, far = np.sqrt(first[spot]), np.sqrt(second[spot])
+    np.copyto(canvas.relative, near / np.maximum(far, np.float32(1e-3)))
+    np.copyto(canvas.depth, (far - near) * np.float32(0.5))
+    _tissue_coordinates(canvas, poses, y, x)
+
+
+def _claim(
+    first: Array,
+    second: Array,
+    cells: NDArray[np.int32],
+    pose: Pose,
+    weight: float,
+    dz: float,
+    pad: int,
+) -> None:
+    """Enter one site into the two smallest squared distances and their owner."""
+    # Two neighbours are never farther than this on the lattices of `tissue`.
+    reach = 3.8 * pose.radius
+    if abs(dz) >= reach:
+        return
+    reach = np.sqrt(reach**2 - dz**2)
+    cos, sin = np.cos(pose.angle), np.sin(pose.angle)
+    long, short = 1 / pose.aspect, pose.aspect
+    reach_y = reach * np.hypot(sin / np.sqrt(long), cos / np.sqrt(short))
+    reach_x = reach * np.hypot(cos / np.sqrt(long), sin / np.sqrt(short))
+    cy, cx = pose.y + pad, pose.x + pad
+    y0, y1 = max(0, int(cy - reach_y)), min(first.shape[0], int(cy + reach_y) + 1)
+    x0, x1 = max(0, int(cx - reach_x)), min(first.shape[1], int(cx + reach_x) + 1)
+    if y1 <= y0 or x1 <= x0:
+        return
+    part = slice(y0, y1), slice(x0, x1)
+    dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(cy)
+    dx = np.arange(x0, x1, dtype=np.float32)[None] - np.float32(cx)
+    mixed = np.float32(2 * weight * cos * sin * (long - short))
+    distance = (mixed * dy) * dx
+    distance += np.float32(weight * (sin * sin * long + cos * cos * short)) * dy * dy
+    distance += np.float32(weight * (cos * cos * long + sin * sin * short)) * dx * dx
+    distance += np.float32(weight * dz**2)
+    best, next_best = first[part], second[part]
+    np.copyto(cells[part], np.int32(pose.number), where=distance < best)
+    np.minimum(next_best, np.maximum(best, distance), out=next_best)
+    np.minimum(best, distance, out=best)
+
+
+def _tissue_coordinates(canvas: Canvas, poses: list[Pose], y: Array, x: Array) -> None:
+    table = np.zeros((4, max((p.number for p in poses), default=0) + 1), np.float32)
+    for pose in poses:
+        table[:, pose.number] = pose.y, pose.x, np.cos(pose.angle), np.sin(pose.angle)
+    site_y, site_x, cos, sin = table[:, canvas.cells]
+    dy, dx = y - site_y, x - site_x
+    np.copyto(canvas.local_y, cos * dy - sin * dx)
+    np.copyto(canvas.local_x, cos * dx + sin * dy)

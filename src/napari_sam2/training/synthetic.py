@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from napari_sam2.training.camera import Camera
 from napari_sam2.training.kinds import KINDS, Scene
+from napari_sam2.training.shapes import Canvas
 
 __all__ = ["KINDS", "Clip", "make_clip"]
+
+_LEAST_AREA = 100  # px of the largest object on the first frame
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def make_clip(
     Returns
     -------
     Clip
-        With at least one labelled pixel on the first frame.
+        With at least one object of some size on the first frame.
 
     Raises
     ------
@@ -85,25 +88,23 @@ def make_clip(
     recipe = KINDS[kind]
     if z_stack is None:
         z_stack = bool(rng.random() < recipe.z_share)
-    while True:  # a clip without any cell teaches nothing; rare
+    while True:  # a clip without any cell to click teaches nothing
         scene = recipe.make(rng, size, z_stack)
-        clip = _film(rng, scene, frames, size, kind)
-        if clip.labels[0].any():
-            return clip
+        canvas = scene.draw()
+        areas = np.bincount(scene.names()[canvas.cells].ravel())[1:]
+        if areas.max(initial=0) >= min(_LEAST_AREA, size[0] * size[1] // 4):
+            return _film(rng, scene, canvas, frames, kind)
 
 
-def _film(
-    rng: np.random.Generator, scene: Scene, frames: int, size: tuple[int, int], kind: str
-) -> Clip:
-    canvases = []
-    for t in range(frames):
-        if t:
-            scene.step()
+def _film(rng: np.random.Generator, scene: Scene, first: Canvas, frames: int, kind: str) -> Clip:
+    canvases = [first]
+    for _ in range(1, frames):
+        scene.step()
         canvases.append(scene.draw())
     names = scene.names()
     look = scene.look()
     pictures = np.stack([look(canvas, t) for t, canvas in enumerate(canvases)])
     labels = np.stack([names[canvas.cells] for canvas in canvases])
-    images = Camera(rng, size, scene.noise).expose(pictures.astype(np.float32, copy=False))
+    images = Camera(rng, scene.shape, scene.noise).expose(pictures.astype(np.float32, copy=False))
     parents = {k: v for k, v in scene.parents.items() if names[k]}
     return Clip(images, labels, kind, parents)
