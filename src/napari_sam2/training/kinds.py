@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class Scene:
     on_top : later cells cover earlier ones, instead of sharing the overlap.
     noise : factor on the camera's noise.
     around : cells behind the cast that are only rendered.
+    shots : canvases so far: of what is around, else of the cast.
     """
 
     rng: Rng
@@ -40,7 +41,7 @@ class Scene:
     on_top: bool = False
     noise: float = 1.0
     around: Tissue | None = None
-    backdrops: list[Canvas] = field(default_factory=list)
+    shots: list[Canvas] = field(default_factory=list)
 
     @property
     def parents(self) -> dict[int, int]:
@@ -61,10 +62,11 @@ class Scene:
         else:
             for pose in self.cast.poses():
                 draw_cell(canvas, pose, self.on_top)
+        backdrop = canvas
         if self.around is not None:
             backdrop = Canvas.empty(self.shape)
             self.around.draw(backdrop)
-            self.backdrops.append(backdrop)
+        self.shots.append(backdrop)
         return canvas
 
     def names(self) -> NDArray[np.int32]:
@@ -76,7 +78,7 @@ class Scene:
     def traits(self, of: Population | Tissue) -> Traits:
         """Draw the properties of the cells."""
         ghost = np.concatenate([[False], of.ghost])
-        return Traits(self.rng, len(of.ghost), of.habits.drift, ghost)
+        return Traits(self.rng, of.habits.drift, ghost, of.parents)
 
     def look(self) -> Look:
         """Make the look, when all cells that will ever live are known."""
@@ -124,7 +126,8 @@ def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60
         colony=rng.random() < 0.25,
         aspect=(1, rng.uniform(1.1, 2.2)),
         power=(2, rng.choice([2, 3])),
-        roughness=rng.choice([0.03, 0.08, 0.16]),
+        roughness=rng.choice([0.02, 0.05, 0.12]),
+        roll_off=rng.choice([1.5, 2.2]),
         bend=rng.choice([0, 0.1]),
         speed=_log(rng, 0.01, 0.35),
         drift=_drift(rng, radius),
@@ -139,20 +142,23 @@ def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60
 def _adherent(rng: Rng, size: Size, z_stack: bool) -> Habits:
     """Flat cells with corners and tails that change shape."""
     radius = _log(rng, 9, 60)
+    pointed = rng.random() < 0.6
     return Habits(
         radius=radius,
         spread=rng.uniform(0.1, 0.35),
         count=_count(rng, size, radius, 30),
-        packing=rng.choice([0.7, 0.85, 1.1]),
+        packing=rng.choice([0.6, 0.75, 0.9, 1.2]),
         colony=rng.random() < 0.35,
         aspect=(1, rng.choice([1.6, 3, 5])),
-        power=(rng.choice([0.9, 1.3, 2]), 2.5),
-        roughness=rng.uniform(0.1, 0.35),
-        roll_off=rng.uniform(0.9, 1.8),
-        bend=rng.choice([0, 0.2]),
+        power=(rng.choice([1.3, 2]), 2.5),
+        corners=(2, 5) if pointed else (0, 0),
+        corner_height=rng.uniform(0.3, 1.0),
+        roughness=rng.uniform(0.03, 0.12) if pointed else rng.uniform(0.05, 0.3),
+        roll_off=rng.uniform(0.7, 1.8),
+        bend=rng.choice([0, 0.2, 0.4]),
         speed=_log(rng, 0.01, 0.25),
         drift=_drift(rng, radius),
-        wobble=rng.uniform(0.03, 0.3),
+        wobble=rng.uniform(0.02, 0.25),
         division=rng.choice([0, 0.03]),
         ghosts=rng.choice([0, 0, 0.15]),
         z_step=_z(rng, z_stack),
@@ -169,7 +175,7 @@ def _rods(rng: Rng, size: Size, z_stack: bool) -> Habits:
         packing=rng.choice([0.55, 0.7, 0.9]),
         colony=rng.random() < 0.6,
         aspect=(rng.uniform(1.5, 2.5), rng.uniform(2.6, 7)),
-        power=(3, 7),
+        power=(2.3, 3.8),
         roughness=rng.choice([0.01, 0.04]),
         bend=rng.choice([0.0, 0.1, 0.4]),
         speed=_log(rng, 0.01, 0.2),
@@ -187,7 +193,7 @@ def _packed(rng: Rng, size: Size, z_stack: bool) -> Habits:
     return Habits(
         radius=radius,
         spread=rng.uniform(0.1, 0.25),
-        count=_count(rng, size, radius * 0.8),
+        count=int(np.clip(size[0] * size[1] / (np.pi * radius**2) * _log(rng, 0.3, 1), 2, 40)),
         packing=rng.uniform(0.85, 1.0),
         colony=True,
         aspect=(1, rng.uniform(1.1, 1.5)),
@@ -240,7 +246,7 @@ def _cells(
             cast,
             lambda scene, traits: look(traits, _mean_radius(scene)),
             on_top=bool(rng.random() < 0.5) and not cast.habits.colony,
-            noise=noise * _log(rng, 0.7, 1.5),
+            noise=noise * (4.0 if rng.random() < 0.12 else _log(rng, 0.5, 1.5)),
         )
 
     return make
@@ -253,13 +259,21 @@ def _walls(rng: Rng, size: Size, z_stack: bool) -> Scene:
 
 
 def _organelles(rng: Rng, size: Size, z_stack: bool) -> Scene:
-    habits = _blobs(rng, size, z_stack, 8, 45)
+    habits = replace(
+        _blobs(rng, size, z_stack, 8, 45),
+        packing=rng.choice([1.05, 1.4]),
+        roughness=rng.uniform(0.02, 0.12),
+        roll_off=2.0,
+        ghosts=0.0,
+        aspect=(1, 2.8),
+        division=0.0,
+    )
     cast = Population(rng, habits, size)
     around = Tissue(rng, _neurites(rng, size, z_stack, habits.radius * 2.2), size)
 
     def make_look(scene: Scene, traits: Traits) -> Look:
         outer = scene.traits(around)
-        return rendering.electrons(traits, lambda t: scene.backdrops[t], outer, True)
+        return rendering.electrons(traits, lambda t: scene.shots[t], outer, True)
 
     return Scene(rng, size, cast, make_look, around=around, noise=0.7)
 
@@ -283,12 +297,7 @@ def _neurite_sections(rng: Rng, size: Size, z_stack: bool) -> Scene:
 
     def make_look(scene: Scene, traits: Traits) -> Look:
         # The cast is its own surroundings: membranes between the labelled cells.
-        return lambda canvas, t: rendering.electrons(
-            Traits(np.random.default_rng(7), 1, (0, 0), traits.ghost),
-            lambda _: canvas,
-            traits,
-            False,
-        )(canvas, t)
+        return rendering.electrons(traits, lambda t: scene.shots[t], traits, False)
 
     return Scene(rng, size, cast, make_look, noise=0.7)
 
@@ -312,7 +321,7 @@ _PHASE = {rendering.phase_contrast: 1.0}
 
 KINDS: dict[str, Kind] = {
     "nuclei": Kind(0.2, 0.3, _cells(_blobs, {rendering.fluorescence: 1.0})),
-    "adherent": Kind(0.2, 0.0, _cells(_adherent, _PHASE)),
+    "adherent": Kind(0.2, 0.0, _cells(_adherent, _PHASE, 0.4)),
     "colony": Kind(
         0.12, 0.1, _cells(_packed, {rendering.colony_phase: 0.8, rendering.phase_contrast: 0.2})
     ),
@@ -328,7 +337,7 @@ KINDS: dict[str, Kind] = {
             },
         ),
     ),
-    "small_phase": Kind(0.06, 0.0, _cells(lambda r, s, z: _blobs(r, s, z, 7, 20), _PHASE)),
+    "small_phase": Kind(0.06, 0.0, _cells(lambda r, s, z: _blobs(r, s, z, 7, 20), _PHASE, 0.5)),
     "relief": Kind(0.06, 0.1, _cells(_blobs, {rendering.relief: 1.0})),
     "tissue": Kind(0.12, 0.5, _walls),
     "organelles": Kind(0.09, 0.7, _organelles),

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2.training.shapes import MODES, Array, Pose, outline_tables, superellipse
+from napari_sam2.training.shapes import (
+    MODES,
+    Array,
+    Pose,
+    corners,
+    outline_tables,
+    superellipse,
+)
 
 _ORDERS = np.repeat(np.arange(2, MODES + 2), 2)
 
@@ -28,6 +35,7 @@ class Habits:
     colony : grow clusters of touching cells instead of spreading over the frame.
     aspect : least and largest elongation.
     power : superellipse exponents, 2 round, more boxy, less pointed.
+    corners, corner_height : pointed corners of an outline, fewest and most, and how far they reach.
     roughness, roll_off : amplitude of outline modes, and how fast it falls with their order.
     bend : largest bend of elongated cells.
     speed, persistence : step per frame over the radius; 0 to 1, how straight paths are.
@@ -46,6 +54,8 @@ class Habits:
     colony: bool = False
     aspect: tuple[float, float] = (1, 1.6)
     power: tuple[float, float] = (2, 2)
+    corners: tuple[int, int] = (0, 0)
+    corner_height: float = 0.0
     roughness: float = 0.08
     roll_off: float = 1.5
     bend: float = 0.0
@@ -99,12 +109,18 @@ class Population:
         self.velocity = rng.normal(0, 1, (n, 2))
         self.height = rng.uniform(-1, 1, n)
         self.modes = self._random_modes(n)
-        self.base = np.array(
-            [superellipse(rng.uniform(*h.power)) for _ in range(n)], np.float32
-        ).reshape(n, -1)
+        self.base = np.array([self._base() for _ in range(n)], np.float32)
         self.time = 0
         if h.z_step:
             self._place_in_z()
+
+    def _base(self) -> Array:
+        h, rng = self.habits, self.rng
+        base = superellipse(rng.uniform(*h.power))
+        if h.corners[1]:
+            count = int(rng.integers(h.corners[0], h.corners[1] + 1))
+            base = base + corners(rng, count, h.corner_height, rng.uniform(0.15, 0.5))
+        return base
 
     def _random_modes(self, n: int) -> Array:
         fall = (_ORDERS / 2.0) ** -self.habits.roll_off
@@ -122,26 +138,31 @@ class Population:
         kept: list[int] = []
         seeds = 1 + int(rng.integers(0, 3))
         for i, radius in enumerate(radii):
-            for _ in range(12):
-                if h.colony and len(kept) >= seeds:
-                    other = int(rng.integers(len(kept)))
-                    angle = rng.uniform(0, 2 * np.pi)
-                    gap = (radii[kept[other]] + radius) * h.packing
-                    spot = centres[other] + gap * np.array([np.sin(angle), np.cos(angle)])
-                elif not kept:  # one cell is surely in view
-                    spot = size * rng.uniform(0.25, 0.75, 2)
-                else:
-                    spot = rng.uniform(-margin, size + margin)
-                if not kept:
-                    break
-                apart = np.hypot(*(centres - spot).T) / (radii[kept] + radius)
-                if apart.min() >= h.packing * 0.97:
-                    break
+            if not kept:  # one cell is surely in view
+                spots = size * rng.uniform(0.25, 0.75, (1, 2))
+            elif h.colony and len(kept) >= seeds:
+                spots = self._beside(centres, radii[kept], radius)
             else:
-                continue
-            centres = np.concatenate([centres, spot[None]])
-            kept.append(i)
+                spots = rng.uniform(-margin, size + margin, (12, 2))
+            if kept:
+                offset = spots[:, None] - centres[None]
+                apart = np.hypot(offset[..., 0], offset[..., 1]) / (radii[kept] + radius)
+                spots = spots[apart.min(1) >= h.packing * 0.97]
+            if len(spots):
+                centres = np.concatenate([centres, spots[:1]])
+                kept.append(i)
         return centres, radii[kept]
+
+    def _beside(
+        self, centres: NDArray[np.float64], radii: NDArray[np.float64], radius: float
+    ) -> NDArray[np.float64]:
+        """Places (N, 2) that touch a cell, those near the middle of the colony first."""
+        rng, tries = self.rng, 30
+        others = rng.integers(len(centres), size=tries)
+        angles = rng.uniform(0, 2 * np.pi, tries)
+        gaps = (radii[others] + radius) * self.habits.packing
+        spots = centres[others] + gaps[:, None] * np.stack([np.sin(angles), np.cos(angles)], 1)
+        return np.asarray(spots[np.argsort(np.hypot(*(spots - centres[0]).T))])
 
     def _place_in_z(self) -> None:
         """Give every cell a height over the first plane, in radii, and a tilt."""

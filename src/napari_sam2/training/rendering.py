@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from napari_sam2.training.shapes import Array, Canvas
@@ -28,29 +29,33 @@ class Traits:
     Parameters
     ----------
     rng : of everything random.
-    cells : highest cell number.
     drift : movement of the background per frame, pixels.
-    ghost : (cells + 1,) bool, cells that are not labelled.
+    ghost : (cells + 1,) bool, cells that are not labelled; one for each number, 0 is nothing.
+    parents : number of a cell -> number of the cell that it came from.
     """
 
     def __init__(
         self,
         rng: np.random.Generator,
-        cells: int,
         drift: tuple[float, float],
-        ghost: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        ghost: NDArray[np.bool_],
+        parents: dict[int, int],
     ) -> None:
         self.rng = rng
-        self.count = cells + 1
+        self.count = len(ghost)
         self.ghost = ghost
+        self.parents = parents
         self.drift = np.array(drift)
         self.offset = rng.integers(0, 512, (2, self.count)).astype(np.float32)
         self.origin = rng.uniform(0, 512, (16, 2))
         self.grain = float(np.exp(rng.uniform(np.log(0.5), np.log(1.6))))
 
     def values(self, mean: float, spread: float) -> Array:
-        """Log-normal value of each cell."""
-        return np.asarray(mean * np.exp(self.rng.normal(0, spread, self.count)), np.float32)
+        """Log-normal value of each cell; like that of the cell that it came from."""
+        logs = self.rng.normal(0, spread, self.count)
+        for child, parent in sorted(self.parents.items()):
+            logs[child] = logs[parent] + 0.2 * logs[child]
+        return np.asarray(mean * np.exp(logs), np.float32)
 
     def inside(self, canvas: Canvas, texture: Array, zoom: float = 1.0) -> Array:
         """Texture that moves with the cells."""
@@ -143,38 +148,49 @@ def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> L
 def phase_contrast(traits: Traits, radius: float) -> Look:
     """Grey ground, thick parts dark with a bright halo, flat cells about as grey as the ground."""
     rng = traits.rng
-    flat = traits.values(rng.choice([0.05, 0.3, 0.9]), 0.5)
-    lump = traits.values(rng.choice([0, 0.5, 1.5]), 0.5) * rng.choice([-1, 1, 1])
-    place = np.asarray(rng.normal(0, 0.22 * radius, (2, traits.count)), np.float32)
-    size = traits.values(rng.uniform(0.3, 0.55) * radius, 0.2)
+    flat = traits.values(rng.choice([0.02, 0.15, 0.4, 0.9]), 0.4)
+    lump = traits.values(rng.choice([0, 0.3, 0.8]), 0.5) * rng.choice([-1, 1, 1])
+    place = np.asarray(rng.normal(0, 0.15 * radius, (2, traits.count)), np.float32)
+    size = traits.values(rng.uniform(0.3, 0.6) * radius, 0.2)
+    rounded = rng.random(traits.count) < rng.choice([0, 0.15])  # as before a division
+    lump[rounded], size[rounded] = rng.uniform(1, 2.5), radius
     edge = rng.uniform(1, 5)
     halo, halo_width = rng.uniform(0.6, 1.1), np.clip(radius * rng.uniform(0.15, 0.5), 2, 9)
-    dark_rim, dark_at = rng.choice([0, 0.5, 1.2]), rng.uniform(0, 1.5)
-    light_rim, light_at = rng.choice([0, 0.4, 1.0]), rng.uniform(-3, -0.5)
-    grain = tile("smooth", float(rng.choice([1, 2]))) * _f(0.6) + tile("cloud", 1.2) * _f(0.6)
-    amount = rng.uniform(0.05, 0.5)
-    dots, dot_amount = tile("spots", 1.5), rng.choice([-2.0, 0, 1.5, 2.5])
+    dark_rim, dark_at = rng.choice([0, 0.4, 1.0]), rng.uniform(0, 1.5)
+    light_rim, light_at = rng.choice([0, 0.3, 0.8]), rng.uniform(-2.5, -0.5)
+    dark_width, light_width = rng.uniform(0.9, 2.2), rng.uniform(1, 3)
+    if not dark_rim and not light_rim and flat.mean() < 0.3:
+        dark_rim = 0.4  # something has to tell the cell from the ground
+    broken, brokenness = tile("smooth", float(rng.choice([4, 8]))), rng.uniform(0, 0.9)
+    grain = tile("smooth", float(rng.choice([1, 2]))) * _f(0.5) + tile("cloud", 1.2) * _f(0.5)
+    amount = rng.uniform(0.03, 0.3)
+    dots, dot_amount = tile("spots", float(rng.choice([1, 1.5, 2]))), rng.choice([-1, 0, 1, 2])
     ground = tile("cloud", float(rng.choice([0.8, 1.6])))
-    ground_amount = 10 ** rng.uniform(-2, -0.8)
-    debris, debris_amount = tile("spots", float(rng.choice([1.5, 3]))), rng.choice([0, 0, 0.8])
+    ground_amount = 10 ** rng.uniform(-2.3, -1)
+    debris, debris_amount = tile("spots", float(rng.choice([1.5, 3]))), rng.choice([0, 0.3, 0.8])
+    fibres, fibre_amount = tile("cells", 32), rng.choice([0, 0, 0, 0.25])
     sign = -1.0 if rng.random() < 0.85 else 1.0
 
     def look(canvas: Canvas, t: int) -> Array:
         shape = canvas.cells.shape
         within = cover(canvas, edge)
+        middle = np.maximum(0, 1 - canvas.relative * canvas.relative)
         body = flat[canvas.cells] * within
-        body = body + lump[canvas.cells] * nucleus(canvas, place, size)
+        body = body + lump[canvas.cells] * nucleus(canvas, place, size) * within
         texture = _f(amount) * traits.inside(canvas, grain)
-        if dot_amount:
-            texture = texture + _f(dot_amount) * traits.inside(canvas, dots)
+        if dot_amount:  # vesicles lie around the nucleus
+            texture = texture + _f(dot_amount) * traits.inside(canvas, dots) * middle
         body = body + texture * within
         if debris_amount:
             body = body + _f(debris_amount) * traits.behind(debris, shape, t, 3)
+        if fibre_amount:
+            body = body + _f(fibre_amount) * traits.behind(fibres, shape, t, 4)
         out = _f(sign) * (body - _f(halo) * gaussian_filter(body, halo_width, truncate=2.5))
+        lines = np.clip(1 + _f(brokenness) * traits.inside(canvas, broken), 0, 2)
         if dark_rim:
-            out = out - _f(dark_rim) * ridge(canvas, dark_at, 1.3)
+            out = out - _f(dark_rim) * lines * ridge(canvas, dark_at, dark_width)
         if light_rim:
-            out = out + _f(light_rim) * ridge(canvas, light_at, 1.5)
+            out = out + _f(light_rim) * lines * ridge(canvas, light_at, light_width)
         return out + _f(ground_amount) * traits.behind(ground, shape, t, 0)
 
     return look
@@ -183,25 +199,29 @@ def phase_contrast(traits: Traits, radius: float) -> Look:
 def colony_phase(traits: Traits, radius: float) -> Look:
     """Round cells that touch: bright lines between them, dark rings within, grey inside."""
     rng = traits.rng
-    line, line_at = rng.uniform(0.6, 2), rng.uniform(-1.5, 0.3)
-    ring, ring_at = rng.uniform(0, 1), rng.uniform(1.5, 3.5)
+    line, line_at = rng.uniform(0.3, 1.5), rng.uniform(-1.5, 0.3)
+    ring, ring_at = rng.uniform(0, 0.6), rng.uniform(1.5, 3.5)
     width = np.clip(radius * rng.uniform(0.08, 0.16), 0.8, 2.5)
     fill = traits.values(1, 0.3) * rng.uniform(-0.4, 0.4)
     grain = tile("smooth", 2) * _f(rng.uniform(0.02, 0.2))
-    vacuole = rng.choice([-0.5, 0, 0.4])
-    place = np.asarray(rng.normal(0, 0.25 * radius, (2, traits.count)), np.float32)
-    size = traits.values(0.45 * radius, 0.25)
-    glow, glow_width = rng.uniform(0, 1), rng.uniform(2, 6)
-    ground, ground_amount = tile("cloud", 1.4), 10 ** rng.uniform(-2, -1)
+    vacuole = traits.values(rng.choice([0, 0.15, 0.4]), 0.6) * rng.choice([-1, 1, 1])
+    place = np.asarray(rng.normal(0, 0.2 * radius, (2, traits.count)), np.float32)
+    size = traits.values(0.5 * radius, 0.25)
+    pockets, pocket_width = rng.choice([0, 1, 2.5]), np.clip(0.3 * radius, 2, 5)
+    glow, glow_width = rng.uniform(0, 0.6), rng.uniform(2, 6)
+    ground, ground_amount = tile("cloud", 1.4), 10 ** rng.uniform(-2.3, -1)
     sign = 1.0 if rng.random() < 0.85 else -1.0
 
     def look(canvas: Canvas, t: int) -> Array:
         within = cover(canvas, 2)
         edge = _f(line) * ridge(canvas, line_at, width)
+        if pockets:  # light gathers where several cells leave a gap
+            near = gaussian_filter(within, pocket_width, truncate=2)
+            edge = edge + _f(pockets) * np.maximum(0, near - _f(0.35)) * (1 - within)
         out = edge - _f(ring) * ridge(canvas, ring_at, width)
         out = out + within * (fill[canvas.cells] + traits.inside(canvas, grain))
-        if vacuole:
-            out = out + _f(vacuole) * nucleus(canvas, place, size)
+        disc = np.minimum(1, 3 * nucleus(canvas, place, size)) * (canvas.depth > _f(2))
+        out = out + vacuole[canvas.cells] * disc
         if glow:
             out = out + _f(glow) * gaussian_filter(edge, glow_width, truncate=2.5)
         behind = traits.behind(ground, canvas.cells.shape, t, 0)
@@ -239,22 +259,33 @@ def relief(traits: Traits, radius: float) -> Look:
 def membranes(traits: Traits, spacing: float) -> Look:
     """Stained walls between cells that fill the frame; cytoplasm dark to nearly as bright."""
     rng = traits.rng
-    width = np.clip(spacing * rng.uniform(0.02, 0.09), 0.7, 4)
-    fill = traits.values(rng.choice([0.03, 0.15, 0.4]), 0.7)
+    width = float(np.clip(spacing * rng.uniform(0.02, 0.1), 0.7, 4.5))
+    oblique = rng.choice([0, 0.6, 1.0])  # walls that lean look wide
+    fill = np.minimum(traits.values(rng.choice([0.03, 0.15, 0.4]), 0.7), _f(0.9))
+    by_size = rng.random() < 0.4
     uneven, uneven_amount = tile("smooth", 16), rng.uniform(0, 0.5)
     grain, amount = tile("cloud", 1.4), rng.uniform(0, 0.4)
     shade = rng.choice([0, 0.4])
-    spot, spot_amount = rng.uniform(0.08, 0.3) * spacing, rng.choice([0, 0, 0.4, 0.8])
+    spot, spot_amount = rng.uniform(0.06, 0.25) * spacing, rng.choice([0, 0, 0.4, 0.8])
     place = np.asarray(rng.normal(0, 0.12 * spacing, (2, traits.count)), np.float32)
     size = traits.values(spot, 0.3)
     has = rng.random(traits.count) < 0.5
-    haze, haze_width = rng.choice([0, 0.5]), 3 * width
+    haze, haze_width = rng.choice([0, 0.5, 1.0]), 3 * width
     dark = rng.random() < 0.12
+    brightness = fill.copy()
 
     def look(canvas: Canvas, t: int) -> Array:
+        if t == 0 and by_size:  # small cells are dense, large ones are mostly vacuole
+            area = np.bincount(canvas.cells.ravel(), minlength=len(fill)) + 9
+            brightness[:] = np.minimum(0.9, fill * np.clip(0.25 * spacing**2 / area, 0.2, 4))
         wall = walls(canvas, width)
-        wall = wall * (1 + _f(uneven_amount) * traits.behind(uneven, wall.shape, t, 0))
-        inner = fill[canvas.cells] * (1 + _f(amount) * traits.inside(canvas, grain))
+        if oblique:
+            leaning = np.exp(-np.maximum(0, canvas.depth) / _f(1.5 * width))
+            wall = np.maximum(wall, _f(oblique) * leaning)
+        wall = wall * np.maximum(
+            _f(0.3), 1 + _f(uneven_amount) * traits.behind(uneven, wall.shape, t, 0)
+        )
+        inner = brightness[canvas.cells] * (1 + _f(amount) * traits.inside(canvas, grain))
         if shade:
             inner = inner * (1 - _f(shade) * (1 - canvas.relative))
         if spot_amount:

@@ -90,6 +90,22 @@ def superellipse(power: float) -> Array:
     return np.asarray(-np.log(c**power + s**power) / power, np.float32)
 
 
+def corners(rng: np.random.Generator, count: int, height: float, width: float) -> Array:
+    """Log radius (DIRECTIONS,) with `count` pointed corners, and hollow sides between them.
+
+    Parameters
+    ----------
+    rng : of directions and heights.
+    count : number of corners.
+    height : log of how far a corner sticks out, on average.
+    width : of a corner in radians.
+    """
+    turns = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * (2 * np.pi / count)
+    away = np.abs(np.angle(np.exp(1j * (_ANGLES[None] - turns[:, None] - rng.uniform(0, 7)))))
+    heights = height * rng.uniform(0.4, 1.5, (count, 1))
+    return np.asarray((heights * np.exp(-away / width)).sum(0), np.float32)
+
+
 def draw_cell(canvas: Canvas, pose: Pose, on_top: bool) -> None:
     """Draw one cell.
 
