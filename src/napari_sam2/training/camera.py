@@ -22,12 +22,12 @@ class Camera:
         self, rng: np.random.Generator, shape: tuple[int, int], noise: float = 1.0
     ) -> None:
         self.rng = rng
-        self.blur = float(rng.choice([0, 0.5, 0.8, 1.1, 1.6], p=[0.2, 0.3, 0.25, 0.15, 0.1]))
+        self.blur = float(rng.choice([0, 0.5, 0.8, 1.1, 1.6], p=[0.1, 0.25, 0.3, 0.2, 0.15]))
         self.light = _uneven_light(rng, shape)
         self.bleach = float(rng.uniform(0.96, 1)) if rng.random() < 0.4 else 1.0
         self.flicker = float(rng.uniform(0, 0.04)) if rng.random() < 0.4 else 0.0
-        self.shot = float(10 ** rng.uniform(-3, -1.2)) * noise
-        self.read = float(10 ** rng.uniform(-2.6, -1.3)) * noise
+        self.shot = float(10 ** rng.uniform(-4, -1.5)) * noise
+        self.read = float(10 ** rng.uniform(-3, -1.4)) * noise
         self.noise_blur = float(rng.choice([0, 0.5, 0.8], p=[0.65, 0.2, 0.15]))
         self.gamma = float(np.exp(rng.normal(0, 0.25))) if rng.random() < 0.4 else 1.0
         self.invert = bool(rng.random() < 0.08)

@@ -31,6 +31,7 @@ class Scene:
     on_top : later cells cover earlier ones, instead of sharing the overlap.
     noise : factor on the camera's noise.
     around : cells behind the cast that are only rendered.
+    shake : pixels that everything jumps by between frames, as badly aligned sections do.
     shots : canvases so far: of what is around, else of the cast.
     """
 
@@ -41,6 +42,7 @@ class Scene:
     on_top: bool = False
     noise: float = 1.0
     around: Tissue | None = None
+    shake: float = 0.0
     shots: list[Canvas] = field(default_factory=list)
 
     @property
@@ -50,9 +52,11 @@ class Scene:
 
     def step(self) -> None:
         """Advance by one frame."""
-        self.cast.step()
-        if self.around is not None:
-            self.around.step()
+        jump = self.rng.normal(0, self.shake, 2)
+        for part in (self.cast, self.around):
+            if part is not None:
+                part.step()
+                part.centre = part.centre + jump
 
     def draw(self) -> Canvas:
         """Return the canvas of this frame."""
@@ -267,6 +271,7 @@ def _organelles(rng: Rng, size: Size, z_stack: bool) -> Scene:
         ghosts=0.0,
         aspect=(1, 2.8),
         division=0.0,
+        z_step=_log(rng, 0.06, 0.5) if z_stack else 0.0,
     )
     cast = Population(rng, habits, size)
     around = Tissue(rng, _neurites(rng, size, z_stack, habits.radius * 2.2), size)
@@ -275,7 +280,8 @@ def _organelles(rng: Rng, size: Size, z_stack: bool) -> Scene:
         outer = scene.traits(around)
         return rendering.electrons(traits, lambda t: scene.shots[t], outer, True)
 
-    return Scene(rng, size, cast, make_look, around=around, noise=0.7)
+    shake = rng.choice([0, 1, 2.5])
+    return Scene(rng, size, cast, make_look, around=around, noise=0.7, shake=shake)
 
 
 def _neurites(rng: Rng, size: Size, z_stack: bool, low: float) -> TissueHabits:

@@ -131,9 +131,10 @@ class Population:
         """Centres (N, 2) and radii (N,): spread out, or each beside an earlier one."""
         h, rng = self.habits, self.rng
         size = np.array(self.shape, float)
-        total = max(1, round(h.count / (1 - h.ghosts)))
-        radii = h.radius * np.exp(rng.normal(0, h.spread, total))
         margin = min(h.radius, 0.3 * size.min())
+        wider = 1.0 if h.colony else np.prod((size + 2 * margin) / size)
+        total = max(1, round(h.count * wider / (1 - h.ghosts)))
+        radii = h.radius * np.exp(rng.normal(0, h.spread, total))
         centres = np.zeros((0, 2))
         kept: list[int] = []
         seeds = 1 + int(rng.integers(0, 3))
