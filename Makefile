@@ -1,0 +1,55 @@
+# make demo | make test set everything up first; `make help` lists the rest.
+
+PYTHON ?= python3
+# What pip installs as PyTorch. Before everything else, so that nothing later chooses another one.
+TORCH ?= torch==2.13.0
+# The Qt binding of the development environment: pyqt6 or pyside6.
+QT ?= pyqt6
+# A stack for `make demo`; empty: the sample.
+INPUT ?=
+# More arguments for pytest, e.g. ARGS="-k session -x".
+ARGS ?=
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format parity bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(STAMP)  ## Set up .venv with the package (editable) and everything the tests need
+
+$(STAMP): pyproject.toml tools/install.sh tools/system_packages.sh
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" QT="$(QT)" VENV="$(VENV)" BIN="$(BIN)" sh tools/install.sh
+	@touch $@
+
+demo: install  ## Track the sample (or INPUT=stack.tif) and show the result
+	$(BIN)/napari-sam2 demo $(if $(INPUT),"$(INPUT)")
+
+test: install  ## Run the tests, without the slow ones
+	$(BIN)/python -m pytest -q -m "not slow and not gpu" $(ARGS)
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+parity: install  ## Compare with the reference, all variants; writes docs/parity.md
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/parity $(ARGS)
+
+bench: install  ## Time against the reference
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## Remove the environment and everything that was made
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage

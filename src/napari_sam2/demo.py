@@ -1,0 +1,238 @@
+"""The demonstration: track the sample or a stack, score it, and leave pictures of the result."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_sam2.batch import TrackJob, track
+from napari_sam2.evaluation.annotators import centre_click
+from napari_sam2.evaluation.metrics import jaccard
+from napari_sam2.export.labels import read_labels
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.preview import write_gif
+from napari_sam2.stacks import open_stack
+from napari_sam2.terminal import progress, say
+from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.prompts import save_prompts
+from napari_sam2.tracking.seeds import automatic_seeds
+
+Labels = npt.NDArray[Any]
+
+MAX_OBJECTS = 20
+_WINDOW_SECONDS = 180
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one object of the sample was followed.
+
+    Parameters
+    ----------
+    object_id : in truth and masklets.
+    first : J of the mask on the frame that was clicked.
+    followed : mean J over the frames in which the truth shows the object.
+    copied : the same for its first mask copied to every frame.
+    """
+
+    object_id: int
+    first: float
+    followed: float
+    copied: float
+
+
+def run(
+    input_path: Path | None,
+    output: Path,
+    gui: bool = True,
+    *,
+    model: SAM2 | None = None,
+) -> list[Score]:
+    """Track the sample, or a stack with automatic seeds, and write what came out to `output`.
+
+    Written are the image (for the sample), prompts.json, masklets.tif, preview.gif and window.png.
+
+    Parameters
+    ----------
+    input_path
+        A stack; None: the sample, which has a truth and is scored.
+    output
+        Folder, made where it is missing; files of an earlier demonstration are replaced.
+    gui
+        Leave napari open with the result, if there is a screen.
+    model
+        Default: the embedded one.
+
+    Returns
+    -------
+    list of Score
+        Empty for a stack without truth.
+
+    Raises
+    ------
+    InputError
+        If the stack cannot be opened, or nothing in it stands out from the background.
+    """
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    truth = None
+    if input_path is None:
+        input_path, truth = _write_sample(output)
+    job = _job(input_path, output, truth)
+    save_prompts(output / "prompts.json", job.prompts)
+    if model is None:
+        from napari_sam2.weights import load_model
+
+        model = load_model()
+    seconds = _track(job, model)
+    masklets = read_labels(job.output)
+    done = f"{len(job.prompts)} objects over {len(masklets)} frames in {seconds:.1f} s"
+    print(f"Tracked {done} ({model.config.name}, {model.device}).")
+    scores = [] if truth is None else score(masklets, truth, job.prompts)
+    if scores:
+        _print(scores)
+    write_gif(output / "preview.gif", job.frames, masklets)
+    _show_window(input_path, output, stay=gui and has_screen())
+    print("Written to", output)
+    for path in sorted(p for p in output.iterdir() if not p.name.startswith(".")):
+        print(f"  {path.name:<14} {path.stat().st_size / 1e3:8.0f} kB")
+    return scores
+
+
+def _write_sample(output: Path) -> tuple[Path, Labels]:
+    from napari_sam2.sample_data import as_uint8, timelapse_clip
+
+    clip = timelapse_clip()
+    path = output / "sample.tif"
+    with writing(path):
+        tifffile.imwrite(
+            path, as_uint8(clip), ome=True, compression="zlib", metadata={"axes": "TYX"}
+        )
+    return path, clip.labels
+
+
+def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
+    """Return what to track: clicks on true cells, or else on what looks like cells."""
+    stack = open_stack(path)
+    frames = stack.frames()
+    start = len(frames) // 2 if stack.axes.startswith("Z") else 0
+    if truth is None:
+        seeds = automatic_seeds(frames.image(start).mean(axis=-1), MAX_OBJECTS)
+        clicks = dict(enumerate(seeds, start=1))
+    else:
+        ids = np.unique(truth[start])
+        clicks = {int(i): centre_click(truth[start] == i) for i in ids[ids > 0]}
+    if not clicks:
+        raise InputError(
+            f"nothing stands out in frame {start} of {path.name}; "
+            f"click on cells yourself: napari-sam2 gui {path}"
+        )
+    prompts: Prompts = {
+        i: {start: Prompt(points=np.array([click], float), positive=np.array([True]))}
+        for i, click in clicks.items()
+    }
+    return TrackJob(stack, frames, prompts, output / "masklets.tif", overwrite=True)
+
+
+def _track(job: TrackJob, model: SAM2) -> float:
+    start = time.monotonic()
+    with progress(f"tracking {len(job.prompts)} objects") as report:
+        outcome = track(job, model, report=report)
+    if outcome.failure is not None:
+        if outcome.done:
+            say(f"{outcome.done} of {outcome.total} frames are kept in {job.output}")
+        raise outcome.failure
+    return time.monotonic() - start
+
+
+def score(masklets: Labels, truth: Labels, prompts: Prompts) -> list[Score]:
+    """Score every prompted object, by its id, on the frames in which the truth shows it.
+
+    Parameters
+    ----------
+    masklets, truth
+        (T, Y, X), with the same ids.
+    prompts
+        Object id -> frame -> prompt; the first frame is the one that was clicked.
+    """
+    scores = []
+    for object_id, by_frame in prompts.items():
+        start = min(by_frame)
+        first = masklets[start] == object_id
+        shown = [t for t in range(len(truth)) if (truth[t] == object_id).any()]
+        followed = [jaccard(masklets[t] == object_id, truth[t] == object_id) for t in shown]
+        copied = [jaccard(first, truth[t] == object_id) for t in shown]
+        scores.append(
+            Score(
+                object_id,
+                jaccard(first, truth[start] == object_id),
+                float(np.mean(followed)),
+                float(np.mean(copied)),
+            )
+        )
+    return scores
+
+
+def _print(scores: list[Score]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("one click", "followed", "first mask copied")
+    table = Table("object", title="J (intersection over union) with the truth", box=None)
+    for name in columns:
+        table.add_column(name, justify="right")
+    rows = [(str(s.object_id), s.first, s.followed, s.copied) for s in scores]
+    means = np.mean([row[1:] for row in rows], axis=0)
+    for name, *values in [*rows, ("mean", *means)]:
+        table.add_row(name, *(f"{value:.3f}" for value in values))
+    Console().print(table)
+
+
+def has_screen() -> bool:
+    """Whether a window can be opened for somebody to see."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in _SCREENS)
+
+
+def _show_window(image: Path, output: Path, stay: bool) -> None:
+    """Open napari with the result in a process of its own, and photograph it.
+
+    Without a usable screen Qt ends the whole process, and the results are not worth that.
+    """
+    picture = output / "window.png"
+    picture.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "napari_sam2.widgets.screenshot", str(image), str(output)]
+    if not has_screen():
+        if shutil.which("xvfb-run") is None:
+            say("no picture of the window: there is no screen; install xvfb and xauth")
+            return
+        command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
+    if stay:
+        print("napari is open; close its window to end.", flush=True)
+        command.append("--stay")
+    try:
+        # New sessions of Xvfb and Qt must not wait for a terminal.
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=None if stay else _WINDOW_SECONDS,
+        )
+        words = (result.stderr.strip() or result.stdout.strip()).splitlines()
+    except subprocess.TimeoutExpired:
+        words = [f"the window took longer than {_WINDOW_SECONDS} s"]
+    if not picture.is_file():
+        say(f"no picture of the window: {words[-1] if words else 'napari did not start'}")

@@ -1,0 +1,84 @@
+"""A picture of the window with a result in it: ``python -m napari_sam2.widgets.screenshot``.
+
+A process of its own, since Qt ends the process where it finds no screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.export.labels import read_labels
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.prompts import load_prompts
+from napari_sam2.widgets.launch import open_viewer
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_NAME = "SAM 2 masklets"
+_SIZE = (1440, 880)
+_PATIENCE = 120.0  # s, to load the model and to answer the prompts
+
+
+def show_result(stack: Stack, masklets: np.ndarray[Any, Any], prompts: Prompts) -> Viewer:
+    """Open napari as it is after prompts were given and followed.
+
+    Parameters
+    ----------
+    stack
+        The images.
+    masklets
+        (T, Y, X) labels.
+    prompts
+        Their points are put in.
+    """
+    viewer = open_viewer(stack)
+    viewer.window.resize(*_SIZE)
+    widget: Any = viewer.window.dock_widgets[_NAME]
+    widget.wait(_PATIENCE)
+    for object_id, by_frame in prompts.items():
+        widget.object_id = object_id
+        for frame, prompt in by_frame.items():
+            for point in prompt.points:
+                widget.workbench.layers.points.add([[frame, *point]])
+    widget.wait(_PATIENCE)
+    layers = widget.workbench.layers
+    layers.labels.data[:] = masklets
+    layers.show_labels()
+    viewer.layers.selection.active = layers.labels
+    viewer.reset_view()
+    viewer.dims.set_current_step(0, len(masklets) // 2)
+    return viewer
+
+
+def main() -> None:
+    """Read the command line, open the window, take the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", type=Path, help="the stack")
+    parser.add_argument("folder", type=Path, help="holds prompts.json and masklets.tif")
+    parser.add_argument("--stay", action="store_true", help="leave the window open")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    viewer = show_result(
+        open_stack(arguments.image),
+        read_labels(folder / "masklets.tif"),
+        load_prompts(folder / "prompts.json").objects,
+    )
+    import napari
+    from qtpy.QtCore import QCoreApplication
+
+    QCoreApplication.processEvents()
+    viewer.screenshot(str(folder / "window.png"), canvas_only=False, flash=False)
+    if arguments.stay:
+        napari.run()
+    else:
+        viewer.close()
+
+
+if __name__ == "__main__":
+    main()
