@@ -1,0 +1,393 @@
+"""Between a tracking session and the layers: what happens when. No Qt widgets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from psygnal import Signal
+
+from napari_sam2.fetch import DownloadError
+from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+Direction = Literal["both", "forward", "backward"]
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes in all."""
+
+
+class Cancelled(Exception):
+    """The user does not want the answer any more."""
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What a session is opened for.
+
+    Parameters
+    ----------
+    data
+        The stack: (T, Y, X), with channels last if `rgb`, or one 2D image.
+    axis
+        The axis of `data` that frames are counted along.
+    rgb
+        Whether the last axis holds colours.
+    model, device
+        For `napari_sam2.load_model`.
+    """
+
+    data: Any
+    axis: int
+    rgb: bool
+    model: str
+    device: str
+
+
+class SessionOpener:
+    """Opens sessions and keeps the last model, which takes longest to load."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str] | None = None
+        self._model: Any = None
+
+    def __call__(self, request: SessionRequest, progress: Progress) -> Any:
+        """Load the model if needed and open a session; runs on the worker's thread."""
+        # torch takes seconds to import: not before it is needed, and not on the window's thread.
+        from napari_sam2.tracking.frames import Frames
+        from napari_sam2.tracking.session import TrackingSession
+        from napari_sam2.weights import load_model
+
+        key = (request.model, request.device)
+        if self._key != key:
+            self._key, self._model = None, None
+            self._model = load_model(request.model, request.device, progress=progress)
+            self._key = key
+        channel_axis = len(request.data.shape) - 1 if request.rgb else None
+        frames = Frames(request.data, axis=request.axis, channel_axis=channel_axis)
+        return TrackingSession(self._model, frames)
+
+
+@dataclass
+class Run:
+    """One propagation, as the window sees it."""
+
+    total: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    newest: int | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+class Controller:
+    """Turns prompts into previews and propagations into masklets, on the worker's thread.
+
+    Parameters
+    ----------
+    worker
+        Every call of the session runs there.
+    session_factory
+        Makes a session; by default the real one.
+    """
+
+    status = Signal(str, str)
+    """A sentence for the user and its kind: info, busy, done or error."""
+    changed = Signal()
+    """What can be done now has changed."""
+    preview_shown = Signal(int, int)
+    """Object id and frame whose mask was written."""
+    run_ended = Signal()
+    """A propagation is over, in whatever way."""
+
+    def __init__(
+        self, worker: Worker, session_factory: Callable[[SessionRequest, Progress], Any] | None = None
+    ) -> None:
+        self._worker = worker
+        self._factory = session_factory or SessionOpener()
+        self._writer: ResultWriter | None = None
+        self._generation = 0
+        self._written: set[int] = set()
+        self._lock = threading.Lock()
+        self.session: Any = None
+        self.opening = False
+        self._obstacle = ""
+        self.download: tuple[int, int | None] | None = None
+        self.run: Run | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a session is open."""
+        return self.session is not None
+
+    # --- opening -------------------------------------------------------------------------
+
+    def open(self, request: SessionRequest, writer: ResultWriter, prompts: Prompts) -> None:
+        """Open a session; results go to `writer`; `prompts` made before are given to it."""
+        self.close()
+        self._writer = writer
+        self.opening = True
+        self._obstacle = "The model is still loading; try again in a moment."
+        self.status.emit(f"Loading the model {request.model} …", "busy")
+        self.changed.emit()
+        generation = self._generation
+
+        def progress(have: int, total: int | None) -> None:
+            if generation != self._generation:
+                raise Cancelled
+            self.download = (have, total)
+
+        def job() -> Any:
+            session = self._factory(request, progress)
+            if prompts:
+                session.add_prompts(prompts)
+            return session
+
+        self._worker.submit(
+            job,
+            done=lambda session: self._opened(session, generation),
+            failed=lambda error: self._open_failed(error, generation),
+            key="open",
+        )
+
+    def _opened(self, session: Any, generation: int) -> None:
+        self.download = None
+        if generation != self._generation:
+            return
+        self.session, self.opening = session, False
+        self.status.emit("Ready.", "done")
+        self.changed.emit()
+
+    def _open_failed(self, error: Exception, generation: int) -> None:
+        self.download = None
+        if generation != self._generation:
+            return
+        self.opening = False
+        self._obstacle = in_words(error)
+        self.status.emit(self._obstacle, "error")
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Leave the session; what was written stays."""
+        self.cancel()
+        self._generation += 1
+        if self.run is not None:
+            self.run = None
+            self.run_ended.emit()
+        self.session = None
+        self._writer = None
+        self.opening = False
+        self.changed.emit()
+
+    # --- prompts -------------------------------------------------------------------------
+
+    def set_prompt(
+        self, object_id: int, frame: int, prompt: Prompt | None, drawn: bool = False
+    ) -> None:
+        """Say all that is said about an object on a frame; None takes it back.
+
+        Parameters
+        ----------
+        drawn
+            The mask stands in the labels already, pixel by pixel, and is not to be replaced.
+        """
+        writer, generation = self._writer, self._generation
+        if writer is None:
+            return
+        if self.session is None and not self.opening:
+            self.status.emit(self._obstacle, "error")
+            return
+        if self.run is not None:
+            self.status.emit("The prompt is answered when the propagation ends.", "busy")
+        elif prompt is not None:
+            self.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
+
+        def job() -> str | None:
+            if generation != self._generation or self.session is None:
+                return None
+            return _answer(self.session, writer, object_id, frame, prompt, drawn)
+
+        def done(text: str | None) -> None:
+            if generation != self._generation or text is None:
+                return
+            self.preview_shown.emit(object_id, frame)
+            self.status.emit(text, "done")
+            self.changed.emit()
+
+        self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget an object and erase it from every frame."""
+        session, writer = self.session, self._writer
+        if writer is None:
+            return
+
+        def job() -> None:
+            if session is not None and object_id in session.object_ids:
+                session.remove_object(object_id)
+            writer.erase(object_id)
+
+        def done(_: None) -> None:
+            self.preview_shown.emit(object_id, -1)
+            self.status.emit(f"Object {object_id} was deleted.", "done")
+            self.changed.emit()
+
+        self._worker.submit(job, done=done, failed=self.tell)
+
+    # --- propagation ---------------------------------------------------------------------
+
+    def propagate(self, direction: Direction = "both") -> None:
+        """Follow all objects through the stack; frames are written as they are done."""
+        if self.run is not None:
+            return
+        session, writer = self.session, self._writer
+        if session is None or writer is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+        run = self.run = Run()
+        self.status.emit("Propagating …", "busy")
+        self.changed.emit()
+        self._worker.submit(
+            lambda: self._propagate(session, writer, direction, run),
+            done=lambda _: self._run_over(run, None),
+            failed=lambda error: self._run_over(run, error),
+        )
+
+    def _propagate(self, session: Any, writer: ResultWriter, direction: Direction, run: Run) -> None:
+        run.total = session.total_frames(direction)
+        start = time.monotonic()
+        results = session.propagate(direction=direction)
+        try:
+            while not run.cancelled.is_set():
+                result = next(results, None)
+                if result is None:
+                    break
+                writer.write(result.frame, result.labels, result.quality)
+                with self._lock:
+                    self._written.add(result.frame)
+                run.newest = result.frame
+                run.done += 1
+                run.seconds = time.monotonic() - start
+        finally:
+            results.close()
+
+    def _run_over(self, run: Run, error: Exception | None) -> None:
+        if self.run is not run:
+            return
+        self.run = None
+        self.run_ended.emit()
+        if error is not None:
+            self.tell(error)
+        elif run.cancelled.is_set():
+            self.status.emit(
+                f"Cancelled after {run.done} of {run.total} frames; what was done is kept.", "info"
+            )
+        else:
+            self.status.emit(f"Done: {run.done} frames, {run.rate:.1f} per second.", "done")
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """End the propagation after the current frame."""
+        if self.run is not None and not self.run.cancelled.is_set():
+            self.run.cancelled.set()
+            self.status.emit("Cancelling after this frame …", "busy")
+
+    def take_written(self) -> set[int]:
+        """Frames that a propagation wrote since the last call."""
+        with self._lock:
+            written, self._written = self._written, set()
+        return written
+
+    def tell(self, error: Exception) -> None:
+        """Say an error in words."""
+        self.status.emit(in_words(error), "error")
+
+
+def _answer(
+    session: Any,
+    writer: ResultWriter,
+    object_id: int,
+    frame: int,
+    prompt: Prompt | None,
+    drawn: bool,
+) -> str:
+    """Give the session a prompt in the place of the earlier one and write what it answers."""
+    known = session.prompts.get(object_id, {}).get(frame)
+    if prompt is None:
+        if known is not None:
+            session.clear_prompt(object_id, frame)
+        _write(session, writer, object_id, frame)
+        return f"Object {object_id}: the prompt on frame {frame} was taken back."
+    preview = _give(session, object_id, frame, prompt, known)
+    if not drawn:
+        _write(session, writer, object_id, frame)
+    if not preview.mask.any():
+        return f"Object {object_id}: nothing found there. Add a point or draw a box around it."
+    return f"Object {object_id}, frame {frame}: {int(preview.mask.sum())} pixels."
+
+
+def _write(session: Any, writer: ResultWriter, object_id: int, frame: int) -> None:
+    result = session.result(frame)
+    writer.write(frame, result.labels, {*result.quality, object_id})
+
+
+def _give(session: Any, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Any:
+    """Turn the prompt `known` to the session into `prompt`; returns the preview."""
+    count = len(known.points) if known is not None else 0
+    if known is not None and count < len(prompt.points):
+        earlier = replace(prompt, points=prompt.points[:count], positive=prompt.positive[:count])
+        if earlier == known:  # one more click refines the mask that the last one gave
+            return session.add_points(
+                object_id, frame, prompt.points[count:], prompt.positive[count:]
+            )
+    if known is not None:
+        session.clear_prompt(object_id, frame)
+    preview = None
+    if prompt.mask is not None:
+        preview = session.add_mask(object_id, frame, prompt.mask)
+    elif prompt.box is not None:
+        preview = session.add_box(object_id, frame, prompt.box)
+    if len(prompt.points):
+        preview = session.add_points(object_id, frame, prompt.points, prompt.positive)
+    return preview
+
+
+def in_words(error: Exception) -> str:
+    """One sentence about an error for the window; what nobody expected goes to the log in full."""
+    if _is_for_users(error):
+        return _sentence(str(error))
+    logger.error("%s", error, exc_info=error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "Out of memory. Choose a smaller model or the device 'cpu', and close other programs."
+    if isinstance(error, OSError):
+        return _sentence(f"{error.strerror or error}" + _file_of(error))
+    return f"That failed unexpectedly ({type(error).__name__}). The details are in the log."
+
+
+def _is_for_users(error: Exception) -> bool:
+    """Whether the message was written for the user to read."""
+    if isinstance(error, InputError | OutputError | DownloadError):
+        return True
+    checkpoint = sys.modules.get("napari_sam2.model.checkpoint")  # its import brings torch
+    return checkpoint is not None and isinstance(error, checkpoint.CheckpointError)
+
+
+def _file_of(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,315 @@
+"""The dock widget 'SAM 2 masklets': maps the form to the workbench and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QCoreApplication, QTimer
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.controller import Controller, Direction, Progress, SessionRequest
+from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.workbench import Workbench
+from napari_sam2.widgets.worker import WindowThread, Worker
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_sam2.weights import ModelInfo
+
+_REFRESH_MS = 50
+_OTHER_FILE = "<file>"
+
+
+class MaskletsWidget(QWidget):
+    """Prompt cells on any frame and follow them through the stack.
+
+    Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
+    the last point, G propagate both ways.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    session_factory
+        Opens a session for a `SessionRequest`; by default with `load_model` and `TrackingSession`.
+    """
+
+    def __init__(
+        self,
+        napari_viewer: Viewer,
+        session_factory: Callable[[SessionRequest, Progress], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        viewer = adapters.unwrapped(napari_viewer)
+        self.viewer = viewer
+        self.form = Form(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.form)
+        self._filling = False
+        self._closed = False
+        self._worker = Worker(WindowThread(self))
+        keys = KeyBindings(
+            {
+                "N": ("New object", self.new_object),
+                "Q": ("Toggle positive and negative points", self.toggle_polarity),
+                "U": ("Take back the last point", self.remove_last_point),
+                "G": ("Propagate both ways", self.propagate),
+            }
+        )
+        self.controller = Controller(self._worker, session_factory)
+        self.workbench = Workbench(viewer, self.controller, _soon, keys)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_REFRESH_MS)
+        keys.bind(viewer)
+        self._connect()
+        self._fill_images()
+        self._fill_models([("micro (in the package)", "micro")])
+        if session_factory is None:
+            self._list_models()
+        self._on_theme()
+        self.workbench.say_what_to_do()
+        self._start_with_only_image()
+        self._update()
+
+    # --- for scripts ---------------------------------------------------------------------
+
+    @property
+    def session(self) -> Any:
+        """The live `TrackingSession`, or None while there is none."""
+        return self.controller.session
+
+    @property
+    def object_id(self) -> int:
+        """The object that prompts are for."""
+        return self.workbench.object_id
+
+    @object_id.setter
+    def object_id(self, value: int) -> None:
+        self.workbench.set_object(value)
+
+    def set_image(self, layer: Image, axis: int | None = None) -> None:
+        """Work on `layer`, with frames along `axis` (default: guessed)."""
+        layer = adapters.unwrapped(layer)
+        axis = adapters.guess_axis(layer) if axis is None else axis
+        with self._filled_by_us():
+            self.form.image.choices = self._image_choices()
+            self.form.image.value = layer
+            self.form.axis.choices = adapters.axis_choices(layer)
+            self.form.axis.value = axis
+        self.workbench.start(layer, axis)
+
+    def new_object(self) -> None:
+        """Start another object."""
+        self.workbench.new_object()
+
+    def delete_object(self) -> None:
+        """Delete the current object, its prompts and masks."""
+        self.workbench.delete_object()
+
+    def toggle_polarity(self) -> None:
+        """Switch between positive and negative points."""
+        self.workbench.set_positive(not self.workbench.positive)
+
+    def remove_last_point(self) -> None:
+        """Take back the newest point."""
+        self.workbench.remove_last_point()
+
+    def propagate(self, direction: Direction = "both") -> None:
+        """Follow all objects 'forward', 'backward' or 'both' ways; returns at once."""
+        self.workbench.propagate(direction)
+
+    def cancel(self) -> None:
+        """End the propagation after the current frame; what is done is kept."""
+        self.controller.cancel()
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Process events until all work is done.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            QCoreApplication.processEvents()
+            layers = self.workbench.layers
+            if not self._worker.busy and not (layers and layers.waiting):
+                self.workbench.refresh()
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"still working after {seconds:g} s")
+            time.sleep(0.005)
+
+    # --- wiring --------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        form, bench = self.form, self.workbench
+        form.image.changed.connect(self._on_image_chosen)
+        form.axis.changed.connect(self._on_axis_chosen)
+        form.model.changed.connect(self._on_model_chosen)
+        form.device.changed.connect(self._on_model_chosen)
+        form.object_id.changed.connect(lambda value: self._filling or bench.set_object(value))
+        form.new_object.clicked.connect(lambda: self.new_object())
+        form.delete_object.clicked.connect(lambda: self.delete_object())
+        form.positive.clicked.connect(lambda: bench.set_positive(True))
+        form.negative.clicked.connect(lambda: bench.set_positive(False))
+        form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
+        form.cancel.clicked.connect(lambda: self.cancel())
+        form.on_tool(bench.use_tool)
+        for direction, button in form.directions.items():
+            button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
+        bench.status.connect(form.say)
+        bench.changed.connect(self._update)
+        self._timer.timeout.connect(self._on_timer)
+        events = self.viewer.layers.events
+        events.inserted.connect(self._on_layers_changed)
+        events.removed.connect(self._on_layers_changed)
+        self.viewer.layers.selection.events.active.connect(self._update)
+        self.viewer.events.theme.connect(self._on_theme)
+        # The worker must stop with the window: Python waits for it on quitting, without limit.
+        self.destroyed.connect(lambda: self._shut_down())
+        QCoreApplication.instance().aboutToQuit.connect(self._shut_down)
+
+    def _shut_down(self) -> None:
+        """Stop all work and let go of the viewer. Qt's side may be gone already."""
+        if self._closed:
+            return
+        self._closed = True
+        self.workbench.status.disconnect()
+        self.workbench.changed.disconnect()
+        events = self.viewer.layers.events
+        events.inserted.disconnect(self._on_layers_changed)
+        events.removed.disconnect(self._on_layers_changed)
+        self.viewer.layers.selection.events.active.disconnect(self._update)
+        self.viewer.events.theme.disconnect(self._on_theme)
+        self.workbench.close()
+        self._worker.close()
+
+    @contextmanager
+    def _filled_by_us(self) -> Iterator[None]:
+        """Change the form without taking it for the user's choice."""
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
+
+    # --- choices -------------------------------------------------------------------------
+
+    def _image_choices(self) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self.workbench.images]
+
+    def _fill_images(self) -> None:
+        with self._filled_by_us():
+            self.form.image.choices = self._image_choices()
+            self.form.image.value = self.workbench.image
+
+    def _on_layers_changed(self, event: Any) -> None:
+        self._fill_images()
+        if event.type == "inserted" and self.workbench.layers is None:
+            _soon(self._start_with_only_image)  # once napari is done with inserting
+
+    def _start_with_only_image(self) -> None:
+        """Begin at once where there is no choice to make."""
+        if not self._closed and self.workbench.layers is None and len(self.workbench.images) == 1:
+            self.set_image(self.workbench.images[0])
+
+    def _on_image_chosen(self, layer: Image | None) -> None:
+        if not self._filling and layer is not None:
+            self.set_image(layer)
+
+    def _on_axis_chosen(self, axis: int | None) -> None:
+        if not self._filling and self.workbench.image is not None:
+            self.set_image(self.workbench.image, axis)
+
+    def _on_model_chosen(self, _value: Any) -> None:
+        if self._filling:
+            return
+        if self.form.model.value == _OTHER_FILE:
+            self._choose_file()
+            return
+        self.workbench.choose_model(str(self.form.model.value), str(self.form.device.value))
+
+    def _fill_models(self, models: list[tuple[str, str]], chosen: str | None = None) -> None:
+        self._models = models
+        with self._filled_by_us():
+            value = chosen or self.form.model.value
+            self.form.model.choices = [*models, ("another file …", _OTHER_FILE)]
+            self.form.model.value = value if value in dict(map(reversed, models)) else models[0][1]
+
+    def _choose_file(self) -> None:
+        """Ask for a checkpoint; without one, all stays as it was."""
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
+        )
+        models = self._models
+        if path and path not in [value for _, value in models]:
+            models = [*models, (Path(path).name, path)]
+        self._fill_models(models, path or self.workbench.model)
+        self._on_model_chosen(None)
+
+    def _list_models(self) -> None:
+        def job() -> list[tuple[str, str]]:
+            from napari_sam2.weights import available_models  # imports torch: not in the window
+
+            return [(_model_text(info), info.name) for info in available_models()]
+
+        self._worker.submit(job, done=self._fill_models, failed=self.controller.tell)
+
+    # --- showing -------------------------------------------------------------------------
+
+    def _on_theme(self, _event: Any = None) -> None:
+        background = get_theme(self.viewer.theme).background.as_rgb_tuple()
+        self.form.set_theme(dark=sum(background[:3]) < 3 * 128)
+
+    def _update(self, _event: Any = None) -> None:
+        """Make the form say what is so."""
+        form, bench = self.form, self.workbench
+        with self._filled_by_us():
+            form.object_id.value = bench.object_id
+            form.image.value = bench.image
+        (form.positive if bench.positive else form.negative).setChecked(True)
+        form.check_tool(bench.tool)
+        if bench.layers is not None:
+            form.show_object_colour(bench.layers.labels.get_color(bench.object_id))
+        form.set_state(
+            has_image=bench.layers is not None,
+            many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
+            running=self.controller.run is not None,
+        )
+        active = self.controller.run is not None or self.controller.opening
+        if active and not self._timer.isActive():
+            self._timer.start()
+        elif not active:
+            self._timer.stop()
+            form.hide_progress()
+
+    def _on_timer(self) -> None:
+        self.workbench.refresh()
+        run, download = self.controller.run, self.controller.download
+        if run is not None:
+            self.form.show_progress(run.done, run.total, run.rate)
+        elif download is not None:
+            self.form.show_download(*download)
+
+
+def _soon(function: Callable[[], None]) -> None:
+    QTimer.singleShot(0, function)
+
+
+def _model_text(info: ModelInfo) -> str:
+    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny (156 MB download)"."""
+    size = f"{info.size / 1e6:.0f} MB" if info.size else "size unknown"
+    where = "in the package" if info.embedded else "downloaded" if info.downloaded else "download"
+    return f"{info.name} ({size}, {where})"

@@ -1,0 +1,262 @@
+"""The form of the dock widget: what it shows, nothing of what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from magicgui.widgets import ComboBox, SpinBox
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+MAX_OBJECT_ID = 65535
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+# Readable on napari's dark and light backgrounds alike.
+_STATUS_COLOURS = {"error": ("#ff8a80", "#b3261e"), "done": ("#7ee2a8", "#0b6b3a")}
+_TOOLS = (
+    ("point", "Point", "Click on the object"),
+    ("box", "Box", "Drag a box around the object"),
+    ("polygon", "Polygon", "Outline the object: click around it, then double-click"),
+    ("brush", "Brush", "Paint the object in the layer 'masklets'; 1 is napari's eraser"),
+)
+
+
+class Form(QWidget):
+    """All controls, top to bottom in the order of use."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._dark = True
+        self._status = ("", "info")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(6)
+        layout.addWidget(self._image_form())
+        layout.addWidget(_heading("Object"))
+        layout.addLayout(self._object_row())
+        layout.addWidget(_heading("Prompt"))
+        layout.addLayout(self._tool_rows())
+        layout.addWidget(_heading("Propagate"))
+        layout.addLayout(self._propagate_rows())
+        layout.addWidget(self._status_line())
+        layout.addStretch(1)
+
+    # --- building ------------------------------------------------------------------------
+
+    def _image_form(self) -> QWidget:
+        self.image = ComboBox(
+            label="Image", choices=[], nullable=True, tooltip="The stack whose objects are followed"
+        )
+        self.axis = ComboBox(
+            label="Frames along", choices=[], tooltip="The axis to propagate along: time or depth"
+        )
+        self.model = ComboBox(
+            label="Model",
+            choices=["micro"],
+            tooltip="'micro' is in the package and fast; the others are downloaded on first use",
+        )
+        self.device = ComboBox(
+            label="Device",
+            choices=DEVICES,
+            tooltip="Where the network runs; 'auto' takes a GPU if there is one",
+        )
+        form = QWidget()
+        layout = QFormLayout(form)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        for box in (self.image, self.axis, self.model, self.device):
+            native: QComboBox = box.native
+            native.setAccessibleName(box.label)
+            native.setToolTip(box.tooltip)
+            # Long layer names must not keep the dock from being narrow.
+            native.setMinimumContentsLength(6)
+            native.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            layout.addRow(box.label, native)
+        return form
+
+    def _object_row(self) -> QHBoxLayout:
+        self.swatch = QLabel()
+        self.swatch.setFixedSize(QSize(18, 18))
+        self.swatch.setAccessibleName("Colour of the object")
+        self.object_id = SpinBox(
+            value=1, min=1, max=MAX_OBJECT_ID, tooltip="The object that prompts are for"
+        )
+        self.object_id.native.setAccessibleName("Current object")
+        self.object_id.native.setMinimumWidth(64)
+        self.new_object = _button("New (N)", "Start another object [N]", "New object")
+        self.delete_object = _button(
+            "Delete", "Delete this object: its prompts and its masks on all frames", "Delete object"
+        )
+        return _row(self.swatch, self.object_id.native, self.new_object, self.delete_object)
+
+    def _tool_rows(self) -> QVBoxLayout:
+        self.tools: dict[str, QPushButton] = {}
+        self._tool_group = QButtonGroup(self)
+        self._tool_group.setExclusive(False)  # no tool of ours may be in use
+        for name, text, tip in _TOOLS:
+            button = _button(text, tip, f"{text} tool")
+            button.setCheckable(True)
+            self._tool_group.addButton(button)
+            self.tools[name] = button
+        self.positive = _button("+ on the object", "Points say: this is the object [Q]")
+        self.negative = _button("− not the object", "Points say: this is not the object [Q]")
+        signs = QButtonGroup(self)
+        for button in (self.positive, self.negative):
+            button.setCheckable(True)
+            signs.addButton(button)
+        self.positive.setObjectName("positive")
+        self.negative.setObjectName("negative")
+        self.positive.setChecked(True)
+        rows = QVBoxLayout()
+        rows.setSpacing(4)
+        rows.addLayout(_row(*self.tools.values()))
+        rows.addLayout(_row(self.positive, self.negative))
+        return rows
+
+    def _propagate_rows(self) -> QVBoxLayout:
+        self.directions = {
+            "backward": _button("◀ Backward", "Follow all objects to the first frame"),
+            "both": _button("Both (G)", "Follow all objects through the whole stack [G]"),
+            "forward": _button("Forward ▶", "Follow all objects to the last frame"),
+        }
+        for name, button in self.directions.items():
+            button.setAccessibleName(f"Propagate {name}")
+        self.follow = QCheckBox("Show frames as they are done")
+        self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
+        self.follow.setChecked(True)
+        self.progress = QProgressBar()
+        self.progress.setAccessibleName("Progress of the propagation")
+        self.cancel = _button("Cancel", "Stop after this frame; what is done is kept")
+        self.cancel.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._progress_row = QWidget()
+        row = _row(self.progress, self.cancel)
+        self._progress_row.setLayout(row)
+        rows = QVBoxLayout()
+        rows.setSpacing(4)
+        rows.addLayout(_row(*self.directions.values()))
+        rows.addWidget(self.follow)
+        rows.addWidget(self._progress_row)
+        self._progress_row.hide()
+        return rows
+
+    def _status_line(self) -> QLabel:
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setMinimumHeight(54)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.status.setAccessibleName("Status")
+        return self.status
+
+    # --- showing -------------------------------------------------------------------------
+
+    def say(self, text: str, kind: str) -> None:
+        """Show a sentence; `kind` is info, busy, done or error."""
+        self._status = (text, kind)
+        self.status.setText(text)
+        self.status.setAccessibleDescription(text)
+        colours = _STATUS_COLOURS.get(kind)
+        style = f"color: {colours[0 if self._dark else 1]};" if colours else ""
+        self.status.setStyleSheet(f"QLabel {{ padding: 4px; {style} }}")
+
+    def set_theme(self, dark: bool) -> None:
+        """Choose colours that can be read on the theme's background."""
+        self._dark = dark
+        green, red = ("#1f7a40", "#a32b36") if dark else ("#9be3b4", "#ffb3ba")
+        for button, colour in ((self.positive, green), (self.negative, red)):
+            button.setStyleSheet(f"QPushButton:checked {{ background-color: {colour}; }}")
+        self.say(*self._status)
+
+    def show_progress(self, done: int, total: int, rate: float) -> None:
+        """Show the state of a propagation."""
+        self._progress_row.show()
+        self.progress.setRange(0, max(total, 0))
+        self.progress.setValue(done)
+        speed = f" · {rate:.1f}/s" if rate else ""
+        self.progress.setFormat(f"{done} of {total}{speed}" if total else "preparing")
+
+    def show_download(self, have: int, total: int | None) -> None:
+        """Show how much of a model was downloaded."""
+        self._progress_row.show()
+        self.progress.setRange(0, 100 if total else 0)
+        self.progress.setValue(100 * have // total if total else 0)
+        of = f" of {total / 1e6:.0f}" if total else ""
+        self.progress.setFormat(f"{have / 1e6:.0f}{of} MB")
+
+    def set_state(self, has_image: bool, many_frames: bool, running: bool) -> None:
+        """Enable what can be used now."""
+        for button in (self.new_object, self.delete_object, *self.tools.values()):
+            button.setEnabled(has_image)
+        for button in (self.delete_object, self.tools["brush"]):
+            button.setEnabled(has_image and not running)
+        for button in self.directions.values():
+            button.setEnabled(many_frames and not running)
+        for box in (self.image, self.axis, self.model, self.device):
+            box.enabled = not running
+        self.cancel.setEnabled(running)
+
+    def hide_progress(self) -> None:
+        """Remove the progress bar."""
+        self._progress_row.hide()
+
+    def show_object_colour(self, colour: Any) -> None:
+        """Show the colour (RGBA, 0 to 1) of the current object."""
+        red, green, blue = (int(255 * c) for c in list(colour)[:3])
+        self.swatch.setStyleSheet(
+            f"background-color: rgb({red}, {green}, {blue}); border-radius: 4px;"
+        )
+
+    def check_tool(self, name: str | None) -> None:
+        """Show which tool is in use."""
+        for tool, button in self.tools.items():
+            button.setChecked(tool == name)
+
+    def on_tool(self, function: Callable[[str], None]) -> None:
+        """Call `function` with the name of the tool that is chosen."""
+        for name, button in self.tools.items():
+            button.clicked.connect(lambda _=False, name=name: function(name))
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(text)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label
+
+
+def _button(text: str, tip: str, name: str | None = None) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setAccessibleName(name or text)
+    button.setAccessibleDescription(tip)
+    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    button.setMinimumWidth(40)
+    # A click must leave the keyboard with the canvas, where our keys are.
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row

@@ -1,0 +1,44 @@
+"""Keys of the canvas, on the viewer and on our layers, whose keys win over the viewer's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class KeyBindings:
+    """Binds the same functions to several napari objects, and takes them off again.
+
+    Parameters
+    ----------
+    actions
+        Key -> what it does in words, and the function. Keys that napari leaves free on every
+        layer: G H J K N Q U W.
+    """
+
+    def __init__(self, actions: Mapping[str, tuple[str, Callable[[], Any]]]) -> None:
+        self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
+        self._bound: list[Any] = []
+
+    def bind(self, *targets: Any) -> None:
+        """Bind all keys on viewers or layers."""
+        for target in targets:
+            for key, handler in self._handlers.items():
+                target.bind_key(key, handler, overwrite=True)
+            self._bound.append(target)
+
+    def unbind(self) -> None:
+        """Take our keys off again, where nobody else took them since."""
+        for target in self._bound:
+            for key, handler in self._handlers.items():
+                if handler in target.keymap.values():
+                    target.bind_key(key, None)
+        self._bound.clear()
+
+
+def _handler(text: str, run: Callable[[], Any]) -> Callable[[Any], None]:
+    def handle(_target: Any) -> None:
+        run()
+
+    handle.__doc__ = text
+    return handle

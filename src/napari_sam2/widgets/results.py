@@ -1,0 +1,79 @@
+"""The array behind the Labels layer, and what may be written into it when."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_sam2.widgets.layer_adapters import StackGeometry
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+# Results above this part of the free memory go to a zarr array on disk.
+_MEMORY_SHARE = 0.5
+
+
+def new_result(geometry: StackGeometry) -> tuple[Any, Path | None]:
+    """A zeroed uint16 array for the masklets, and its folder if it is larger than memory."""
+    size = 2 * int(np.prod(geometry.shape, dtype=np.int64))
+    if size < _MEMORY_SHARE * psutil.virtual_memory().available:
+        return np.zeros(geometry.shape, dtype=np.uint16), None
+    import zarr
+
+    folder = Path(tempfile.mkdtemp(prefix="napari-sam2-"))
+    y, x = geometry.plane
+    chunks = [1] * len(geometry.shape)
+    chunks[y], chunks[x] = geometry.shape[y], geometry.shape[x]
+    array = zarr.create_array(
+        str(folder / "masklets.zarr"), shape=geometry.shape, chunks=tuple(chunks), dtype="uint16"
+    )
+    return array, folder
+
+
+def delete_with(layer: Layer, folder: Path) -> None:
+    """Delete `folder` once nothing uses `layer` any more."""
+    weakref.finalize(layer, shutil.rmtree, folder, ignore_errors=True)
+
+
+class ResultWriter:
+    """Writes what a session knows into the array behind the Labels layer, frame by frame."""
+
+    def __init__(self, array: Any, geometry: StackGeometry) -> None:
+        self._array = array
+        self._geometry = geometry
+        self.object_ids: set[int] = set()
+        """Objects that were written."""
+
+    def read(self, frame: int) -> npt.NDArray[Any]:
+        """A copy of the labels (Y, X) of `frame`."""
+        return np.array(self._array[self._geometry.index(frame)])
+
+    def write(self, frame: int, labels: npt.NDArray[Any], object_ids: Iterable[int]) -> None:
+        """Write the labels (Y, X) of the objects that are known on `frame`.
+
+        Masks of other objects, from an earlier session say, stay where nothing takes their place.
+        """
+        known = list(object_ids)
+        self.object_ids.update(known)
+        before = self.read(frame)
+        kept = (before > 0) & (labels == 0) & ~np.isin(before, known)
+        self._array[self._geometry.index(frame)] = np.where(kept, before, labels)
+
+    def erase(self, object_id: int) -> None:
+        """Remove an object from every frame."""
+        self.object_ids.discard(object_id)
+        for frame in range(self._geometry.length):
+            labels = self.read(frame)
+            mine = labels == object_id
+            if mine.any():
+                labels[mine] = 0
+                self._array[self._geometry.index(frame)] = labels

@@ -1,0 +1,316 @@
+"""One image in the viewer, its prompt layers and its session. No Qt widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets import results
+from napari_sam2.widgets.controller import Controller, Direction, SessionRequest
+from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.prompt_layers import PromptLayers
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > napari-sam2."
+_NEXT = "Click on a cell. Then press G to follow it through the stack, or N for the next cell."
+
+
+class Workbench:
+    """Joins the viewer, the layers that prompts are made in, and the controller.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    controller
+        Answers prompts and propagates.
+    defer
+        Runs a function once the event at hand is over.
+    keys
+        Bound on every layer that is made.
+    """
+
+    status = Signal(str, str)
+    """A sentence for the user and its kind: info, busy, done or error."""
+    changed = Signal()
+    """Something that a form shows has changed."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        controller: Controller,
+        defer: Callable[[Callable[[], None]], None],
+        keys: KeyBindings,
+    ) -> None:
+        self.viewer = viewer
+        self.controller = controller
+        self.image: Image | None = None
+        self.layers: PromptLayers | None = None
+        self.object_id = 1
+        self.positive = True
+        self.follow = True
+        self.model, self.device = "micro", "auto"
+        self._defer = defer
+        self._keys = keys
+        self._origin = 0
+        self._followed: int | None = None
+        self._writer: results.ResultWriter | None = None
+        controller.status.connect(self.status.emit)
+        controller.changed.connect(self._on_controller)
+        controller.preview_shown.connect(self._on_preview)
+        controller.run_ended.connect(self._on_run_ended)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def images(self) -> list[Image]:
+        """Images that can be worked on."""
+        from napari.layers import Image
+
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def say_what_to_do(self) -> None:
+        """Tell a newcomer the next step."""
+        text = _FIRST
+        if self.layers is not None:
+            text = _NEXT
+        elif self.images:
+            text = "Choose the image to work on."
+        self.status.emit(text, "info")
+
+    # --- opening and closing -------------------------------------------------------------
+
+    def start(self, image: Image, axis: int | None) -> None:
+        """Make the prompt layers for `image` and open a session."""
+        self._leave()
+        try:
+            steps = adapters.steps_on_screen(self.viewer, image)
+            geometry = adapters.StackGeometry.of(adapters.image_shape(image), axis, steps)
+            result, folder = results.new_result(geometry)
+        except (MemoryError, OSError) as error:
+            self.status.emit(f"There is no room for the masklets: {error}.", "error")
+            return
+        self.image = image
+        self._writer = results.ResultWriter(result, geometry)
+        self.layers = PromptLayers(image, geometry, result, self._defer)
+        if folder is not None:
+            results.delete_with(self.layers.labels, folder)
+        for layer in self.layers.layers:
+            self.viewer.add_layer(layer)
+        self._keys.bind(*self.layers.layers)
+        self.layers.changed.connect(self._on_prompt)
+        self.layers.rejected.connect(lambda text: self.status.emit(text, "error"))
+        self.layers.object_picked.connect(self.set_object)
+        self.object_id = 1
+        self.layers.set_current(self.object_id, self.positive)
+        self.use_tool("point")
+        self.open_session()
+
+    def choose_model(self, model: str, device: str) -> None:
+        """Use another model or device from now on, with the same prompts."""
+        if (model, device) != (self.model, self.device):
+            self.model, self.device = model, device
+            if self.layers is not None:
+                self.open_session()
+
+    def open_session(self) -> None:
+        """Open a session for the image, with the model chosen."""
+        if self.image is None or self.layers is None or self._writer is None:
+            return
+        geometry = self.layers.geometry
+        request = SessionRequest(
+            data=adapters.stack_data(self.image, geometry),
+            axis=adapters.stack_axis(geometry),
+            rgb=bool(self.image.rgb),
+            model=self.model,
+            device=self.device,
+        )
+        self.controller.open(request, self._writer, self.layers.prompts)
+
+    def _leave(self) -> None:
+        """Let go of the layers; those that hold nothing are removed."""
+        self.controller.close()
+        layers, self.layers, self.image = self.layers, None, None
+        if layers is None:
+            return
+        layers.changed.disconnect()
+        if not layers.prompts and not self._has_results:
+            for layer in layers.layers:
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
+        self._writer = None
+
+    def close(self) -> None:
+        """Stop all work and let go of the viewer; the layers stay."""
+        self.controller.close()
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._keys.unbind()
+
+    def _on_layer_removed(self, event: Any) -> None:
+        layer: Layer = event.value
+        if self.layers is None:
+            return
+        if layer is self.image:
+            text = f"The image '{layer.name}' was removed; its masklets stay. Choose another image."
+        elif layer in self.layers.layers:
+            text = f"The layer '{layer.name}' was removed. Choose the image again to go on."
+        else:
+            return
+        self._writer_done()
+        self.status.emit(text, "info")
+        self.changed.emit()
+
+    def _writer_done(self) -> None:
+        self.controller.close()
+        self.layers = self.image = self._writer = None
+
+    # --- objects and tools ---------------------------------------------------------------
+
+    @property
+    def used_ids(self) -> set[int]:
+        """Objects that have prompts or masks."""
+        ids = set(self.layers.object_ids) if self.layers else set()
+        return ids | (self._writer.object_ids if self._writer else set())
+
+    @property
+    def _has_results(self) -> bool:
+        return self._writer is not None and bool(self._writer.object_ids)
+
+    def new_object(self) -> None:
+        """Start another object, or stay with the current one if it is still new."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        used = self.used_ids
+        if self.object_id in used:
+            self.set_object(max(used) + 1)
+        if self.tool is None:
+            self.use_tool("point")
+        self.status.emit(f"Object {self.object_id} is new: click on a cell.", "info")
+
+    def set_object(self, object_id: int) -> None:
+        """Make `object_id` the one that prompts are for."""
+        if object_id != self.object_id:
+            self.object_id = object_id
+            self._apply_current()
+
+    def set_positive(self, positive: bool) -> None:
+        """Choose whether points say 'this is it' or 'this is not it'."""
+        if positive != self.positive:
+            self.positive = positive
+            self._apply_current()
+
+    def _apply_current(self) -> None:
+        if self.layers is not None:
+            self.layers.set_current(self.object_id, self.positive)
+        self.changed.emit()
+
+    def delete_object(self) -> None:
+        """Delete the current object: its prompts and its masks on all frames."""
+        if self.layers is None:
+            self.say_what_to_do()
+        elif self.controller.run is not None:
+            self.status.emit("Cancel the propagation first.", "error")
+        else:
+            self.layers.remove_object(self.object_id)
+            self.controller.remove_object(self.object_id)
+
+    def remove_last_point(self) -> None:
+        """Take back the newest point."""
+        if self.layers is None or not self.layers.remove_last_point():
+            self.status.emit("There is no point to take back.", "info")
+
+    def _tools(self) -> dict[str, tuple[Any, str]]:
+        assert self.layers is not None
+        return {
+            "point": (self.layers.points, "add"),
+            "box": (self.layers.shapes, "add_rectangle"),
+            "polygon": (self.layers.shapes, "add_polygon"),
+            "brush": (self.layers.labels, "paint"),
+        }
+
+    def use_tool(self, name: str) -> None:
+        """Take up a tool: point, box, polygon or brush."""
+        if self.layers is None:
+            self.say_what_to_do()
+            self.changed.emit()
+            return
+        layer, mode = self._tools()[name]
+        if not layer.editable:
+            self.status.emit("Painting has to wait until the propagation ends.", "info")
+        else:
+            layer.visible = True
+            self.viewer.layers.selection.active = layer
+            layer.mode = mode
+            self.layers.apply_current()
+        self.changed.emit()
+
+    @property
+    def tool(self) -> str | None:
+        """The tool in use, if it is one of ours."""
+        if self.layers is None:
+            return None
+        active = self.viewer.layers.selection.active
+        for name, (layer, mode) in self._tools().items():
+            if layer is active and str(layer.mode) == mode:
+                return name
+        return None
+
+    # --- work ----------------------------------------------------------------------------
+
+    def _on_prompt(self, object_id: int, frame: int, prompt: Any, drawn: bool) -> None:
+        self.controller.set_prompt(object_id, frame, prompt, drawn)
+
+    def _on_preview(self, object_id: int, frame: int) -> None:
+        if self.layers is not None:
+            self.layers.show_labels()
+
+    def propagate(self, direction: Direction) -> None:
+        """Follow all objects; returns at once."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        self._origin = self._followed = self.frame_on_screen
+        self.controller.propagate(direction)
+
+    def _on_controller(self) -> None:
+        if self.layers is not None:
+            self.layers.set_editable(self.controller.run is None)
+        self.changed.emit()
+
+    @property
+    def frame_on_screen(self) -> int:
+        """The frame that the viewer shows."""
+        assert self.image is not None
+        assert self.layers is not None
+        return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
+
+    def refresh(self) -> None:
+        """Show what a propagation wrote since the last time, if it is on screen."""
+        if self.layers is None or self.image is None:
+            return
+        written = self.controller.take_written()
+        run = self.controller.run
+        here = self.frame_on_screen
+        if run is not None and self.follow and run.newest is not None and here == self._followed:
+            self._followed = run.newest
+            if here != run.newest:  # moving the slider draws the labels anew
+                adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
+                return
+        if here in written:
+            self.layers.show_labels(thumbnail=False)
+
+    def _on_run_ended(self) -> None:
+        if self.layers is None or self.image is None:
+            return
+        self.controller.take_written()
+        if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
+            adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
+        self.layers.show_labels()

@@ -1,0 +1,123 @@
+"""The one thread on which a session lives, and the way back to the thread of the window."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[[Callable[[], None]], None]
+
+
+class Worker:
+    """Runs jobs one after the other on a thread of its own; a session is not thread-safe.
+
+    Parameters
+    ----------
+    deliver
+        Runs a function on the thread that results are wanted on.
+    """
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="napari-sam2")
+        self._newest: dict[Hashable, int] = {}
+        self._tickets = 0
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is waiting, running, or its result is on the way."""
+        return self._pending > 0
+
+    def submit(
+        self,
+        job: Callable[[], Any],
+        *,
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[Exception], None] | None = None,
+        key: Hashable = None,
+    ) -> None:
+        """Queue a job; with a `key`, it replaces earlier jobs of the same key.
+
+        A replaced job that waits is not run; the result of one that runs is dropped.
+        """
+        if self._closed:
+            return
+        with self._lock:
+            self._tickets += 1
+            ticket = self._tickets
+            self._pending += 1
+            if key is not None:
+                self._newest[key] = ticket
+        self._threads.submit(self._run, job, done, failed, key, ticket)
+
+    def close(self) -> None:
+        """Drop what waits and take no more jobs; the running one ends by itself."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _current(self, key: Hashable, ticket: int) -> bool:
+        return not self._closed and (key is None or self._newest.get(key) == ticket)
+
+    def _run(
+        self,
+        job: Callable[[], Any],
+        done: Callable[[Any], None] | None,
+        failed: Callable[[Exception], None] | None,
+        key: Hashable,
+        ticket: int,
+    ) -> None:
+        result: Any = None
+        error: Exception | None = None
+        if self._current(key, ticket):
+            try:
+                result = job()
+            except Exception as caught:
+                error = caught
+        else:
+            done = failed = None
+
+        def finish() -> None:
+            with self._lock:
+                self._pending -= 1
+            if not self._current(key, ticket):
+                return
+            if error is not None and failed is not None:
+                failed(error)
+            elif error is None and done is not None:
+                done(result)
+
+        if not self._closed:
+            self._deliver(finish)
+
+
+class WindowThread(QObject):
+    """Runs functions on the thread it was made on, from any thread."""
+
+    _call = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._call.connect(self._run, Qt.ConnectionType.QueuedConnection)
+
+    def __call__(self, function: Callable[[], None]) -> None:
+        """Run `function` there, soon."""
+        try:
+            self._call.emit(function)
+        except RuntimeError:  # the window is gone
+            logger.debug("a result came after the window was closed")
+
+    def _run(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            logger.exception("a result could not be shown")

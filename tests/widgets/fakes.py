@@ -1,0 +1,172 @@
+"""A session with the interface of the real one that finds bright blobs, to test the window."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from skimage.measure import label
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.widgets.controller import SessionRequest
+
+
+@dataclass
+class FakePreview:
+    object_id: int
+    frame: int
+    mask: np.ndarray
+    iou: float = 0.9
+    object_score: float = 5.0
+
+
+@dataclass
+class FakeResult:
+    frame: int
+    labels: np.ndarray
+    quality: dict[int, Any]
+
+
+class FakeSession:
+    """Masks are connected bright pixels; objects move by overlap with the frame before."""
+
+    def __init__(self, frames: Frames, delay: float = 0.0) -> None:
+        self.frames = frames
+        self.delay = delay
+        self.prompts: dict[int, dict[int, Prompt]] = {}
+        self.masks: dict[tuple[int, int], np.ndarray] = {}
+        self.tracked: dict[tuple[int, int], np.ndarray] = {}
+        self.threads: set[str] = set()
+        self.error: Exception | None = None
+
+    @property
+    def object_ids(self) -> list[int]:
+        return sorted(self.prompts)
+
+    def _begin(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.delay)
+        if self.error is not None:
+            raise self.error
+
+    def _blobs(self, frame: int) -> np.ndarray:
+        return label(self.frames.image(frame)[..., 0] > 0.5)
+
+    def _say(self, object_id: int, frame: int, prompt: Prompt) -> FakePreview:
+        self._begin()
+        if not 0 <= frame < len(self.frames):
+            raise InputError(f"frame {frame} does not exist")
+        prompts = self.prompts.setdefault(object_id, {})
+        merged = prompts.get(frame, Prompt()).merged(prompt)
+        prompts[frame] = merged.validate(self.frames.shape)
+        mask = self._segment(frame, merged)
+        self.masks[object_id, frame] = mask
+        return FakePreview(object_id, frame, mask)
+
+    def _segment(self, frame: int, prompt: Prompt) -> np.ndarray:
+        mask = np.zeros(self.frames.shape, bool)
+        if prompt.mask is not None:
+            mask |= prompt.mask
+        blobs = self._blobs(frame)
+        if prompt.box is not None:
+            (y0, x0), (y1, x1) = np.round(prompt.box).astype(int)
+            inside = np.zeros_like(mask)
+            inside[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
+            mask |= inside & (blobs > 0)
+        for (y, x), positive in zip(np.round(prompt.points).astype(int), prompt.positive):
+            blob = (blobs == blobs[y, x]) if blobs[y, x] else np.zeros_like(mask)
+            mask = mask | blob if positive else mask & ~blob
+        return mask
+
+    def add_points(
+        self, object_id: int, frame: int, points: Any, positive: Any, replace: bool = False
+    ) -> FakePreview:
+        return self._say(object_id, frame, Prompt(points=points, positive=positive))
+
+    def add_box(self, object_id: int, frame: int, box: Any) -> FakePreview:
+        return self._say(object_id, frame, Prompt(box=box))
+
+    def add_mask(self, object_id: int, frame: int, mask: Any) -> FakePreview:
+        return self._say(object_id, frame, Prompt(mask=mask))
+
+    def add_prompts(self, prompts: dict[int, dict[int, Prompt]]) -> None:
+        for object_id, by_frame in prompts.items():
+            for frame, prompt in by_frame.items():
+                self._say(object_id, frame, prompt)
+
+    def clear_prompt(self, object_id: int, frame: int) -> None:
+        del self.prompts[object_id][frame]
+        del self.masks[object_id, frame]
+
+    def remove_object(self, object_id: int) -> None:
+        self.prompts.pop(object_id)
+        for masks in (self.masks, self.tracked):
+            for key in [key for key in masks if key[0] == object_id]:
+                del masks[key]
+
+    def result(self, frame: int) -> FakeResult:
+        labels = np.zeros(self.frames.shape, np.uint16)
+        here = {i: mask for (i, t), mask in {**self.tracked, **self.masks}.items() if t == frame}
+        for object_id, mask in here.items():
+            labels[mask] = object_id
+        return FakeResult(frame, labels, dict.fromkeys(here))
+
+    def total_frames(self, direction: str, start: Any = None, stop: Any = None) -> int:
+        return len(self._order(direction))
+
+    def _order(self, direction: str) -> list[int]:
+        if not self.masks:
+            raise InputError("nothing to propagate; click, box or paint an object first")
+        first = min(frame for _, frame in self.masks)
+        forward = list(range(first, len(self.frames)))
+        backward = list(range(first - 1, -1, -1))
+        return {"forward": forward, "backward": backward, "both": forward + backward}[direction]
+
+    def propagate(self, direction: str = "both", start: Any = None, stop: Any = None,
+                  object_ids: Any = None):
+        first = {i: min(f for j, f in self.masks if j == i) for i, p in self.prompts.items() if p}
+        current = {i: self.masks[i, frame] for i, frame in first.items()}
+        for frame in self._order(direction):
+            self._begin()
+            blobs = self._blobs(frame)
+            for object_id, mask in current.items():
+                hit = np.bincount(blobs[mask & (blobs > 0)], minlength=2)
+                found = blobs == int(np.argmax(hit)) if hit.max() > 0 else np.zeros_like(mask)
+                current[object_id] = self.tracked[object_id, frame] = found
+            yield self.result(frame)
+
+
+class FakeFactory:
+    """Opens fake sessions and remembers them."""
+
+    def __init__(self, delay: float = 0.0, error: Exception | None = None) -> None:
+        self.delay = delay
+        self.error = error
+        self.requests: list[SessionRequest] = []
+        self.sessions: list[FakeSession] = []
+
+    def __call__(self, request: SessionRequest, progress: Any) -> FakeSession:
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        channel_axis = request.data.ndim - 1 if request.rgb else None
+        frames = Frames(
+            request.data, axis=request.axis, channel_axis=channel_axis, contrast=(0, 200)
+        )
+        self.sessions.append(FakeSession(frames, self.delay))
+        return self.sessions[-1]
+
+
+def blobs(length: int = 6, size: tuple[int, int] = (80, 100)) -> np.ndarray:
+    """Two bright discs that move right by 2 px a frame: at (20, 20+2t) and (55, 60+2t)."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    stack = np.zeros((length, *size), np.uint8)
+    for t in range(length):
+        for cy, cx, r in ((20, 20 + 2 * t, 8), (55, 60 + 2 * t, 11)):
+            stack[t][(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = 200
+    return stack

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from pytestqt.qtbot import QtBot
+
+from napari_sam2.stacks import open_stack
+from napari_sam2.widgets.launch import open_viewer
+
+
+def test_the_window_opens_with_the_stack_and_the_widget(qtbot: QtBot, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 32, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "cells.tif", image)
+    viewer = open_viewer(open_stack(tmp_path / "cells.tif", "ZYX"))
+    try:
+        layer = viewer.layers["cells"]
+        assert layer.data.shape == (3, 32, 40)
+        assert layer.axis_labels == ("z", "y", "x")
+        assert "SAM 2 masklets" in viewer.window.dock_widgets
+    finally:
+        viewer.close()
