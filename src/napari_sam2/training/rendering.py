@@ -1,8 +1,7 @@
 """From canvas to picture: how each kind of microscope shows the cells.
 
-A look is made once per clip (it draws its parameters then) and called once per frame. Every cell
-keeps its own brightness, nucleus and texture over the clip: they are read from tables by its
-number.
+A look is made once per clip (it draws its parameters then) and called once per frame with the
+canvas of that frame; it returns a picture of any range, without the camera's blur and noise.
 """
 
 from __future__ import annotations
@@ -10,95 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from napari_sam2.training.shapes import Array, Canvas
-from napari_sam2.training.textures import crop, lookup, tile
+from napari_sam2.training.textures import tile
+from napari_sam2.training.traits import Traits, cover, f32, nucleus, ridge, walls
 
 Look = Callable[[Canvas, int], Array]
-
-
-def _f(value: float) -> np.float32:
-    return np.float32(value)
-
-
-class Traits:
-    """Random properties of the cells and the background of one clip.
-
-    Parameters
-    ----------
-    rng : of everything random.
-    drift : movement of the background per frame, pixels.
-    ghost : (cells + 1,) bool, cells that are not labelled; one for each number, 0 is nothing.
-    parents : number of a cell -> number of the cell that it came from.
-    """
-
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        drift: tuple[float, float],
-        ghost: NDArray[np.bool_],
-        parents: dict[int, int],
-    ) -> None:
-        self.rng = rng
-        self.count = len(ghost)
-        self.ghost = ghost
-        self.parents = parents
-        self.drift = np.array(drift)
-        self.offset = rng.integers(0, 512, (2, self.count)).astype(np.float32)
-        self.origin = rng.uniform(0, 512, (16, 2))
-        self.grain = float(np.exp(rng.uniform(np.log(0.5), np.log(1.6))))
-
-    def values(self, mean: float, spread: float) -> Array:
-        """Log-normal value of each cell; like that of the cell that it came from."""
-        logs = self.rng.normal(0, spread, self.count)
-        for child, parent in sorted(self.parents.items()):
-            logs[child] = logs[parent] + 0.2 * logs[child]
-        return np.asarray(mean * np.exp(logs), np.float32)
-
-    def inside(self, canvas: Canvas, texture: Array, zoom: float = 1.0) -> Array:
-        """Texture that moves with the cells."""
-        grain = _f(self.grain * zoom)
-        return lookup(
-            texture,
-            canvas.local_y * grain + self.offset[0][canvas.cells],
-            canvas.local_x * grain + self.offset[1][canvas.cells],
-        )
-
-    def behind(self, texture: Array, shape: tuple[int, int], t: int, layer: int) -> Array:
-        """Texture of the background, moving with the drift."""
-        return crop(texture, shape, *(self.origin[layer] - t * self.drift))
-
-
-def cover(canvas: Canvas, softness: float = 1.0) -> Array:
-    """1 inside of cells, 0 outside, with an edge of `softness` pixels."""
-    return np.clip(canvas.depth / _f(softness) + _f(0.5), 0, 1)
-
-
-def ridge(canvas: Canvas, at: float, width: float) -> Array:
-    """Line along the edge of cells, `at` pixels inside (negative: outside)."""
-    return np.exp(-(((canvas.depth - _f(at)) / _f(width)) ** 2))
-
-
-def walls(canvas: Canvas, width: float) -> Array:
-    """Lines of even width between touching cells, 0..1."""
-    cells = canvas.cells
-    edge = np.zeros(cells.shape, np.float32)
-    edge[1:] += cells[1:] != cells[:-1]
-    edge[:, 1:] += cells[:, 1:] != cells[:, :-1]
-    np.minimum(edge, 1, out=edge)
-    # A one-pixel line blurred by sigma peaks at 1 / (sigma * sqrt(2 pi)).
-    blurred = gaussian_filter(edge, width, truncate=3)
-    return np.minimum(blurred * _f(width * 2.2), _f(1.3))
-
-
-def nucleus(canvas: Canvas, place: Array, size: Array) -> Array:
-    """Dome 0..1 of one round body per cell at `place` (2, cells), of `size` (cells,) pixels."""
-    dy = canvas.local_y - place[0][canvas.cells]
-    dx = canvas.local_x - place[1][canvas.cells]
-    r = size[canvas.cells]
-    return np.where(canvas.cells > 0, np.maximum(0, 1 - (dy * dy + dx * dx) / (r * r)), 0)
 
 
 def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> Look:
@@ -109,7 +26,7 @@ def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> L
     bright[0] = 0
     dome, rim = rng.choice([0.0, 0.3, 0.8]), rng.choice([0, 0, 0, 0.6, 1.5])
     amount = rng.choice([0.05, 0.2, 0.45])
-    grain = tile("smooth", float(rng.choice([1, 2, 4]))) * _f(0.7) + tile("cloud", 1.4) * _f(0.5)
+    grain = tile("smooth", float(rng.choice([1, 2, 4]))) * f32(0.7) + tile("cloud", 1.4) * f32(0.5)
     spots = tile("spots", float(rng.choice([2, 3])))
     nucleoli = rng.choice([0, 0, 0.6, -1.5])
     softness = rng.choice([1.0, 2.0, 4.0]) if radius > 10 else 1.0
@@ -126,20 +43,20 @@ def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> L
         body = bright[canvas.cells]
         inside = np.minimum(canvas.relative, 1)
         if dome:
-            body = body * (1 - _f(dome) * inside * inside)
+            body = body * (1 - f32(dome) * inside * inside)
         if rim:
-            body = body * (_f(0.5) + _f(rim) * inside**5)
-        body = body * np.maximum(_f(0.1), 1 + _f(amount) * traits.inside(canvas, grain))
+            body = body * (f32(0.5) + f32(rim) * inside**5)
+        body = body * np.maximum(f32(0.1), 1 + f32(amount) * traits.inside(canvas, grain))
         if nucleoli:
-            body = body * np.maximum(_f(0.15), 1 - _f(nucleoli) * traits.inside(canvas, spots))
-        body = body * np.clip(canvas.depth / _f(softness) + _f(0.5), 0, 1)
+            body = body * np.maximum(f32(0.15), 1 - f32(nucleoli) * traits.inside(canvas, spots))
+        body = body * np.clip(canvas.depth / f32(softness) + f32(0.5), 0, 1)
         if haze:
-            body = body + _f(haze) * gaussian_filter(body, haze_width, truncate=2.5)
-        out = body + _f(ground) * (1 + _f(cloud_amount) * traits.behind(cloud, shape, t, 0))
+            body = body + f32(haze) * gaussian_filter(body, haze_width, truncate=2.5)
+        out = body + f32(ground) * (1 + f32(cloud_amount) * traits.behind(cloud, shape, t, 0))
         if blob_amount:
-            out = out + _f(blob_amount) * np.maximum(0, traits.behind(blobs, shape, t, 1) - 1)
+            out = out + f32(blob_amount) * np.maximum(0, traits.behind(blobs, shape, t, 1) - 1)
         if vein_amount:
-            out = out + _f(vein_amount) * traits.behind(vein, shape, t, 2)
+            out = out + f32(vein_amount) * traits.behind(vein, shape, t, 2)
         return out
 
     return look
@@ -162,7 +79,7 @@ def phase_contrast(traits: Traits, radius: float) -> Look:
     if not dark_rim and not light_rim and flat.mean() < 0.3:
         dark_rim = 0.4  # something has to tell the cell from the ground
     broken, brokenness = tile("smooth", float(rng.choice([4, 8]))), rng.uniform(0, 0.9)
-    grain = tile("smooth", float(rng.choice([1, 2]))) * _f(0.5) + tile("cloud", 1.2) * _f(0.5)
+    grain = tile("smooth", float(rng.choice([1, 2]))) * f32(0.5) + tile("cloud", 1.2) * f32(0.5)
     amount = rng.uniform(0.03, 0.3)
     dots, dot_amount = tile("spots", float(rng.choice([1, 1.5, 2]))), rng.choice([-1, 0, 1, 2])
     ground = tile("cloud", float(rng.choice([0.8, 1.6])))
@@ -177,21 +94,21 @@ def phase_contrast(traits: Traits, radius: float) -> Look:
         middle = np.maximum(0, 1 - canvas.relative * canvas.relative)
         body = flat[canvas.cells] * within
         body = body + lump[canvas.cells] * nucleus(canvas, place, size) * within
-        texture = _f(amount) * traits.inside(canvas, grain)
+        texture = f32(amount) * traits.inside(canvas, grain)
         if dot_amount:  # vesicles lie around the nucleus
-            texture = texture + _f(dot_amount) * traits.inside(canvas, dots) * middle
+            texture = texture + f32(dot_amount) * traits.inside(canvas, dots) * middle
         body = body + texture * within
         if debris_amount:
-            body = body + _f(debris_amount) * traits.behind(debris, shape, t, 3)
+            body = body + f32(debris_amount) * traits.behind(debris, shape, t, 3)
         if fibre_amount:
-            body = body + _f(fibre_amount) * traits.behind(fibres, shape, t, 4)
-        out = _f(sign) * (body - _f(halo) * gaussian_filter(body, halo_width, truncate=2.5))
-        lines = np.clip(1 + _f(brokenness) * traits.inside(canvas, broken), 0, 2)
+            body = body + f32(fibre_amount) * traits.behind(fibres, shape, t, 4)
+        out = f32(sign) * (body - f32(halo) * gaussian_filter(body, halo_width, truncate=2.5))
+        lines = np.clip(1 + f32(brokenness) * traits.inside(canvas, broken), 0, 2)
         if dark_rim:
-            out = out - _f(dark_rim) * lines * ridge(canvas, dark_at, dark_width)
+            out = out - f32(dark_rim) * lines * ridge(canvas, dark_at, dark_width)
         if light_rim:
-            out = out + _f(light_rim) * lines * ridge(canvas, light_at, light_width)
-        return out + _f(ground_amount) * traits.behind(ground, shape, t, 0)
+            out = out + f32(light_rim) * lines * ridge(canvas, light_at, light_width)
+        return out + f32(ground_amount) * traits.behind(ground, shape, t, 0)
 
     return look
 
@@ -203,7 +120,7 @@ def colony_phase(traits: Traits, radius: float) -> Look:
     ring, ring_at = rng.uniform(0, 0.6), rng.uniform(1.5, 3.5)
     width = np.clip(radius * rng.uniform(0.08, 0.16), 0.8, 2.5)
     fill = traits.values(1, 0.3) * rng.uniform(-0.4, 0.4)
-    grain = tile("smooth", 2) * _f(rng.uniform(0.02, 0.2))
+    grain = tile("smooth", 2) * f32(rng.uniform(0.02, 0.2))
     vacuole = traits.values(rng.choice([0, 0.15, 0.4]), 0.6) * rng.choice([-1, 1, 1])
     place = np.asarray(rng.normal(0, 0.2 * radius, (2, traits.count)), np.float32)
     size = traits.values(0.5 * radius, 0.25)
@@ -214,18 +131,18 @@ def colony_phase(traits: Traits, radius: float) -> Look:
 
     def look(canvas: Canvas, t: int) -> Array:
         within = cover(canvas, 2)
-        edge = _f(line) * ridge(canvas, line_at, width)
+        edge = f32(line) * ridge(canvas, line_at, width)
         if pockets:  # light gathers where several cells leave a gap
             near = gaussian_filter(within, pocket_width, truncate=2)
-            edge = edge + _f(pockets) * np.maximum(0, near - _f(0.35)) * (1 - within)
-        out = edge - _f(ring) * ridge(canvas, ring_at, width)
+            edge = edge + f32(pockets) * np.maximum(0, near - f32(0.35)) * (1 - within)
+        out = edge - f32(ring) * ridge(canvas, ring_at, width)
         out = out + within * (fill[canvas.cells] + traits.inside(canvas, grain))
-        disc = np.minimum(1, 3 * nucleus(canvas, place, size)) * (canvas.depth > _f(2))
+        disc = np.minimum(1, 3 * nucleus(canvas, place, size)) * (canvas.depth > f32(2))
         out = out + vacuole[canvas.cells] * disc
         if glow:
-            out = out + _f(glow) * gaussian_filter(edge, glow_width, truncate=2.5)
+            out = out + f32(glow) * gaussian_filter(edge, glow_width, truncate=2.5)
         behind = traits.behind(ground, canvas.cells.shape, t, 0)
-        return _f(sign) * out + _f(ground_amount) * behind
+        return f32(sign) * out + f32(ground_amount) * behind
 
     return look
 
@@ -235,8 +152,8 @@ def relief(traits: Traits, radius: float) -> Look:
     rng = traits.rng
     height = traits.values(1, 0.3)
     angle = rng.uniform(0, 2 * np.pi)
-    dy, dx = _f(np.sin(angle)), _f(np.cos(angle))
-    grain = tile("cloud", 1.4) * _f(rng.uniform(0.02, 0.3))
+    dy, dx = f32(np.sin(angle)), f32(np.cos(angle))
+    grain = tile("cloud", 1.4) * f32(rng.uniform(0.02, 0.3))
     steep = rng.uniform(2, 8)
     ground, ground_amount = tile("cloud", 1.6), 10 ** rng.uniform(-2, -0.8)
     place = np.asarray(rng.normal(0, 0.2 * radius, (2, traits.count)), np.float32)
@@ -244,14 +161,14 @@ def relief(traits: Traits, radius: float) -> Look:
     bump = rng.choice([0, 0.4])
 
     def look(canvas: Canvas, t: int) -> Array:
-        rise = np.sqrt(np.clip(canvas.depth / _f(steep), 0, 1)) * height[canvas.cells]
+        rise = np.sqrt(np.clip(canvas.depth / f32(steep), 0, 1)) * height[canvas.cells]
         rise = rise + traits.inside(canvas, grain) * cover(canvas)
         if bump:
-            rise = rise + _f(bump) * nucleus(canvas, place, size)
+            rise = rise + f32(bump) * nucleus(canvas, place, size)
         rise = gaussian_filter(rise, 0.8, truncate=3)
         slope = dy * np.gradient(rise, axis=0) + dx * np.gradient(rise, axis=1)
         behind = traits.behind(ground, canvas.cells.shape, t, 0)
-        return np.asarray(slope + _f(ground_amount) * behind, np.float32)
+        return np.asarray(slope + f32(ground_amount) * behind, np.float32)
 
     return look
 
@@ -261,7 +178,7 @@ def membranes(traits: Traits, spacing: float) -> Look:
     rng = traits.rng
     width = float(np.clip(spacing * rng.uniform(0.02, 0.1), 0.7, 4.5))
     oblique = rng.choice([0, 0.6, 1.0])  # walls that lean look wide
-    fill = np.minimum(traits.values(rng.choice([0.03, 0.15, 0.4]), 0.7), _f(0.9))
+    fill = np.minimum(traits.values(rng.choice([0.03, 0.15, 0.4]), 0.7), f32(0.9))
     by_size = rng.random() < 0.4
     uneven, uneven_amount = tile("smooth", 16), rng.uniform(0, 0.5)
     grain, amount = tile("cloud", 1.4), rng.uniform(0, 0.4)
@@ -280,19 +197,19 @@ def membranes(traits: Traits, spacing: float) -> Look:
             brightness[:] = np.minimum(0.9, fill * np.clip(0.25 * spacing**2 / area, 0.2, 4))
         wall = walls(canvas, width)
         if oblique:
-            leaning = np.exp(-np.maximum(0, canvas.depth) / _f(1.5 * width))
-            wall = np.maximum(wall, _f(oblique) * leaning)
+            leaning = np.exp(-np.maximum(0, canvas.depth) / f32(1.5 * width))
+            wall = np.maximum(wall, f32(oblique) * leaning)
         wall = wall * np.maximum(
-            _f(0.3), 1 + _f(uneven_amount) * traits.behind(uneven, wall.shape, t, 0)
+            f32(0.3), 1 + f32(uneven_amount) * traits.behind(uneven, wall.shape, t, 0)
         )
-        inner = brightness[canvas.cells] * (1 + _f(amount) * traits.inside(canvas, grain))
+        inner = brightness[canvas.cells] * (1 + f32(amount) * traits.inside(canvas, grain))
         if shade:
-            inner = inner * (1 - _f(shade) * (1 - canvas.relative))
+            inner = inner * (1 - f32(shade) * (1 - canvas.relative))
         if spot_amount:
-            inner = inner + _f(spot_amount) * nucleus(canvas, place, size) * has[canvas.cells]
-        out = np.maximum(wall, inner) + _f(0.3) * inner
+            inner = inner + f32(spot_amount) * nucleus(canvas, place, size) * has[canvas.cells]
+        out = np.maximum(wall, inner) + f32(0.3) * inner
         if haze:
-            out = out + _f(haze) * gaussian_filter(out, haze_width, truncate=2.5)
+            out = out + f32(haze) * gaussian_filter(out, haze_width, truncate=2.5)
         return np.asarray(-out if dark else out, np.float32)
 
     return look
@@ -318,19 +235,19 @@ def electrons(
 
     def look(canvas: Canvas, t: int) -> Array:
         around = neurites(t)
-        out = fill[around.cells] - _f(speckle_amount) * outer.inside(around, speckles)
+        out = fill[around.cells] - f32(speckle_amount) * outer.inside(around, speckles)
         wall = np.minimum(1, walls(around, width))
         if organelles:
             inside = cover(canvas, 1.5)
-            body = shade[canvas.cells] + _f(stripe_amount) * traits.inside(canvas, stripes)
-            body = body + _f(texture_amount) * traits.inside(canvas, texture)
+            body = shade[canvas.cells] + f32(stripe_amount) * traits.inside(canvas, stripes)
+            body = body + f32(texture_amount) * traits.inside(canvas, texture)
             gap = np.clip(-canvas.depth / 2, 0, 1)
-            out = out * (1 - _f(strength) * wall * gap)
+            out = out * (1 - f32(strength) * wall * gap)
             out = out * (1 - inside) + body * inside
-            out = out - _f(rim) * ridge(canvas, 0.5, rim_width)
+            out = out - f32(rim) * ridge(canvas, 0.5, rim_width)
         else:
-            out = out * (1 - _f(strength) * wall)
-        return out + _f(fine_amount) * outer.behind(fine, out.shape, 7 * t, 0)
+            out = out * (1 - f32(strength) * wall)
+        return out + f32(fine_amount) * outer.behind(fine, out.shape, 7 * t, 0)
 
     return look
 
@@ -347,10 +264,10 @@ def interference(traits: Traits, radius: float) -> Look:
 
     def look(canvas: Canvas, t: int) -> Array:
         inside = cover(canvas, 2)
-        height = canvas.relative + _f(bump_amount) * traits.inside(canvas, bumps)
-        body = shade[canvas.cells] + _f(contrast) * np.cos(_f(2 * np.pi * fringes) * height)
-        body = body + _f(amount) * traits.inside(canvas, grain)
-        body = body + _f(patch_amount) * np.maximum(0, traits.inside(canvas, patch))
+        height = canvas.relative + f32(bump_amount) * traits.inside(canvas, bumps)
+        body = shade[canvas.cells] + f32(contrast) * np.cos(f32(2 * np.pi * fringes) * height)
+        body = body + f32(amount) * traits.inside(canvas, grain)
+        body = body + f32(patch_amount) * np.maximum(0, traits.inside(canvas, patch))
         return np.asarray(1 - inside + body * inside, np.float32)
 
     return look
@@ -369,10 +286,10 @@ def anything(traits: Traits, radius: float) -> Look:
 
     def look(canvas: Canvas, t: int) -> Array:
         inside = cover(canvas, 1.5)
-        body = fill[canvas.cells] + _f(dome) * (1 - np.minimum(1, canvas.relative) ** 2)
-        body = body + _f(inner_amount) * traits.inside(canvas, inner)
-        ground = _f(outer_amount) * traits.behind(outer, inside.shape, t, 0)
-        out = body * inside + ground * (1 - inside) + _f(rim) * ridge(canvas, rim_at, rim_width)
+        body = fill[canvas.cells] + f32(dome) * (1 - np.minimum(1, canvas.relative) ** 2)
+        body = body + f32(inner_amount) * traits.inside(canvas, inner)
+        ground = f32(outer_amount) * traits.behind(outer, inside.shape, t, 0)
+        out = body * inside + ground * (1 - inside) + f32(rim) * ridge(canvas, rim_at, rim_width)
         return np.asarray(out, np.float32)
 
     return look

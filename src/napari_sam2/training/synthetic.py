@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam2.training.camera import Camera
-from napari_sam2.training.kinds import KINDS, Scene
+from napari_sam2.training.kinds import KINDS
+from napari_sam2.training.scene import Scene
 from napari_sam2.training.shapes import Canvas
 
 __all__ = ["KINDS", "Clip", "make_clip"]
