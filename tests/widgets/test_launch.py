@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from pytestqt.qtbot import QtBot
 
@@ -10,6 +11,7 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.widgets.launch import open_viewer
 
 
+@pytest.mark.timeout(90)
 def test_the_window_opens_with_the_stack_and_the_widget(qtbot: QtBot, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 32, 40), np.uint8)
     tifffile.imwrite(tmp_path / "cells.tif", image)
