@@ -193,7 +193,8 @@ class Engine:
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         for i, look in enumerate(looks):
-            item = _remembered(memory, i, look.window, prediction.pointer)
+            logits = prediction.best_logits[i]
+            item = _remembered(memory, i, look.window, prediction.pointer, logits)
             look.bank.remember(frame, item, conditioning=False)
             results.append(_row(prediction, i))
         return results
@@ -207,7 +208,7 @@ class Engine:
         device = self.model.device
         scores = torch.tensor([score], device=device)
         memory = self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
-        return _remembered(memory, 0, window, pointer)
+        return _remembered(memory, 0, window, pointer, logits_hw)
 
 
 def _grid(windows: Sequence[Window]) -> TokenGrid:
@@ -216,12 +217,14 @@ def _grid(windows: Sequence[Window]) -> TokenGrid:
     return TokenGrid(windows[0].height, windows[0].width, origins)
 
 
-def _remembered(memory: Memory, i: int, window: Window, pointers: Tensor | None) -> Remembered:
+def _remembered(
+    memory: Memory, i: int, window: Window, pointers: Tensor | None, logits_hw: Tensor
+) -> Remembered:
     # Half the memory, and the precision that the published predictor keeps.
     features = memory.features[i : i + 1].to(torch.bfloat16)
     grid = TokenGrid(window.height, window.width, ((window.row, window.column),))
     pointer = None if pointers is None else pointers[i : i + 1].clone()
-    return Remembered(Memory(features, grid), pointer)
+    return Remembered(Memory(features, grid), pointer, logits_hw.clone())
 
 
 def _pointers(look: Look) -> list[Tensor]:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.sam2 import NO_OBJECT, MaskPrediction
-from napari_sam2.tracking.windows import Window
+from napari_sam2.tracking.windows import Window, box_of
 
-_STEP = 1 / 8  # of the kept logits
-_FLOOR = -24  # in steps; below it, a pixel is surely background
+_MARGIN = 2  # cells kept around a mask, so that its outline is resampled as it was
+_BACKGROUND = -16.0
 
 
 @dataclass(frozen=True)
@@ -45,52 +45,45 @@ class Estimate:
     Parameters
     ----------
     window : the tokens it was predicted in.
-    corner : (row, column) of `steps` in the window's stride 4 map.
-    steps : int8 logits in eighths, cut to where the object is; empty if it is absent.
+    corner : (row, column) of `kept` in the window's stride 4 map.
+    kept : float16 logits, cut to where the object is; empty if it is absent.
     quality : how sure the network is.
     """
 
     window: Window
     corner: tuple[int, int]
-    steps: npt.NDArray[np.int8]
+    kept: npt.NDArray[np.float16]
     quality: Quality
 
     @classmethod
     def of(cls, window: Window, logits_hw: Tensor, quality: Quality) -> Estimate:
         """Keep logits (4 h, 4 w)."""
-        steps = (logits_hw.float() / _STEP).round().clamp(-127, 127).to(torch.int8).cpu().numpy()
-        inside = steps > _FLOOR
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        if rows.size == 0:
-            return cls(window, (0, 0), np.zeros((0, 0), np.int8), quality)
-        cut = steps[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-        return cls(window, (int(rows[0]), int(columns[0])), cut, quality)
+        values = logits_hw.float().cpu().numpy()
+        box = box_of(values)
+        if box is None:
+            return cls(window, (0, 0), np.zeros((0, 0), np.float16), quality)
+        row, column = max(box[0] - _MARGIN, 0), max(box[1] - _MARGIN, 0)
+        cut = values[row : box[2] + _MARGIN, column : box[3] + _MARGIN]
+        return cls(window, (row, column), cut.clip(-1e4, 1e4).astype(np.float16), quality)
 
     def logits(self) -> Tensor:
-        """Return the logits (4 h, 4 w) again, to an eighth; NO_OBJECT all over if absent."""
+        """Return the logits (4 h, 4 w); plain background away from the mask."""
+        absent = self.quality.object_score <= 0
         shape = (4 * self.window.height, 4 * self.window.width)
-        if self.steps.size == 0:
-            return torch.full(shape, NO_OBJECT if self.quality.object_score <= 0 else -16.0)
-        full = torch.full(shape, -16.0)
-        (row, column), (h, w) = self.corner, self.steps.shape
-        kept = torch.from_numpy(self.steps).float() * _STEP
-        full[row : row + h, column : column + w] = kept
+        full = torch.full(shape, NO_OBJECT if absent else _BACKGROUND)
+        (row, column), (h, w) = self.corner, self.kept.shape
+        full[row : row + h, column : column + w] = torch.from_numpy(self.kept).float()
         return full
 
     def box(self) -> tuple[float, float, float, float] | None:
         """Bounding box (y0, x0, y1, x1) of the mask in model pixels; None if there is no mask."""
-        rows = np.flatnonzero((self.steps > 0).any(1)) if self.steps.size else np.zeros(0)
-        if rows.size == 0:
+        box = box_of(self.kept)
+        if box is None:
             return None
-        columns = np.flatnonzero((self.steps > 0).any(0))
         y = 16 * self.window.row + 4 * self.corner[0]
         x = 16 * self.window.column + 4 * self.corner[1]
-        return (
-            float(y + 4 * rows[0]),
-            float(x + 4 * columns[0]),
-            float(y + 4 * (rows[-1] + 1)),
-            float(x + 4 * (columns[-1] + 1)),
-        )
+        y0, x0, y1, x1 = box
+        return float(y + 4 * y0), float(x + 4 * x0), float(y + 4 * y1), float(x + 4 * x1)
 
 
 def qualities(prediction: MaskPrediction) -> list[Quality]:

@@ -21,10 +21,12 @@ class Remembered:
     ----------
     memory : spatial memory, (1, Cm, h, w); None once only the pointer can still be asked for.
     pointer : (1, C); None where a memory was made again from a mask.
+    logits : (4 h, 4 w) of the mask, which a correction starts from; kept as long as the memory.
     """
 
     memory: Memory | None
     pointer: Tensor | None
+    logits: Tensor | None = None
 
 
 @dataclass(frozen=True)

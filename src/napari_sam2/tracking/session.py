@@ -7,26 +7,26 @@ things; `engine` owns the calls into the network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from napari_sam2.model.config import Attention
 from napari_sam2.model.sam2 import SAM2, MaskPrediction
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate, Quality, qualities
+from napari_sam2.tracking.estimates import Estimate, qualities
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.prompt import Prompt, described
+from napari_sam2.tracking.results import FrameResult, Preview
 from napari_sam2.tracking.windows import Window, to_data
 
-Direction = Literal["forward", "backward", "both"]
 _DRAWN_LOGIT = 10.0
 
 
@@ -45,89 +45,6 @@ class TrackingPolicy:
     attention: Attention | None = None
     cached_frames: int = 4
     batch_tokens: int = 4 * 4096
-
-
-@dataclass(frozen=True)
-class Preview:
-    """The answer to a prompt.
-
-    Parameters
-    ----------
-    object_id, frame : what was prompted.
-    mask : (Y, X) bool.
-    logits : (Y, X) float32, above 0 inside the mask.
-    quality : how sure the network is.
-    """
-
-    object_id: int
-    frame: int
-    mask: npt.NDArray[np.bool_]
-    logits: npt.NDArray[np.float32]
-    quality: Quality
-
-    @property
-    def iou(self) -> float:
-        """Predicted IoU, 0 to 1."""
-        return self.quality.iou
-
-    @property
-    def object_score(self) -> float:
-        """Logit of the object being in the frame."""
-        return self.quality.object_score
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """All objects on one frame.
-
-    Parameters
-    ----------
-    frame : index along the propagation axis.
-    labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
-    quality : by object id.
-    """
-
-    frame: int
-    labels: npt.NDArray[np.unsignedinteger]
-    quality: dict[int, Quality]
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """One way through the stack."""
-
-    frames: range
-    reverse: bool
-    from_last: bool  # objects are followed from their last prompt on, not from their first
-
-    def follows(self, prompts: Mapping[int, Prompt], frame: int) -> bool:
-        """Whether an object with these prompts is followed to a frame."""
-        start = max(prompts) if self.from_last else min(prompts)
-        return frame <= start if self.reverse else frame >= start
-
-
-@dataclass
-class _Pending:
-    """A prompt's answer that has not been memorized yet: the user may still change it."""
-
-    window: Window
-    logits: Tensor
-    score: float
-    pointer: Tensor
-
-
-@dataclass
-class _Object:
-    """All that is known of one object."""
-
-    bank: MemoryBank
-    prompts: dict[int, Prompt] = field(default_factory=dict)
-    pending: dict[int, _Pending] = field(default_factory=dict)
-    estimates: dict[int, Estimate] = field(default_factory=dict)
-    # Frames that a propagation has passed, and whether it went backward.
-    tracked: dict[int, bool] = field(default_factory=dict)
-    # What tracking said on a frame before it was prompted.
-    before: dict[int, Estimate] = field(default_factory=dict)
 
 
 class TrackingSession:
@@ -158,7 +75,7 @@ class TrackingSession:
             self.policy.cached_frames,
             self.policy.batch_tokens,
         )
-        self._objects: dict[int, _Object] = {}
+        self._objects: dict[int, TrackedObject] = {}
 
     @property
     def object_ids(self) -> list[int]:
@@ -197,7 +114,9 @@ class TrackingSession:
         """
         added = Prompt(np.asarray(points, dtype=np.float64), np.asarray(positive, dtype=bool))
         known = None if replace else self._known(object_id, frame)
-        return self._prompt(object_id, frame, added if known is None else known.merged(added), known)
+        return self._prompt(
+            object_id, frame, added if known is None else known.merged(added), known
+        )
 
     def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> Preview:
         """Draw a box [[y0, x0], [y1, x1]] around an object; replaces its other prompts there.
@@ -249,12 +168,7 @@ class TrackingSession:
         known = self._objects.get(object_id)
         if known is None or frame not in known.prompts:
             raise InputError(f"{described(object_id, frame)}: there is no prompt to take back")
-        del known.prompts[frame]
-        known.pending.pop(frame, None)
-        known.bank.forget(frame)
-        known.estimates.pop(frame, None)
-        if frame in known.before:
-            known.estimates[frame] = known.before.pop(frame)
+        known.take_back(frame)
 
     def remove_object(self, object_id: int) -> None:
         """Forget an object.
@@ -272,11 +186,13 @@ class TrackingSession:
         self, direction: Direction = "both", start: int | None = None, stop: int | None = None
     ) -> int:
         """Return how many results `propagate` will yield."""
-        return sum(len(way.frames) for way in self._passes(direction, start, stop, None))
+        prompted = [self._objects[i].prompts for i in self._chosen(None)]
+        ways = passes(direction, start, stop, len(self.frames), prompted)
+        return sum(len(way.frames) for way in ways)
 
     def result(self, frame: int) -> FrameResult:
         """Return what is known of all objects on a frame, without computing anything new."""
-        return self._merge(frame, {})
+        return self._merge(frame)
 
     @torch.inference_mode()
     def propagate(
@@ -309,13 +225,14 @@ class TrackingSession:
             If there is nothing to follow, or an id or the range does not exist.
         """
         ids = self._chosen(object_ids)
-        passes = self._passes(direction, start, stop, ids)
+        prompted = [self._objects[i].prompts for i in ids]
+        ways = passes(direction, start, stop, len(self.frames), prompted)
         self._memorize_prompts(ids)
-        for way in passes:
+        for way in ways:
             self._recover(way, ids)
             for frame in way.frames:
-                fresh = self._track(frame, way, ids)
-                yield self._merge(frame, fresh)
+                self._track(frame, way, ids)
+                yield self._merge(frame)
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:
         known = self._objects.get(object_id)
@@ -330,56 +247,40 @@ class TrackingSession:
             )
         return prompt.validate(self.frames.shape, object_id=object_id, frame=frame)
 
-    def _prompt(
-        self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None
-    ) -> Preview:
+    def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
         checked = self._checked(object_id, frame, prompt)
-        logits, estimate = self._answer(object_id, frame, checked, known)
+        estimate = self._answer(object_id, frame, checked, known)
         full = np.full(self.frames.shape, np.float32(-_DRAWN_LOGIT))
-        place, values = self._placed(checked, estimate.window, logits)
+        place, values = self._placed(checked, estimate)
         full[place] = values
         return Preview(object_id, frame, full > 0, full, estimate.quality)
 
     @torch.inference_mode()
-    def _answer(
-        self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None
-    ) -> tuple[Tensor, Estimate]:
+    def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
         obj = self._objects.get(object_id) or self._new_object()
-        if frame in obj.tracked and frame not in obj.prompts and frame in obj.estimates:
-            obj.before[frame] = obj.estimates[frame]
-        latest = obj.estimates.get(frame) if known is not None else obj.before.get(frame)
+        obj.note_prompt(frame)
+        continued = known is not None
+        window = self._engine.prompt_window(prompt, obj.start_of(frame, continued))
         look = None
-        window = self._engine.prompt_window(prompt, latest)
         if frame in obj.tracked:
             selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
             look = Look(obj.bank, window, selection) if selection.memories else None
-        earlier = self._earlier(obj, frame, window, latest, known is not None)
+        earlier = obj.start_logits(frame, window, continued)
         prediction = self._engine.answer(frame, window, prompt, look, earlier)
         logits = prediction.best_logits[0]
-        estimate = Estimate.of(window, logits, qualities(prediction)[0])
+        estimate = _estimated(window, prediction)
         score = float(prediction.object_score[0])
         # Stored only now: a failure above leaves the object as it was.
         self._objects.setdefault(object_id, obj)
         obj.prompts[frame] = prompt
-        obj.pending[frame] = _Pending(window, logits, score, prediction.pointer)
+        obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
         obj.estimates[frame] = estimate
-        return logits, estimate
+        return estimate
 
-    def _new_object(self) -> _Object:
+    def _new_object(self) -> TrackedObject:
         config = self.model.config
-        return _Object(MemoryBank(config.num_memories, config.max_pointers))
-
-    def _earlier(
-        self, obj: _Object, frame: int, window: Window, latest: Estimate | None, pending: bool
-    ) -> Tensor | None:
-        """Logits, in `window`, of the mask that a prompt corrects."""
-        if latest is None:
-            return None
-        exact = obj.pending.get(frame) if pending else None
-        if exact is not None and exact.window == window:
-            return exact.logits
-        return _moved(latest.logits(), latest.window, window)
+        return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = self.object_ids if object_ids is None else list(object_ids)
@@ -390,29 +291,6 @@ class TrackingSession:
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
-
-    def _passes(
-        self, direction: Direction, start: int | None, stop: int | None, ids: list[int] | None
-    ) -> list[_Pass]:
-        count = len(self.frames)
-        first, end = (0 if start is None else start), (count if stop is None else stop)
-        if not 0 <= first < end <= count:
-            raise InputError(f"no frames from {first} to {end}: the stack has 0 to {count - 1}")
-        if direction not in ("forward", "backward", "both"):
-            raise InputError(f"direction is forward, backward or both, not {direction!r}")
-        prompted = [self._objects[i].prompts for i in (ids or self._chosen(None))]
-        earliest = min(min(p) for p in prompted)
-        turn = max(max(p) if direction == "backward" else min(p) for p in prompted)
-        passes = []
-        if direction != "backward":
-            passes.append(_Pass(range(max(first, earliest), end), reverse=False, from_last=False))
-        if direction != "forward":
-            top = min(turn, end - 1)
-            # In "both", the frame where all objects have been seen needs no second visit.
-            top -= direction == "both" and len({min(p) for p in prompted}) == 1
-            back = range(top, first - 1, -1)
-            passes.append(_Pass(back, reverse=True, from_last=direction == "backward"))
-        return passes
 
     def _memorize_prompts(self, ids: list[int]) -> None:
         """Take the prompted frames into the memory banks."""
@@ -426,7 +304,7 @@ class TrackingSession:
             obj.bank.remember(frame, kept, conditioning=True)
             del obj.pending[frame]
 
-    def _recover(self, way: _Pass, ids: list[int]) -> None:
+    def _recover(self, way: Pass, ids: list[int]) -> None:
         """Remember again the frames before a start in the middle of what was tracked."""
         if not way.frames:
             return
@@ -446,81 +324,52 @@ class TrackingSession:
                     )
                     obj.bank.remember(near, again, conditioning=False)
 
-    def _track(self, frame: int, way: _Pass, ids: list[int]) -> dict[int, tuple[Window, Tensor]]:
-        """Follow objects to a frame; returns fresh logits by object id."""
-        reverse = way.reverse
-        followed: list[int] = []
+    def _track(self, frame: int, way: Pass, ids: list[int]) -> None:
+        """Follow objects to a frame."""
+        followed: list[TrackedObject] = []
         looks: list[Look] = []
-        for object_id in ids:
-            obj = self._objects[object_id]
+        for obj in (self._objects[i] for i in ids):
             if not way.follows(obj.prompts, frame):
                 continue
             if frame in obj.prompts:
-                obj.tracked[frame] = reverse
+                obj.tracked[frame] = way.reverse
                 continue
-            selection = obj.bank.select(frame, reverse, len(self.frames))
-            window = self._engine.next_window(self._last_seen(obj, frame, reverse))
-            followed.append(object_id)
+            selection = obj.bank.select(frame, way.reverse, len(self.frames))
+            window = self._engine.next_window(obj.last_seen(frame, way.reverse))
+            followed.append(obj)
             looks.append(Look(obj.bank, window, selection))
-        fresh: dict[int, tuple[Window, Tensor]] = {}
         for index, prediction in self._engine.track(frame, looks):
-            object_id, window = followed[index], looks[index].window
-            obj = self._objects[object_id]
-            fresh[object_id] = (window, prediction.best_logits[0])
-            obj.estimates[frame] = _estimated(window, prediction)
-            obj.tracked[frame] = reverse
+            obj = followed[index]
+            obj.estimates[frame] = _estimated(looks[index].window, prediction)
+            obj.tracked[frame] = way.reverse
             obj.bank.evict(frame)
-        return fresh
 
-    def _last_seen(self, obj: _Object, frame: int, reverse: bool) -> Estimate:
-        """Return the estimate on the frame before, or on the nearest prompted frame."""
-        before = obj.estimates.get(frame + 1 if reverse else frame - 1)
-        if before is not None:
-            return before
-        nearest = min(obj.prompts, key=lambda t: abs(t - frame))
-        return obj.estimates[nearest]
-
-    def _merge(self, frame: int, fresh: Mapping[int, tuple[Window, Tensor]]) -> FrameResult:
-        """Give each pixel to the object that claims it most, fresh and known ones together."""
-        ids = sorted(i for i, obj in self._objects.items() if frame in obj.estimates)
+    def _merge(self, frame: int) -> FrameResult:
+        """Give each pixel to the object that claims it most."""
         labels = np.zeros(self.frames.shape, dtype=label_dtype(self._objects))
         best = np.zeros(self.frames.shape, dtype=np.float32)
         quality = {}
-        for object_id in ids:
+        for object_id in sorted(self._objects):
             obj = self._objects[object_id]
-            estimate = obj.estimates[frame]
+            estimate = obj.estimates.get(frame)
+            if estimate is None:
+                continue
             quality[object_id] = estimate.quality
-            window, logits = fresh.get(object_id) or (estimate.window, None)
-            if logits is None:
-                pending = obj.pending.get(frame)
-                logits = estimate.logits() if pending is None else pending.logits
-            place, values = self._placed(obj.prompts.get(frame), window, logits)
+            place, values = self._placed(obj.prompts.get(frame), estimate)
             wins = values > best[place]
             labels[place][wins] = object_id
             best[place][wins] = values[wins]
         return FrameResult(frame, labels, quality)
 
     def _placed(
-        self, prompt: Prompt | None, window: Window, logits: Tensor
+        self, prompt: Prompt | None, estimate: Estimate
     ) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
         """Logits in data pixels; a mask that the user painted is not resampled."""
         if prompt is not None and prompt.mask is not None and not len(prompt.points):
             drawn = np.where(prompt.mask, _DRAWN_LOGIT, -_DRAWN_LOGIT).astype(np.float32)
             return (slice(None), slice(None)), drawn
-        return to_data(self._engine.geometry, window, logits)
+        return to_data(self._engine.geometry, estimate.window, estimate.logits())
 
 
 def _estimated(window: Window, prediction: MaskPrediction) -> Estimate:
     return Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])
-
-
-def _moved(logits_hw: Tensor, source: Window, target: Window) -> Tensor:
-    """Logits of one window, laid into another; background where the first does not reach."""
-    out = logits_hw.new_full((4 * target.height, 4 * target.width), -16.0)
-    dy, dx = 4 * (source.row - target.row), 4 * (source.column - target.column)
-    y0, x0 = max(dy, 0), max(dx, 0)
-    y1 = min(dy + logits_hw.shape[0], out.shape[0])
-    x1 = min(dx + logits_hw.shape[1], out.shape[1])
-    if y0 < y1 and x0 < x1:
-        out[y0:y1, x0:x1] = logits_hw[y0 - dy : y1 - dy, x0 - dx : x1 - dx]
-    return out

@@ -164,10 +164,24 @@ def resized_mask(geometry: Geometry, mask: npt.NDArray[np.bool_]) -> Tensor:
     return values[0, 0]
 
 
-def box_of(logits_hw: npt.NDArray[np.float32]) -> tuple[int, int, int, int] | None:
+def box_of(logits_hw: npt.NDArray[np.floating]) -> tuple[int, int, int, int] | None:
     """Bounding box (y0, x0, y1, x1), exclusive, of where logits are above 0; None if nowhere."""
-    rows = np.flatnonzero((logits_hw > 0).any(axis=1))
-    columns = np.flatnonzero((logits_hw > 0).any(axis=0))
+    inside = logits_hw > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if rows.size == 0:
         return None
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def moved(logits_hw: Tensor, source: Window, target: Window) -> Tensor:
+    """Lay logits of one window into another; background where the first does not reach."""
+    if source == target:
+        return logits_hw
+    out = logits_hw.new_full((4 * target.height, 4 * target.width), -16.0)
+    dy, dx = 4 * (source.row - target.row), 4 * (source.column - target.column)
+    y0, x0 = max(dy, 0), max(dx, 0)
+    y1 = min(dy + logits_hw.shape[0], out.shape[0])
+    x1 = min(dx + logits_hw.shape[1], out.shape[1])
+    if y0 < y1 and x0 < x1:
+        out[y0:y1, x0:x1] = logits_hw[y0 - dy : y1 - dy, x0 - dx : x1 - dx]
+    return out

@@ -1,0 +1,80 @@
+"""All that a session knows of one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.windows import Window, moved
+
+
+@dataclass
+class Pending:
+    """A prompt's answer that has not been memorized yet: the user may still change it."""
+
+    window: Window
+    logits: Tensor
+    score: float
+    pointer: Tensor
+
+
+@dataclass
+class TrackedObject:
+    """All that is known of one object."""
+
+    bank: MemoryBank
+    prompts: dict[int, Prompt] = field(default_factory=dict)
+    pending: dict[int, Pending] = field(default_factory=dict)
+    estimates: dict[int, Estimate] = field(default_factory=dict)
+    # Frames that a propagation has passed, and whether it went backward.
+    tracked: dict[int, bool] = field(default_factory=dict)
+    # What tracking said on a frame before it was prompted.
+    before: dict[int, Estimate] = field(default_factory=dict)
+
+    def note_prompt(self, frame: int) -> None:
+        """Keep aside what tracking said of a frame that is about to be prompted."""
+        if frame in self.tracked and frame not in self.prompts and frame in self.estimates:
+            self.before[frame] = self.estimates[frame]
+
+    def start_of(self, frame: int, continued: bool) -> Estimate | None:
+        """Return the mask that a prompt on a frame corrects.
+
+        Parameters
+        ----------
+        frame : of the prompt.
+        continued : the prompt adds to one that was answered; otherwise only what tracking said
+            counts.
+        """
+        return self.estimates.get(frame) if continued else self.before.get(frame)
+
+    def start_logits(self, frame: int, window: Window, continued: bool) -> Tensor | None:
+        """Return the logits of `start_of` in a window, as exactly as they are still known."""
+        latest = self.start_of(frame, continued)
+        if latest is None:
+            return None
+        exact: Pending | Remembered | None = self.bank.tracked.get(frame)
+        if continued:
+            exact = self.pending.get(frame) or self.bank.conditioning.get(frame)
+        if exact is None or exact.logits is None:
+            return moved(latest.logits(), latest.window, window)
+        return moved(exact.logits, latest.window, window)
+
+    def take_back(self, frame: int) -> None:
+        """Forget a prompt; what tracking said of the frame comes back."""
+        del self.prompts[frame]
+        self.pending.pop(frame, None)
+        self.bank.forget(frame)
+        self.estimates.pop(frame, None)
+        if frame in self.before:
+            self.estimates[frame] = self.before.pop(frame)
+
+    def last_seen(self, frame: int, reverse: bool) -> Estimate:
+        """Return the mask on the frame before, or on the nearest prompted frame."""
+        before = self.estimates.get(frame + 1 if reverse else frame - 1)
+        if before is not None:
+            return before
+        return self.estimates[min(self.prompts, key=lambda t: abs(t - frame))]

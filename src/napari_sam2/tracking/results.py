@@ -1,0 +1,55 @@
+"""What a session answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.tracking.estimates import Quality
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The answer to a prompt.
+
+    Parameters
+    ----------
+    object_id, frame : what was prompted.
+    mask : (Y, X) bool.
+    logits : (Y, X) float32, above 0 inside the mask.
+    quality : how sure the network is.
+    """
+
+    object_id: int
+    frame: int
+    mask: npt.NDArray[np.bool_]
+    logits: npt.NDArray[np.float32]
+    quality: Quality
+
+    @property
+    def iou(self) -> float:
+        """Predicted IoU, 0 to 1."""
+        return self.quality.iou
+
+    @property
+    def object_score(self) -> float:
+        """Logit of the object being in the frame."""
+        return self.quality.object_score
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """All objects on one frame.
+
+    Parameters
+    ----------
+    frame : index along the propagation axis.
+    labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
+    quality : by object id.
+    """
+
+    frame: int
+    labels: npt.NDArray[np.unsignedinteger]
+    quality: dict[int, Quality]

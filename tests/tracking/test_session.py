@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from tests.tracking.toy import moving_disk, toy_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toy_model()
+
+
+def a_session(model, attention="windowed", stack=None):
+    frames = Frames(moving_disk() if stack is None else stack, contrast=(0, 255))
+    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
+
+
+def drawn(shape=(64, 96), box=(20, 10, 40, 30)):
+    mask = np.zeros(shape, bool)
+    mask[box[0] : box[2], box[1] : box[3]] = True
+    return mask
+
+
+def test_every_kind_of_prompt_answers_at_once(model):
+    session = a_session(model)
+    for preview in (
+        session.add_points(1, 0, [[30, 20]], [True]),
+        session.add_box(2, 3, [[20, 10], [40, 30]]),
+        session.add_mask(3, 5, drawn()),
+    ):
+        assert preview.mask.shape == (64, 96)
+        assert preview.mask.dtype == bool
+        assert np.array_equal(preview.mask, preview.logits > 0)
+        assert 0 <= preview.quality.score <= 1
+    assert session.object_ids == [1, 2, 3]
+
+
+def test_a_painted_mask_is_kept_to_the_pixel(model):
+    session = a_session(model)
+    mask = drawn(box=(21, 13, 34, 28))
+    assert np.array_equal(session.add_mask(7, 2, mask).mask, mask)
+    result = next(iter(session.propagate("forward")))
+    assert result.frame == 2
+    assert np.array_equal(result.labels == 7, mask)
+
+
+@pytest.mark.parametrize("attention", ["exact", "windowed"])
+def test_both_directions_reach_every_frame_once(model, attention):
+    session = a_session(model, attention)
+    session.add_mask(1, 4, drawn())
+    seen = [result.frame for result in session.propagate("both")]
+    assert seen == [*range(4, 12), *range(3, -1, -1)]
+    assert session.total_frames("both") == len(seen)
+    assert [r.frame for r in session.propagate("backward")] == [4, 3, 2, 1, 0]
+    assert [r.frame for r in session.propagate(start=2, stop=6)] == [4, 5, 3, 2]
+
+
+def test_an_object_is_not_invented_before_its_first_prompt_when_going_forward(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    session.add_mask(2, 6, drawn(box=(40, 60, 60, 80)))
+    quality = {r.frame: set(r.quality) for r in session.propagate("forward")}
+    assert quality[5] == {1}
+    assert quality[6] == {1, 2}
+    back = {r.frame: set(r.quality) for r in session.propagate("both")}
+    assert back[0] == {1, 2}
+
+
+def test_what_was_yielded_before_a_cancel_stays(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    run = session.propagate("forward")
+    first = [next(run) for _ in range(4)]
+    run.close()
+    for result in first:
+        assert np.array_equal(session.result(result.frame).labels, result.labels)
+    again = list(session.propagate("forward"))
+    for a, b in zip(first, again, strict=False):
+        assert np.array_equal(a.labels, b.labels)
+
+
+def test_a_correction_changes_later_frames_and_only_its_object(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    session.add_mask(2, 0, drawn(box=(40, 60, 60, 80)))
+    before = {r.frame: r for r in session.propagate("forward")}
+    session.add_mask(1, 5, drawn(box=(5, 40, 15, 50)))
+    after = {r.frame: r for r in session.propagate("forward", object_ids=[1])}
+    assert all(
+        np.array_equal(before[t].labels == 1, after[t].labels == 1) for t in range(1, 5)
+    ) or (
+        # The new conditioning frame is offered to attention on earlier frames, too.
+        before[1].quality[1] != after[1].quality[1]
+    )
+    assert any(before[t].quality[1] != after[t].quality[1] for t in range(6, 12))
+    assert all(before[t].quality[2] == after[t].quality[2] for t in range(12))
+
+
+def test_a_correction_click_uses_the_tracked_mask_and_can_be_taken_back(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    tracked = {r.frame: r for r in session.propagate("forward")}
+    fresh = a_session(model).add_points(1, 6, [[30, 40]], [True])
+    corrected = session.add_points(1, 6, [[30, 40]], [True])
+    assert not np.array_equal(fresh.logits, corrected.logits)
+    session.clear_prompt(1, 6)
+    assert session.result(6).quality[1] == tracked[6].quality[1]
+    assert 6 not in session.prompts[1]
+
+
+def test_replacing_points_forgets_the_old_ones(model):
+    session = a_session(model)
+    session.add_points(1, 0, [[5, 5]], [True])
+    replaced = session.add_points(1, 0, [[30, 20]], [True], replace=True)
+    fresh = a_session(model).add_points(1, 0, [[30, 20]], [True])
+    assert np.array_equal(replaced.logits, fresh.logits)
+    added = session.add_points(1, 0, [[50, 80]], [False])
+    assert not np.array_equal(added.logits, replaced.logits)
+    assert len(session.prompts[1][0].points) == 2
+
+
+def test_many_prompts_at_once_equal_one_by_one(model):
+    mask = drawn()
+    one = a_session(model)
+    one.add_mask(1, 0, mask)
+    one.add_box(2, 3, [[20, 10], [40, 30]])
+    many = a_session(model)
+    box = np.array([[20, 10], [40, 30]], float)
+    many.add_prompts({2: {3: Prompt(box=box)}, 1: {0: Prompt(mask=mask)}})
+    for a, b in zip(one.propagate(), many.propagate(), strict=True):
+        assert a.frame == b.frame
+        assert np.array_equal(a.labels, b.labels)
+
+
+def test_objects_in_a_batch_do_not_influence_each_other(model):
+    together = a_session(model)
+    masks = {1: drawn(), 2: drawn(box=(40, 60, 60, 80)), 3: drawn(box=(2, 50, 14, 66))}
+    for i, mask in masks.items():
+        together.add_mask(i, 0, mask)
+    all_quality = [r.quality for r in together.propagate("forward")]
+    for i, mask in masks.items():
+        alone = a_session(model)
+        alone.add_mask(i, 0, mask)
+        for quality, result in zip(all_quality, alone.propagate("forward"), strict=True):
+            assert quality[i].iou == pytest.approx(result.quality[i].iou, abs=1e-3)
+
+
+def test_memory_in_use_does_not_grow_with_the_stack(model):
+    def kept(frames):
+        session = a_session(model, stack=moving_disk(frames))
+        session.add_mask(1, 0, drawn())
+        for _ in session.propagate("forward"):
+            pass
+        bank = session._objects[1].bank
+        return sum(1 for item in bank.tracked.values() if item.memory is not None), len(
+            bank.tracked
+        )
+
+    assert kept(40) == kept(60)
+
+
+def test_a_start_in_the_middle_remembers_what_was_tracked(model):
+    session = a_session(model, stack=moving_disk(50))
+    session.add_mask(1, 0, drawn())
+    whole = {r.frame: r for r in session.propagate("forward")}
+    part = {r.frame: r for r in session.propagate("forward", start=25, stop=28)}
+    assert set(part) == {25, 26, 27}
+    same = np.mean((part[25].labels > 0) == (whole[25].labels > 0))
+    assert same > 0.9
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.add_points(1, 99, [[1, 1]], [True]), "frames 0 to 11"),
+        (lambda s: s.add_points(1, 0, [[500, 1]], [True]), "outside"),
+        (lambda s: s.add_points(0, 0, [[1, 1]], [True]), "start at 1"),
+        (lambda s: s.add_box(1, 0, [[5, 5], [5, 9]]), "no area"),
+        (lambda s: s.add_mask(1, 0, np.zeros((64, 96), bool)), "empty"),
+        (lambda s: s.add_mask(1, 0, np.ones((3, 3), bool)), "shape"),
+        (lambda s: list(s.propagate()), "nothing to propagate"),
+        (lambda s: s.remove_object(5), "no object 5"),
+        (lambda s: s.clear_prompt(5, 0), "no prompt"),
+    ],
+)
+def test_unusable_input_is_named_and_changes_nothing(model, call, words):
+    session = a_session(model)
+    with pytest.raises(InputError, match=words):
+        call(session)
+    assert session.object_ids == []
+
+
+def test_one_bad_prompt_of_many_adds_none(model):
+    session = a_session(model)
+    bad = Prompt(points=np.array([[900.0, 0.0]]), positive=np.array([True]))
+    with pytest.raises(InputError, match="object 2 on frame 1"):
+        session.add_prompts({1: {0: Prompt(mask=drawn())}, 2: {1: bad}})
+    assert session.object_ids == []
+
+
+def test_removed_objects_leave_the_results(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    session.add_mask(2, 0, drawn(box=(40, 60, 60, 80)))
+    list(session.propagate("forward"))
+    session.remove_object(1)
+    assert set(np.unique(session.result(3).labels)) <= {0, 2}
+
+
+def test_a_single_image_is_one_frame(model):
+    session = a_session(model, stack=moving_disk()[0])
+    session.add_points(1, 0, [[30, 20]], [True])
+    assert [r.frame for r in session.propagate()] == [0]
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (37, 51), (200, 30)])
+def test_frames_of_odd_sizes(model, shape):
+    stack = np.random.default_rng(0).integers(0, 255, (4, *shape)).astype(np.uint8)
+    session = a_session(model, stack=stack)
+    session.add_points(1, 0, [[0, 3]], [True])
+    assert all(r.labels.shape == shape for r in session.propagate())

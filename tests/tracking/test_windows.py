@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_sam2.model.config import MICRO, PUBLISHED
+from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, to_data, whole
+
+sides = st.integers(1, 1500)
+
+
+@given(sides, sides)
+def test_input_sizes_fit_the_network(y, x):
+    height, width = Geometry.of(MICRO, (y, x)).size
+    assert height % 32 == 0
+    assert width % 32 == 0
+    assert max(height, width) <= 1024
+    assert Geometry.of(PUBLISHED["sam2_hiera_tiny"], (y, x)).size == (1024, 1024)
+
+
+@given(sides, sides, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_windows_lie_in_the_frame_and_hold_their_box(y, x, a, b, c, d):
+    geometry = Geometry.of(MICRO, (y, x))
+    height, width = geometry.size
+    y0, y1 = sorted((a * height, b * height))
+    x0, x1 = sorted((c * width, d * width))
+    for window in (
+        around(geometry, (y0, x0, y1, x1)),
+        grown(geometry, around(geometry, (y0, x0, y1, x1))),
+    ):
+        assert 0 <= window.row
+        assert 0 <= window.column
+        assert window.row + window.height <= geometry.tokens[0]
+        assert window.column + window.width <= geometry.tokens[1]
+        assert 16 * window.row <= y0 + 8
+        assert y1 - 8 <= 16 * (window.row + window.height)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(60, 700), st.integers(60, 700), st.integers(0, 10), st.integers(0, 10))
+def test_a_window_is_resampled_like_the_whole_frame(y, x, row, column):
+    geometry = Geometry.of(MICRO, (y, x))
+    rows, columns = geometry.tokens
+    window = Window(min(row, rows - 2), min(column, columns - 2), 2, 2)
+    logits = torch.randn(4 * rows, 4 * columns)
+    _, full = to_data(geometry, whole(geometry), logits)
+    place, part = to_data(geometry, window, logits[window.model_slices(4)])
+    # At its rim a window knows nothing of its neighbours.
+    rim = int(np.ceil(8 / min(geometry.scale)))
+    inner = (slice(rim, -rim), slice(rim, -rim))
+    assert full[place].shape == part.shape
+    np.testing.assert_allclose(full[place][inner], part[inner], atol=1e-3)
+
+
+def test_estimates_keep_masks_and_their_outline():
+    window = Window(2, 3, 8, 8)
+    logits = torch.full((32, 32), -9.0)
+    logits[10:14, 5:9] = torch.rand(4, 4) * 6 - 1
+    estimate = Estimate.of(window, logits, Quality(0.8, 2.0, 0.9))
+    kept = estimate.logits()
+    assert (kept[10:14, 5:9] - logits[10:14, 5:9]).abs().max() <= 2**-9
+    assert torch.equal(kept > 0, logits > 0)
+    assert kept[9, 7] == logits[9, 7]
+    y0, x0, y1, x1 = estimate.box() or (0, 0, 0, 0)
+    assert (y0 >= 16 * 2 + 40, x0 >= 16 * 3 + 20) == (True, True)
+    assert (y1 <= 16 * 2 + 56, x1 <= 16 * 3 + 36) == (True, True)
+
+
+def test_an_absent_object_leaves_an_empty_estimate():
+    estimate = Estimate.of(Window(0, 0, 2, 2), torch.full((8, 8), -1024.0), Quality(0.1, -3, 1))
+    assert estimate.kept.size == 0
+    assert estimate.box() is None
+    assert (estimate.logits() < -1000).all()
