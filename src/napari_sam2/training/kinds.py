@@ -249,7 +249,7 @@ def _one_big(rng: Rng, size: Size, z_stack: bool) -> Habits:
     )
 
 
-_PHASE = {rendering.phase_contrast: 1.0}
+_PHASE: dict[Callable[[Traits, float], Look], float] = {rendering.phase_contrast: 1.0}
 
 KINDS: dict[str, Kind] = {
     "nuclei": Kind(0.2, 0.3, _cells(_blobs, {rendering.fluorescence: 1.0})),

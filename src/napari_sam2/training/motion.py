@@ -183,7 +183,7 @@ class Population:
             centre = centre + self.tilt * (z * self.radius)[:, None]
         return [
             Pose(
-                i + 1,
+                int(i) + 1,
                 centre[i, 0],
                 centre[i, 1],
                 self.angle[i],

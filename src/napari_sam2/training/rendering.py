@@ -57,7 +57,7 @@ def fluorescence(traits: Traits, radius: float, noisy_tissue: bool = False) -> L
             out = out + f32(blob_amount) * np.maximum(0, traits.behind(blobs, shape, t, 1) - 1)
         if vein_amount:
             out = out + f32(vein_amount) * traits.behind(vein, shape, t, 2)
-        return out
+        return np.asarray(out, np.float32)
 
     return look
 
@@ -108,7 +108,7 @@ def phase_contrast(traits: Traits, radius: float) -> Look:
             out = out - f32(dark_rim) * lines * ridge(canvas, dark_at, dark_width)
         if light_rim:
             out = out + f32(light_rim) * lines * ridge(canvas, light_at, light_width)
-        return out + f32(ground_amount) * traits.behind(ground, shape, t, 0)
+        return np.asarray(out + f32(ground_amount) * traits.behind(ground, shape, t, 0), np.float32)
 
     return look
 
@@ -142,7 +142,7 @@ def colony_phase(traits: Traits, radius: float) -> Look:
         if glow:
             out = out + f32(glow) * gaussian_filter(edge, glow_width, truncate=2.5)
         behind = traits.behind(ground, canvas.cells.shape, t, 0)
-        return f32(sign) * out + f32(ground_amount) * behind
+        return np.asarray(f32(sign) * out + f32(ground_amount) * behind, np.float32)
 
     return look
 
@@ -247,7 +247,9 @@ def electrons(
             out = out - f32(rim) * ridge(canvas, 0.5, rim_width)
         else:
             out = out * (1 - f32(strength) * wall)
-        return out + f32(fine_amount) * outer.behind(fine, out.shape, 7 * t, 0)
+        return np.asarray(
+            out + f32(fine_amount) * outer.behind(fine, out.shape, 7 * t, 0), np.float32
+        )
 
     return look
 

@@ -129,12 +129,11 @@ def draw_cell(canvas: Canvas, pose: Pose, on_top: bool) -> None:
     a = along / np.float32(half_long)
     b = across / np.float32(half_short)
     if pose.bend or pose.twist:
-        curve = a * a * np.float32(pose.bend) + (a * a - np.float32(0.6)) * a * np.float32(
-            pose.twist
-        )
-        b = b + (curve - np.float32(0.4 * pose.bend)) * np.float32(pose.aspect)
+        bow = (a * a - np.float32(0.4)) * np.float32(pose.bend * pose.aspect)
+        b = b + bow + (a * a - np.float32(0.6)) * a * np.float32(pose.twist * pose.aspect)
     turn = np.arctan2(b, a) * np.float32(DIRECTIONS / (2 * np.pi)) + np.float32(DIRECTIONS / 2)
-    relative = np.hypot(a, b) / pose.table[turn.astype(np.int32) % DIRECTIONS]
+    reach = pose.table[turn.astype(np.int32) % DIRECTIONS]
+    relative = np.asarray(np.hypot(a, b) / reach, np.float32)
     depth = _edge_distance(relative)
 
     here = canvas.relative[rows, columns]

@@ -8,12 +8,14 @@ a texture that moves with the cell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Spectrum = NDArray[np.float64]
 TILE = 512
 
 
@@ -52,10 +54,10 @@ def tile(kind: str, scale: float) -> Array:
     raise ValueError(f"unknown texture {kind!r}")
 
 
-def _filtered(rng: np.random.Generator, transfer: object) -> Array:
+def _filtered(rng: np.random.Generator, transfer: Callable[[Spectrum], Spectrum]) -> Array:
     noise = np.fft.rfft2(rng.standard_normal((TILE, TILE)))
     fy, fx = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None]
-    gain = transfer(np.hypot(fy, fx))  # type: ignore[operator]
+    gain = transfer(np.hypot(fy, fx))
     gain[0, 0] = 0
     out = np.fft.irfft2(noise * gain, s=(TILE, TILE))
     return np.asarray(out / out.std(), np.float32)
@@ -70,4 +72,6 @@ def crop(texture: Array, shape: tuple[int, int], y: float, x: float) -> Array:
 
 def lookup(texture: Array, y: Array, x: Array) -> Array:
     """Values of a tile at coordinates of any shape (nearest pixel, wrapping around)."""
-    return texture[y.astype(np.int32) & (TILE - 1), x.astype(np.int32) & (TILE - 1)]
+    return np.asarray(
+        texture[y.astype(np.int32) & (TILE - 1), x.astype(np.int32) & (TILE - 1)], np.float32
+    )

@@ -104,7 +104,7 @@ class Tissue:
             )
             for i in here
         ]  # fmt: skip
-        draw_tissue(canvas, poses, h.spacing, self._warp(), z)
+        draw_tissue(canvas, poses, h.spacing, self._warp(), np.asarray(z, np.float32))
 
     def _near(self) -> list[int]:
         """Rows of living cells that this plane can cut."""

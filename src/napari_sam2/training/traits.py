@@ -69,12 +69,12 @@ class Traits:
 
 def cover(canvas: Canvas, softness: float = 1.0) -> Array:
     """1 inside of cells, 0 outside, with an edge of `softness` pixels."""
-    return np.clip(canvas.depth / f32(softness) + f32(0.5), 0, 1)
+    return np.asarray(np.clip(canvas.depth / f32(softness) + f32(0.5), 0, 1), np.float32)
 
 
 def ridge(canvas: Canvas, at: float, width: float) -> Array:
     """Line along the edge of cells, `at` pixels inside (negative: outside)."""
-    return np.exp(-(((canvas.depth - f32(at)) / f32(width)) ** 2))
+    return np.asarray(np.exp(-(((canvas.depth - f32(at)) / f32(width)) ** 2)), np.float32)
 
 
 def walls(canvas: Canvas, width: float) -> Array:
@@ -86,7 +86,7 @@ def walls(canvas: Canvas, width: float) -> Array:
     np.minimum(edge, 1, out=edge)
     # A one-pixel line blurred by sigma peaks at 1 / (sigma * sqrt(2 pi)).
     blurred = gaussian_filter(edge, width, truncate=3)
-    return np.minimum(blurred * f32(width * 2.2), f32(1.3))
+    return np.asarray(np.minimum(blurred * f32(width * 2.2), f32(1.3)), np.float32)
 
 
 def nucleus(canvas: Canvas, place: Array, size: Array) -> Array:
