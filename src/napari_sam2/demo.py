@@ -112,15 +112,13 @@ def run(
 
 
 def _write_sample(output: Path) -> tuple[Path, Labels]:
-    from napari_sam2.sample_data import as_uint8, timelapse_clip
+    from napari_sam2.training.samples import sample_timelapse
 
-    clip = timelapse_clip()
+    images, truth = sample_timelapse()
     path = output / "sample.tif"
     with writing(path):
-        tifffile.imwrite(
-            path, as_uint8(clip), ome=True, compression="zlib", metadata={"axes": "TYX"}
-        )
-    return path, clip.labels
+        tifffile.imwrite(path, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
+    return path, truth
 
 
 def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:

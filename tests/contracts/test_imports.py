@@ -1,0 +1,104 @@
+"""Who may import whom, read from the sources; what an import loads, seen in a process."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "napari_sam2"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+WINDOW = {"napari", "qtpy", "magicgui", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
+
+# Room -> rooms it may import; the errors in tracking/errors.py are everybody's.
+# What is missing here fails, so that a new room is placed on purpose.
+CORE = {"model", "tracking", "weights", "fetch", "stacks", "export"}
+ALLOWED = {
+    "physical_units": set(),
+    "model": set(),
+    "fetch": set(),
+    "weights": {"fetch", "model"},
+    "tracking": {"model"},
+    "readers": {"physical_units"},
+    "stacks": {"readers", "tracking"},
+    "export": {"physical_units", "stacks", "tracking"},
+    "training": {"model", "tracking"},
+    "evaluation": {"export", "model", "stacks", "tracking"},
+    "preview": {"tracking"},
+    "sample_data": {"training"},
+    "terminal": {"fetch", "model"},
+    "batch": CORE,
+    "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
+    "widgets": CORE,
+    "cli": CORE | {"batch", "demo", "evaluation", "terminal", "training", "widgets"},
+    "__init__": {"tracking", "weights"},
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of everything a module imports, also inside functions and TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: relative import in line {node.lineno}"
+            module = node.module or ""
+            # `from napari_sam2 import demo` imports a module, too.
+            whole = module == "napari_sam2"
+            yield from (f"{module}.{a.name}" for a in node.names) if whole else (module,)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path: Path) -> None:
+    room = name_of(path).split("/")[0]
+    assert room in ALLOWED, f"say in ALLOWED what {room} may import"
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] != "napari_sam2" or len(parts) == 1 or name == "napari_sam2.tracking.errors":
+            continue
+        if parts[1] == "__version__":
+            continue
+        assert parts[1] in ALLOWED[room] | {room}, f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_widgets_know_the_window(path: Path) -> None:
+    name = name_of(path)
+    if name.startswith("widgets/") or name == "sample_data":
+        return
+    assert not {n.split(".")[0] for n in imported(path)} & WINDOW
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules in a fresh process after `code`."""
+    show = "import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_is_cheap() -> None:
+    assert not loaded_by("import napari_sam2") & (WINDOW | {"torch", "scipy", "skimage", "zarr"})
+
+
+def test_the_whole_core_runs_without_a_window() -> None:
+    names = [name_of(p).replace("/", ".") for p in MODULES if "widgets" not in p.parts]
+    names = [n.removesuffix(".__init__") for n in names if n != "__init__"]
+    assert "cli" in names
+    code = "\n".join(f"import napari_sam2.{name}" for name in names)
+    assert not loaded_by(code) & WINDOW

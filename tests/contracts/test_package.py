@@ -1,0 +1,63 @@
+"""The public names, the manifest, the version."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from npe2 import PluginManifest
+
+import napari_sam2
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFEST = ROOT / "src" / "napari_sam2" / "napari.yaml"
+
+PUBLIC = [
+    "FrameResult",
+    "Frames",
+    "TrackingPolicy",
+    "TrackingSession",
+    "__version__",
+    "load_model",
+]
+
+
+def test_public_names() -> None:
+    """Adding to this list is a promise; taking from it is a breaking change."""
+    assert sorted(napari_sam2.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(napari_sam2))
+    for name in PUBLIC:
+        assert getattr(napari_sam2, name) is not None
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = napari_sam2.nothing
+
+
+def test_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert napari_sam2.__version__ == project["version"]
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_no_qt_in_the_base_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert not [d for d in project["dependencies"] if "qt" in d.lower() and "super" not in d]
+    assert project["optional-dependencies"]["all"] == ["napari[all]>=0.7"]
+
+
+def test_manifest() -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    contributions = manifest.contributions
+    widgets = {w.display_name: w.command for w in contributions.widgets or []}
+    assert list(widgets) == ["SAM 2 masklets"]
+    assert [s.key for s in contributions.sample_data or []] == ["timelapse", "zstack"]
+    targets = {c.id: c.python_name for c in contributions.commands or []}
+    assert targets[widgets["SAM 2 masklets"]] == "napari_sam2.widgets.dock:MaskletsWidget"
+
+
+def test_manifest_is_installed() -> None:
+    assert PluginManifest.from_distribution("napari-sam2").name == "napari-sam2"
