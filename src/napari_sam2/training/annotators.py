@@ -37,9 +37,7 @@ def loose_box(mask: Mask, rng: np.random.Generator) -> tuple[float, float, float
     return tuple(box + np.clip(rng.normal(0, 0.06, 4) * size, -4, 4))
 
 
-def first_prompts(
-    masks: list[Mask], rng: np.random.Generator, kind: str
-) -> tuple[Tensor, Tensor]:
+def first_prompts(masks: list[Mask], rng: np.random.Generator, kind: str) -> tuple[Tensor, Tensor]:
     """Prompts of one kind ("click", "box" or "clicks") for N objects.
 
     Returns
@@ -64,9 +62,7 @@ def first_prompts(
     return torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
 
 
-def corrections(
-    logits: Tensor, truth: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def corrections(logits: Tensor, truth: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Return one click per object at the centre of its largest error.
 
     Parameters

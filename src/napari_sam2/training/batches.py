@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -31,7 +32,9 @@ class BatchConfig:
     objects : most objects per image.
     clip_length : fewest and most frames of a clip.
     real : folders of licensed static images to mix in.
-    real_share : part of the images that comes from them.
+    real_share : part of the clips that comes from them.
+    views : how often a clip is used in a batch, turned and relit each time; making clips costs
+        as much as learning from them.
     """
 
     seed: int = 0
@@ -42,6 +45,7 @@ class BatchConfig:
     clip_length: tuple[int, int] = (3, 6)
     real: tuple[str, ...] = ()
     real_share: float = 0.35
+    views: int = 2
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,21 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     frames = int(rng.integers(config.clip_length[0], config.clip_length[1] + 1)) if clips else 1
     # A frame of a clip costs more than a single frame: memory is attended to and encoded.
     count = max(1, round(config.pixels / (size * size) / (1 if frames == 1 else frames * 0.5)))
-    images, labels, owner, ids = [], [], [], []
+    images: list[npt.NDArray[np.float32]] = []
+    labels: list[npt.NDArray[np.int32]] = []
+    owner: list[int] = []
+    ids: list[int] = []
+    most = config.objects if frames == 1 else config.objects // 2
     while len(images) < count:
-        clip = _one_clip(config, rng, frames, size)
-        picked = _pick_objects(clip, rng, config.objects if frames == 1 else config.objects // 2)
-        if not picked:
-            continue
-        owner += [len(images)] * len(picked)
-        ids += picked
-        step = -1 if frames > 1 and rng.random() < 0.5 and _same_ids(clip, picked) else 1
-        images.append(clip.images[::step])
-        labels.append(clip.labels[::step])
+        made = _one_clip(config, rng, frames, size)
+        for _ in range(min(config.views, count - len(images))):
+            clip = _view(made, rng)
+            picked = _pick_objects(clip, rng, most)
+            if picked:
+                owner += [len(images)] * len(picked)
+                ids += picked
+                images.append(clip.images)
+                labels.append(clip.labels)
     return Batch(
         images=torch.from_numpy(np.stack(images).astype(np.float32)),
         labels=torch.from_numpy(np.stack(labels).astype(np.int32)),
@@ -112,10 +120,19 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     )
 
 
-def _same_ids(clip: Clip, ids: list[int]) -> bool:
-    """Whether the picked objects could be prompted on the last frame, too."""
-    counts = np.bincount(clip.labels[-1].ravel(), minlength=max(ids) + 1)
-    return bool((counts[ids] >= _MIN_AREA).all())
+def _view(clip: Clip, rng: np.random.Generator) -> Clip:
+    """Turn, mirror, relight and perhaps reverse a clip."""
+    images, labels = clip.images, clip.labels
+    if rng.random() < 0.5:
+        images, labels = images[::-1], labels[::-1]
+    if rng.random() < 0.5:
+        images, labels = images[:, ::-1], labels[:, ::-1]
+    turns = int(rng.integers(4))
+    images, labels = np.rot90(images, turns, (1, 2)), np.rot90(labels, turns, (1, 2))
+    if rng.random() < 0.5:
+        low, high = rng.uniform(-0.15, 0.2), rng.uniform(0.75, 1.3)
+        images = np.clip((images - low) / (high - low), 0, 1) ** np.exp(rng.normal(0, 0.3))
+    return Clip(np.ascontiguousarray(images, np.float32), np.ascontiguousarray(labels), clip.kind)
 
 
 class _Steps(Dataset[Batch]):

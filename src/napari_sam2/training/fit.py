@@ -18,6 +18,7 @@ from torch import Tensor
 from napari_sam2.model.checkpoint import save_model
 from napari_sam2.model.config import MICRO, ModelConfig
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
 from napari_sam2.training.steps import clip_step, image_step, prepare
 
@@ -95,10 +96,11 @@ class Trainer:
         self.config = config
         self.device = torch.device(config.device)
         self.model = prepare(SAM2(config.model), config.init).to(self.device)
+        self.head = DenseHead(config.model.hidden).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.model.parameters() if p.ndim > 1]},
-            {"params": [p for p in self.model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in self.parameters() if p.ndim > 1]},
+            {"params": [p for p in self.parameters() if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(
             groups, lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
@@ -108,10 +110,15 @@ class Trainer:
         if config.resume and self.checkpoint.exists():
             self.load()
 
+    def parameters(self) -> list[Tensor]:
+        """All that is learnt: the model and the head of its side task."""
+        return [*self.model.parameters(), *self.head.parameters()]
+
     def load(self) -> None:
         """Go on from the last checkpoint."""
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
@@ -120,6 +127,7 @@ class Trainer:
         """Write a checkpoint, and the average as weights that can be used."""
         state = {
             "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -139,15 +147,15 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.half):
-            result = (clip_step if clip else image_step)(self.model, batch, rng)
+            result = (clip_step if clip else image_step)(self.model, self.head, batch, rng)
         self.optimizer.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
             self._update_average()
         self.step += 1
-        return {"loss": float(result.loss), "norm": float(norm), **result.scores}
+        return {"loss": float(result.loss.detach()), "norm": float(norm), **result.scores}
 
     def _update_average(self) -> None:
         keep = min(self.config.averaging, (self.step + 1) / (self.step + 10))

@@ -12,15 +12,18 @@ from torch import Tensor, nn
 
 from napari_sam2.model.checkpoint import load_official, read_checkpoint
 from napari_sam2.model.mask_decoder import DecoderOutput
+from napari_sam2.model.memory_encoder import ConvNeXtBlock
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import PromptInputs
-from napari_sam2.model.sam2 import ImageFeatures, Memory, Recollection, SAM2
+from napari_sam2.model.sam2 import SAM2, ImageFeatures, Memory, Recollection
 from napari_sam2.training.annotators import corrections, first_prompts
+from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch
 from napari_sam2.training.losses import FrameLoss, frame_loss
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+_DENSE_WEIGHT = 2.0
 _CORRECTION_RATE = 0.25  # of later frames that get a correction click
 
 
@@ -41,11 +44,12 @@ def prepare(model: SAM2, init: Path | None) -> SAM2:
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
-    for mlp in model.mask_decoder.output_hypernetworks_mlps:
-        for layer in mlp.layers:
+    for layer in model.mask_decoder.output_hypernetworks_mlps.modules():
+        if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
     for block in model.memory_encoder.fuser:
-        nn.init.constant_(block.gamma, 0.1)
+        if isinstance(block, ConvNeXtBlock):
+            nn.init.constant_(block.gamma, 0.1)
     nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
     return model
 
@@ -84,7 +88,7 @@ def _small(masks: Tensor) -> Tensor:
 
 
 def _shown(output: DecoderOutput, single: bool) -> Tensor:
-    """The mask that would be shown, (N, 4 h, 4 w)."""
+    """Return the mask that would be shown, (N, 4 h, 4 w)."""
     if single:
         return output.logits[:, 0]
     best = output.iou[:, 1:].argmax(dim=1) + 1
@@ -142,21 +146,23 @@ def _corrected(
     return PromptInputs(points, labels, mask)
 
 
-def image_step(model: SAM2, batch: Batch, rng: np.random.Generator) -> StepResult:
+def image_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generator) -> StepResult:
     """Single frames: a first prompt, then (half of the time) one correction."""
-    features = _of_objects(_encode(model, batch, rng), batch.owner)
-    kind = str(rng.choice(["click", "box", "clicks"], p=[0.5, 0.35, 0.15]))
+    encoded = _encode(model, batch, rng)
+    dense = head.loss(encoded, batch.labels.flatten(0, 1))
+    features = _of_objects(encoded, batch.owner)
+    kind = str(rng.choice(["click", "box", "clicks"], p=[0.6, 0.25, 0.15]))
     prompts, truth = _ask(batch, features.grid, rng, kind)
     conditioned = model.recall(features, None)
     first = _answer(model, conditioned, features, prompts, truth)
-    scores = {f"iou_{kind}": float(first.loss.iou)}
+    scores = {f"iou_{kind}": float(first.loss.iou), "dense": float(dense.detach())}
     loss = first.loss.total
     if rng.random() < 0.5:
         again = _corrected(first, prompts, truth, features.grid, rng)
         second = _answer(model, conditioned, features, again, truth)
         scores["iou_corrected"] = float(second.loss.iou)
         loss = 0.5 * (loss + second.loss.total)
-    return StepResult(loss, scores)
+    return StepResult(loss + _DENSE_WEIGHT * dense, scores)
 
 
 @dataclass
@@ -184,9 +190,9 @@ class _Track:
         )
 
 
-def clip_step(model: SAM2, batch: Batch, rng: np.random.Generator) -> StepResult:
+def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generator) -> StepResult:
     """Clips: a prompt on the first frame, memory from then on, some corrections."""
-    count, frames = batch.images.shape[:2]
+    frames = batch.images.shape[1]
     encoded = _encode(model, batch, rng)
     horizon = 15 if rng.random() < 0.8 else int(rng.integers(frames - 1, 16))
     track = _Track()
@@ -215,7 +221,8 @@ def clip_step(model: SAM2, batch: Batch, rng: np.random.Generator) -> StepResult
         memory = model.memorize(features, answer.logits, answer.score, prompted and kind == "mask")
         track.memories.append((frame, memory))
         track.pointers.append((frame, answer.pointer))
-    loss = torch.stack(losses).mean()
+    dense = head.loss(encoded, batch.labels.flatten(0, 1))
+    loss = torch.stack(losses).mean() + _DENSE_WEIGHT * dense
     return StepResult(loss, {"iou_track": float(np.mean(ious)), "iou_last": ious[-1]})
 
 
