@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_sam2.training.samples import sample_timelapse, sample_zstack
-from napari_sam2.training.synthetic import Clip
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -40,16 +36,3 @@ def zstack() -> list[LayerData]:
         "colormap": "gray",
     }
     return [(images, settings, "image")]
-
-
-def timelapse_clip() -> Clip:
-    """Return the nuclei of `timelapse` with their truth."""
-    images, labels = sample_timelapse()
-    low, high = np.percentile(images, [0.1, 99.9])
-    scaled = np.clip((images.astype(np.float32) - low) / (high - low), 0, 1)
-    return Clip(scaled.astype(np.float32), labels.astype(np.int32), "nuclei")
-
-
-def as_uint8(clip: Clip) -> NDArray[np.uint8]:
-    """Images of a clip (T, Y, X) as grey values 0 to 255."""
-    return np.rint(clip.images * 255).astype(np.uint8)

@@ -42,11 +42,3 @@ def test_napari_gets_an_image_layer_with_axes_and_scale(maker, axis):
     assert kind == "image"
     assert data.ndim == len(settings["scale"]) == len(settings["units"]) == 3
     assert settings["axis_labels"] == (axis, "y", "x")
-
-
-def test_the_clip_of_the_demonstration_has_its_truth():
-    clip = sample_data.timelapse_clip()
-    assert clip.images.shape == clip.labels.shape
-    grey = sample_data.as_uint8(clip)
-    assert grey.dtype == np.uint8
-    assert grey.max() == 255
