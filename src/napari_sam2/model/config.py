@@ -89,10 +89,14 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Rebuild a configuration from `to_dict`; unknown or missing keys raise TypeError."""
-        values = dict(values)
-        trunk = {k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("trunk").items()}
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(trunk=HieraConfig(**trunk), **plain)
+        plain: dict[str, Any] = _with_tuples(values)
+        plain["trunk"] = HieraConfig(**_with_tuples(plain["trunk"]))
+        return cls(**plain)
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 _TRUNKS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,9 +35,7 @@ class MLP(nn.Module):
         sigmoid: bool = False,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(sizes))
         self.activation = activation()
         self.sigmoid = sigmoid
 

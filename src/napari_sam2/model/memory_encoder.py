@@ -37,7 +37,8 @@ class ConvNeXtBlock(nn.Module):
         """Return a map of the same shape."""
         y = self.norm(self.dwconv(x_nchw)).permute(0, 2, 3, 1)
         y = self.gamma * self.pwconv2(self.act(self.pwconv1(y)))
-        return x_nchw + y.permute(0, 3, 1, 2)
+        out: Tensor = x_nchw + y.permute(0, 3, 1, 2)
+        return out
 
 
 class MemoryEncoder(nn.Module):

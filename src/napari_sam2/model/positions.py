@@ -108,7 +108,7 @@ def _angles(y_bhd: Tensor, x_bwd: Tensor) -> Tensor:
 def rotate(x_nhld: Tensor, phases: tuple[Tensor, Tensor]) -> Tensor:
     """Turn neighbouring pairs of channels of (N, heads, L, D) by the phases of their tokens."""
     cos, sin = phases
-    even, odd = x_nhld.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = x_nhld.view(*x_nhld.shape[:-1], -1, 2).unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 

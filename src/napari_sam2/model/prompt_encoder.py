@@ -30,41 +30,47 @@ class PromptInputs:
     mask: Tensor | None = None
 
 
-def draw_prompts(inputs: PromptInputs, grid: TokenGrid, radius: float = 4.0) -> Tensor:
+def draw_prompts(
+    inputs: PromptInputs, grid: TokenGrid, radius: float = 4.0, reach: float = 96.0
+) -> Tensor:
     """Draw clicks as disks of their sign and boxes as filled rectangles.
 
     A small network finds the prompted place in the image far sooner when it is also told so in
-    the dense prompt.
+    the dense prompt. Where there is neither a box nor an earlier mask, the ground falls off with
+    the distance from the positive clicks: a disk alone says nothing to tokens it does not touch.
 
     Parameters
     ----------
     inputs : prompts; an earlier mask is the ground that they are drawn on.
     grid : the tokens that the drawing covers.
     radius : of a disk, in model pixels.
+    reach : distance at which the ground is flat, in model pixels.
 
     Returns
     -------
     (N, 1, 4 h, 4 w) logits
     """
-    n = inputs.points.shape[0]
     device = inputs.points.device
-    y = (grid.rows(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.height, device=device) + 1.5)
-    x = (grid.columns(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.width, device=device) + 1.5)
-    y, x = y[:, :, None], x[:, None, :]
+    y = grid.rows(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.height, device=device) + 1.5
+    x = grid.columns(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.width, device=device) + 1.5
+    xs, ys = (inputs.points[..., i, None, None] for i in (0, 1))
+    distance = ((y[:, None, :, None] - ys) ** 2 + (x[:, None, None, :] - xs) ** 2).sqrt()
+    labels = inputs.labels[..., None, None]
     if inputs.mask is None:
-        canvas = torch.zeros(n, 4 * grid.height, 4 * grid.width, device=device)
+        cones = 2 * _DRAWN_LOGIT * (1 - (distance / reach).sqrt()).clamp(min=0)
+        canvas = cones.masked_fill(labels != POSITIVE, 0.0).amax(dim=1)
     else:
         canvas = inputs.mask[:, 0].float().clamp(-_DRAWN_LOGIT, _DRAWN_LOGIT)
-    for k in range(inputs.labels.shape[1]):
-        label = inputs.labels[:, k, None, None]
-        px, py = inputs.points[:, k, 0, None, None], inputs.points[:, k, 1, None, None]
-        if k + 1 < inputs.labels.shape[1]:
-            qx, qy = inputs.points[:, k + 1, 0, None, None], inputs.points[:, k + 1, 1, None, None]
-            inside = (y >= py) & (y <= qy) & (x >= px) & (x <= qx) & (label == BOX_START)
-            canvas = canvas.masked_fill(inside, 0.5 * _DRAWN_LOGIT)
-        disk = (y - py) ** 2 + (x - px) ** 2 <= radius**2
-        canvas = canvas.masked_fill(disk & (label == POSITIVE), 2 * _DRAWN_LOGIT)
-        canvas = canvas.masked_fill(disk & (label == NEGATIVE), -2 * _DRAWN_LOGIT)
+    for k in range(inputs.labels.shape[1] - 1):
+        y0, x0, y1, x1 = ys[:, k], xs[:, k], ys[:, k + 1], xs[:, k + 1]
+        high, wide = (y[:, :, None] >= y0) & (y[:, :, None] <= y1), (x[:, None] >= x0)
+        inside = high & wide & (x[:, None] <= x1)
+        outside = canvas if inputs.mask is not None else torch.zeros_like(canvas)
+        drawn = torch.where(inside, 0.5 * _DRAWN_LOGIT, outside)
+        canvas = torch.where(labels[:, k] == BOX_START, drawn, canvas)
+    for label, value in ((POSITIVE, 2 * _DRAWN_LOGIT), (NEGATIVE, -2 * _DRAWN_LOGIT)):
+        disks = ((distance <= radius) & (labels == label)).any(dim=1)
+        canvas = canvas.masked_fill(disks, value)
     return canvas[:, None]
 
 
@@ -81,6 +87,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.image_size = image_size
         self.positions = FourierPositions(hidden)
+        # Negative and positive points, the two corners of a box.
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, hidden) for _ in range(4))
         self.not_a_point = nn.Embedding(1, hidden)
         self.no_mask = nn.Embedding(1, hidden)
@@ -100,7 +107,8 @@ class PromptEncoder(nn.Module):
         points = torch.cat([points_nk2, closing], dim=1)
         labels = torch.cat([labels_nk, labels_nk.new_full((len(labels_nk), 1), PADDING)], dim=1)
         place = self.positions((points + 0.5) / self.image_size)
-        kinds = torch.cat([self.not_a_point.weight, *(e.weight for e in self.point_embeddings)])
+        own = [embedding(labels.new_zeros(1)) for embedding in self.point_embeddings]
+        kinds = torch.cat([self.not_a_point.weight, *own])
         place = place.masked_fill((labels == PADDING)[..., None], 0.0)
         out: Tensor = place + kinds[labels + 1]
         return out

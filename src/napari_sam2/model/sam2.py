@@ -49,12 +49,15 @@ class ImageFeatures:
         """Cut windows out of the encoding of one whole frame: batch of one per origin."""
         if grid.height == self.grid.height and grid.width == self.grid.width:
             return self
-        parts = []
-        for scale, x in ((1, self.stride16), (2, self.stride8), (4, self.stride4)):
+
+        def cut(x: Tensor, scale: int) -> Tensor:
             h, w = scale * grid.height, scale * grid.width
             corners = [(scale * r, scale * c) for r, c in grid.origins]
-            parts.append(torch.cat([x[:1, :, r : r + h, c : c + w] for r, c in corners]))
-        return ImageFeatures(*parts, grid=grid)
+            return torch.cat([x[:1, :, r : r + h, c : c + w] for r, c in corners])
+
+        return ImageFeatures(
+            cut(self.stride16, 1), cut(self.stride8, 2), cut(self.stride4, 4), grid
+        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ class SAM2(nn.Module):
             rotary_phases(features.grid, hidden, device),
             (_join([p[0] for p in phases], n), _join([p[1] for p in phases], n)),
         )
-        result: Tensor = out.transpose(1, 2).unflatten(2, (h, w))
+        result: Tensor = out.transpose(1, 2).reshape(n, -1, h, w)
         return result
 
     def _memory_tokens(self, recollection: Recollection) -> tuple[Tensor, Tensor, list[TokenGrid]]:
@@ -232,7 +235,7 @@ class SAM2(nn.Module):
         count = recollection.pointers.shape[1]
         if count:
             # A pointer is wider than a memory: it is cut into several tokens.
-            parts = recollection.pointers.unflatten(2, (-1, memory_width)).flatten(1, 2)
+            parts = recollection.pointers.reshape(n, -1, memory_width)
             if self.config.pointer_times:
                 times = recollection.times[None] / recollection.horizon
                 code = self.pointer_time_proj(time_positions(times, self.config.hidden))
@@ -335,9 +338,7 @@ class SAM2(nn.Module):
         sparse, dense = self.prompt_encoder(prompts, features.grid)
         place = self.prompt_encoder.positions.dense(features.grid, self.config.grid)
         frame = features.stride16.expand(n, -1, -1, -1)
-        output = self.mask_decoder(
-            frame, place, sparse, dense, features.stride8, features.stride4
-        )
+        output = self.mask_decoder(frame, place, sparse, dense, features.stride8, features.stride4)
         present = masks_n1hw.flatten(1).any(dim=1)
         pointer = self._choose(output, several=False).pointer
         return MaskPrediction(
