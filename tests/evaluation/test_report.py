@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from napari_sam2.evaluation.report import KINDS, NUCLEI, Row, measure, model_card, write_model_card
+from napari_sam2.evaluation.report import (
+    KINDS,
+    NUCLEI,
+    PHASE,
+    Row,
+    measure,
+    model_card,
+    write_model_card,
+)
 
 from .fakes import MODEL, ThresholdSession, moving_squares
 
@@ -33,7 +41,7 @@ def test_card_holds_rows_means_and_floors() -> None:
         "| hela_nuclei | fluorescence nuclei | 12 | 20 | 0.700 | 0.800 | 0.820 | 0.900 "
         "| 0.500 | 0.600 | 0.25 |" in card
     )
-    assert "| **mean, fluorescence nuclei** | 2 sequences | 24 |  | **0.600** " in card
+    assert "| **mean, fluorescence nuclei** | sequences: 2 | 24 |  | **0.600** " in card
     assert "**mean, phase contrast**" not in card  # there are none
     assert "| IoU from one click, fluorescence nuclei | 0.65 | 0.600 | **missed** |" in card
     assert "| IoU from a box, fluorescence nuclei | 0.78 | 0.800 | reached |" in card
@@ -46,6 +54,16 @@ def test_card_says_what_was_not_measured() -> None:
     card = model_card("micro", [replace(ROW, kind="other")], {}, "", "")
     assert "| IoU from a box, fluorescence nuclei | 0.78 | not measured |  |" in card
     assert "Recipe" not in card
+
+
+def test_card_says_what_was_trained_on() -> None:
+    recipe = {"batch": {"real": ["nuclei", "t98g_phase_static"]}}
+    rows = [ROW, replace(ROW, sequence="t98g_phase", kind=PHASE)]
+    card = model_card("micro", rows, recipe, "", "")
+    assert "static real images (nuclei, t98g_phase_static)" in card
+    assert "t98g_phase shows the same cells as t98g_phase_static" in card
+    assert "same cells" not in model_card("micro", rows[:1], recipe, "", "")
+    assert "static real images" not in model_card("micro", rows, {"batch": {"real": []}}, "", "")
 
 
 def test_write_model_card(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ KINDS = {
 }
 TEXTURED = {PHASE, "electron microscopy", "interference reflection"}
 
+# Sequences that show the same cells, in other pictures, as a folder of training images.
+KIN = {"t98g_phase": "t98g_phase_static"}
+
 OVER_ALL = "all"
 
 
@@ -193,6 +196,7 @@ def model_card(
     parts = [
         f"# Model card: {name}",
         f"Measured on {today} ({machine}) by\n\n```\n{command}\n```",
+        _training(rows, recipe),
         _HOW,
         "## Sequences",
         _table(rows),
@@ -204,8 +208,22 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def _training(rows: list[Row], recipe: Mapping[str, Any]) -> str:
+    """Say what the model has seen that bears on the table."""
+    words = "None of these sequences was trained on."
+    real = recipe.get("batch", {}).get("real", ())
+    if real:
+        words += f" The training mixed static real images ({', '.join(real)}) into synthetic ones."
+    for row in rows:
+        if KIN.get(row.sequence) in real:
+            words += (
+                f" {row.sequence} shows the same cells as {KIN[row.sequence]}, so read it apart."
+            )
+    return words
+
+
 _HOW = """\
-None of these sequences was trained on. Up to 12 objects a sequence, spread over all sizes, each
+Up to 12 objects a sequence, spread over all sizes, each
 whole in the seed frame: the first frame of a time-lapse, the slice with most objects of a z-stack
 (its name ends in `_z`), which is propagated both ways.
 
@@ -240,7 +258,7 @@ def _mean_line(group: str, rows: list[Row]) -> str:
         for _, name, digits in COLUMNS
     ]
     count = sum(row.objects for row in rows)
-    return _line([f"**mean, {group}**", f"{len(rows)} sequences", count, "", *means])
+    return _line([f"**mean, {group}**", f"sequences: {len(rows)}", count, "", *means])
 
 
 def _floor_table(rows: list[Row]) -> str:
