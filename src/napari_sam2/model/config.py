@@ -1,4 +1,4 @@
-"""What distinguishes one variant of the network from another: frozen dataclasses, no strings to parse.
+"""What distinguishes one variant of the network from another.
 
 The eight published variants differ in the width and depth of the trunk (tiny, small, base_plus,
 large) and in two additions of SAM 2.1. `MICRO` is the small model that ships in the package.

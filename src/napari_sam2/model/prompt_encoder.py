@@ -57,8 +57,9 @@ def draw_prompts(
     distance = ((y[:, None, :, None] - ys) ** 2 + (x[:, None, None, :] - xs) ** 2).sqrt()
     labels = inputs.labels[..., None, None]
     if inputs.mask is None:
-        cones = 2 * _DRAWN_LOGIT * (1 - (distance / reach).sqrt()).clamp(min=0)
-        canvas = cones.masked_fill(labels != POSITIVE, 0.0).amax(dim=1)
+        # Small values: the encoder normalises what it sees, and large ones would all look alike.
+        cones = (1.5 - 3 * (distance / reach).sqrt()).clamp(min=-1.5)
+        canvas = cones.masked_fill(labels != POSITIVE, -1.5).amax(dim=1)
     else:
         canvas = inputs.mask[:, 0].float().clamp(-_DRAWN_LOGIT, _DRAWN_LOGIT)
     for k in range(inputs.labels.shape[1] - 1):
