@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.frames import Frames as Frames
-    from napari_sam2.tracking.session import FrameResult as FrameResult
+    from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.session import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 # Public name -> module. Imported on first use, so that `import napari_sam2` stays cheap.
 _EXPORTS = {
-    "FrameResult": "napari_sam2.tracking.session",
+    "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
     "TrackingPolicy": "napari_sam2.tracking.session",
     "TrackingSession": "napari_sam2.tracking.session",

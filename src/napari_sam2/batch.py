@@ -13,8 +13,9 @@ from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import Masklets, label_dtype
+from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
-from napari_sam2.tracking.session import Direction, TrackingPolicy, TrackingSession
+from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
 
 _OUTPUTS = (".tif", ".tiff", ".zarr")
 

@@ -31,8 +31,8 @@ def test_windows_lie_in_the_frame_and_hold_their_box(y, x, a, b, c, d):
         around(geometry, (y0, x0, y1, x1)),
         grown(geometry, around(geometry, (y0, x0, y1, x1))),
     ):
-        assert 0 <= window.row
-        assert 0 <= window.column
+        assert window.row >= 0
+        assert window.column >= 0
         assert window.row + window.height <= geometry.tokens[0]
         assert window.column + window.width <= geometry.tokens[1]
         assert 16 * window.row <= y0 + 8
