@@ -49,7 +49,7 @@ parity: install  ## Compare with the reference, all variants; writes docs/parity
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/parity $(ARGS)
 
 bench: install  ## Time against the reference
-	$(BIN)/python -m benchmarks $(ARGS)
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
 clean:  ## Remove the environment and everything that was made
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage

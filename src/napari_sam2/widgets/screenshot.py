@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.export.labels import read_labels
-from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.widgets.launch import open_viewer
@@ -25,35 +25,32 @@ _SIZE = (1440, 880)
 _PATIENCE = 120.0  # s, to load the model and to answer the prompts
 
 
-def show_result(stack: Stack, masklets: np.ndarray[Any, Any], prompts: Prompts) -> Viewer:
-    """Open napari as it is after prompts were given and followed.
+def put_in(viewer: Viewer, masklets: np.ndarray[Any, Any], prompts: Prompts) -> None:
+    """Make the window look as after prompts were given and followed.
 
     Parameters
     ----------
-    stack
-        The images.
+    viewer
+        From `open_viewer`, with a stack.
     masklets
         (T, Y, X) labels.
     prompts
-        Their points are put in.
+        Their points are put in, and answered by the model.
     """
-    viewer = open_viewer(stack)
-    viewer.window.resize(*_SIZE)
     widget: Any = viewer.window.dock_widgets[_NAME]
     widget.wait(_PATIENCE)
+    layers = widget.workbench.layers
     for object_id, by_frame in prompts.items():
         widget.object_id = object_id
         for frame, prompt in by_frame.items():
             for point in prompt.points:
-                widget.workbench.layers.points.add([[frame, *point]])
+                layers.points.add([[frame, *point]])
     widget.wait(_PATIENCE)
-    layers = widget.workbench.layers
     layers.labels.data[:] = masklets
     layers.show_labels()
     viewer.layers.selection.active = layers.labels
     viewer.reset_view()
     viewer.dims.set_current_step(0, len(masklets) // 2)
-    return viewer
 
 
 def main() -> None:
@@ -64,11 +61,11 @@ def main() -> None:
     parser.add_argument("--stay", action="store_true", help="leave the window open")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
-    viewer = show_result(
-        open_stack(arguments.image),
-        read_labels(folder / "masklets.tif"),
-        load_prompts(folder / "prompts.json").objects,
-    )
+    masklets = read_labels(folder / "masklets.tif")
+    prompts = load_prompts(folder / "prompts.json").objects
+    viewer = open_viewer(open_stack(arguments.image))
+    viewer.window.resize(*_SIZE)
+    put_in(viewer, masklets, prompts)
     import napari
     from qtpy.QtCore import QCoreApplication
 
