@@ -56,6 +56,7 @@ class ModelConfig:
         bring the longer side into `input_range`.
     input_range : least and greatest longer side of an input that keeps its aspect ratio.
     drawn_prompts : also draw clicks and boxes into the mask prompt (ours, for small models).
+    carried_mask : while tracking, the mask of the frame before is a mask prompt, too (ours).
     attention : the policy a session uses unless told otherwise.
     """
 
@@ -75,6 +76,7 @@ class ModelConfig:
     square_input: bool = True
     input_range: tuple[int, int] = (1024, 1024)
     drawn_prompts: bool = False
+    carried_mask: bool = False
     attention: Attention = "exact"
 
     @property
@@ -134,5 +136,6 @@ MICRO = ModelConfig(
     square_input=False,
     input_range=(512, 1024),
     drawn_prompts=True,
+    carried_mask=True,
     attention="windowed",
 )

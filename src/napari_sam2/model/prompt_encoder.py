@@ -30,6 +30,13 @@ class PromptInputs:
     mask: Tensor | None = None
 
 
+def carried(logits_nhw: Tensor) -> PromptInputs:
+    """Prompts without a point: masks (N, 4 h, 4 w) carried over from the frame before."""
+    n = len(logits_nhw)
+    points = logits_nhw.new_zeros(n, 1, 2)
+    return PromptInputs(points, points.new_full((n, 1), PADDING).long(), logits_nhw[:, None])
+
+
 def draw_prompts(
     inputs: PromptInputs, grid: TokenGrid, radius: float = 4.0, reach: float = 96.0
 ) -> Tensor:

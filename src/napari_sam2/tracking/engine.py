@@ -15,24 +15,45 @@ from torch import Tensor
 
 from napari_sam2.model.config import Attention
 from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, POSITIVE, PromptInputs
+from napari_sam2.model.prompt_encoder import (
+    BOX_END,
+    BOX_START,
+    NEGATIVE,
+    POSITIVE,
+    PromptInputs,
+    carried,
+)
 from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, resized_mask, whole
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, moved, resized_mask, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 
 
 @dataclass(frozen=True)
 class Look:
-    """One object about to be looked at on a frame: where, and what it remembers."""
+    """One object about to be looked at on a frame.
+
+    Parameters
+    ----------
+    bank, selection : what it remembers, and which of it the frame gets to see.
+    window : where it is looked for.
+    last : the mask seen last.
+    """
 
     bank: MemoryBank
     window: Window
     selection: Selection
+    last: Estimate | None = None
+
+    def carried(self) -> Tensor:
+        """Logits (4 h, 4 w), in the window, of the mask seen last."""
+        if self.last is None:
+            raise ValueError("no mask to carry over")
+        return moved(self.last.logits(), self.last.window, self.window)
 
 
 class Engine:
@@ -189,7 +210,11 @@ class Engine:
         windows = [look.window for look in looks]
         features = self.in_windows(frame, windows)
         conditioned = self.model.recall(features, self._recollect(looks))
-        prediction = self.model.predict_masks(conditioned, features, None)
+        prompts = None
+        if self.model.config.carried_mask:
+            masks = torch.stack([look.carried() for look in looks])
+            prompts = carried(masks.to(self.model.device).clamp(-32, 32))
+        prediction = self.model.predict_masks(conditioned, features, prompts)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         for i, look in enumerate(looks):

@@ -335,9 +335,9 @@ class TrackingSession:
                 obj.tracked[frame] = way.reverse
                 continue
             selection = obj.bank.select(frame, way.reverse, len(self.frames))
-            window = self._engine.next_window(obj.last_seen(frame, way.reverse))
+            last = obj.last_seen(frame, way.reverse)
             followed.append(obj)
-            looks.append(Look(obj.bank, window, selection))
+            looks.append(Look(obj.bank, self._engine.next_window(last), selection, last))
         for index, prediction in self._engine.track(frame, looks):
             obj = followed[index]
             obj.estimates[frame] = _estimated(looks[index].window, prediction)

@@ -14,7 +14,7 @@ from napari_sam2.model.checkpoint import load_official, read_checkpoint
 from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.memory_encoder import ConvNeXtBlock
 from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.prompt_encoder import PromptInputs
+from napari_sam2.model.prompt_encoder import PromptInputs, carried
 from napari_sam2.model.sam2 import SAM2, ImageFeatures, Memory, Recollection
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead
@@ -207,7 +207,8 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
             answer = _first_frame(model, batch, features, truth, kind, rng)
         else:
             conditioned = model.recall(features, track.recollection(model, frame, horizon))
-            answer = _answer(model, conditioned, features, None, truth)
+            prompts = carried(answer.logits.detach()) if model.config.carried_mask else None
+            answer = _answer(model, conditioned, features, prompts, truth)
             ious.append(float(answer.loss.iou))
             if rng.random() < _CORRECTION_RATE / 2:
                 losses.append(answer.loss.total)
