@@ -27,7 +27,9 @@ _CLICKS = Prompt(
 )
 _MASK = Prompt(mask=disk(SHAPE, 80, 40, 15))
 _BOX_CLICK = Prompt(
-    points=np.array([[70.0, 100.0]]), positive=np.array([False]), box=np.array([[60, 80], [90, 120]])
+    points=np.array([[70.0, 100.0]]),
+    positive=np.array([False]),
+    box=np.array([[60, 80], [90, 120]]),
 )
 
 SCRIPTS: dict[str, Script] = {
@@ -64,7 +66,15 @@ SCRIPTS: dict[str, Script] = {
     ],
 }
 
+# For full-size frames, where an object on a frame takes seconds on each side.
 BRIEF: Script = [Say(1, 1, _click(40, 50)), Say(2, 1, _MASK), Go("both")]
+BRIEF_CORRECTION: Script = [
+    Say(1, 0, _BOX_CLICK),
+    Go("forward"),
+    Say(1, 2, _click(60, 60)),
+    Say(1, 2, _click(20, 30, positive=False)),
+    Go("forward"),
+]
 
 
 def play(pair: Pair, script: Script, frames: int = 8, rounded: bool = False) -> Differences:
@@ -76,7 +86,11 @@ def play(pair: Pair, script: Script, frames: int = 8, rounded: bool = False) -> 
 
 def play_absent(pair: Pair, frames: int = 8) -> Differences:
     """Compare a scene whose objects are absent on half of the frames."""
-    script: Script = [Say(1, 2, _MASK), Say(2, 2, Prompt(mask=disk(SHAPE, 30, 100, 20))), Go("both")]
+    script: Script = [
+        Say(1, 2, _MASK),
+        Say(2, 2, Prompt(mask=disk(SHAPE, 30, 100, 20))),
+        Go("both"),
+    ]
     clip = movie(frames, SHAPE)
     theirs = play_reference(pair, Frames(clip, contrast=(0, 255)), script)
     scores = [seen.score for (step, _, _), seen in theirs.record.items() if step == 2]
