@@ -183,7 +183,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path.name} is damaged, or holds more than tensors and is not read for safety"
         ) from error
     state = content.get("model", content) if isinstance(content, dict) else None
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(f"{path.name} holds no weights under 'model'")
+    if not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path.name} holds no weights under 'model'")
     return state, {}
 
