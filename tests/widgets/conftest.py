@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,12 +11,14 @@ import napari
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
+from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.layer_adapters import show_frame
 
 
 class Window:
@@ -80,9 +83,15 @@ class Window:
     def click(self, y: float, x: float) -> None:
         self.drag((y, x))
 
-    def key(self, key: str) -> None:
+    def double_click(self, y: float, x: float) -> None:
+        left, at = Qt.MouseButton.LeftButton, self.pixel(y, x)
+        self.drag((y, x))
+        self._mouse(QEvent.Type.MouseButtonDblClick, at, left, left)
+        self._mouse(QEvent.Type.MouseButtonRelease, at, left, Qt.MouseButton.NoButton)
+
+    def key(self, key: str, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
         self.canvas.setFocus()
-        QTest.keyClick(self.canvas, key)
+        QTest.keyClick(self.canvas, key, modifier)
         self.settle()
 
     def press(self, button: Any) -> None:
@@ -98,6 +107,76 @@ def factory() -> FakeFactory:
     return FakeFactory()
 
 
+class Desk:
+    """The widget on a viewer without a window: fast, and all but the mouse is there."""
+
+    def __init__(self, viewer: ViewerModel, widget: MaskletsWidget) -> None:
+        self.viewer = viewer
+        self.widget = widget
+
+    @property
+    def layers(self) -> Any:
+        layers = self.widget.workbench.layers
+        assert layers is not None
+        return layers
+
+    @property
+    def prompts(self) -> dict[int, Any]:
+        return self.widget.session.prompts
+
+    @property
+    def status(self) -> str:
+        return self.widget.form.status.text()
+
+    def frame(self, frame: int) -> np.ndarray:
+        return np.asarray(self.layers.labels.data[self.layers.geometry.index(frame)])
+
+    def go(self, frame: int) -> None:
+        show_frame(self.viewer, self.layers.points, self.layers.geometry, frame)
+
+    def point(self, frame: int, y: float, x: float) -> None:
+        self.layers.points.add(self.layers.geometry.to_data(frame, y, x)[None])
+
+    def shape(self, frame: int, corners: list[tuple[float, float]], kind: str) -> None:
+        data = [self.layers.geometry.to_data(frame, y, x) for y, x in corners]
+        self.layers.shapes.add(np.array(data), shape_type=kind)
+
+    def paint(self, frame: int, y: float, x: float, value: int, size: int = 6) -> None:
+        self.go(frame)
+        self.layers.labels.brush_size = size
+        self.layers.labels.paint(self.layers.geometry.to_data(frame, y, x), value)
+
+    def done(self) -> None:
+        self.widget.wait(30)
+
+
+@pytest.fixture
+def open_desk(qapp: Any, factory: FakeFactory) -> Iterator[Callable[..., Desk]]:
+    """Open the widget on an image, without a window."""
+    desks: list[Desk] = []
+
+    def make(data: np.ndarray | None = None, *, session_factory: Any = factory, **image: Any):
+        viewer = ViewerModel()
+        if data is not None:
+            viewer.add_image(data, name="cells", **image)
+        desk = Desk(viewer, MaskletsWidget(viewer, session_factory=session_factory))
+        desks.append(desk)
+        desk.done()
+        return desk
+
+    yield make
+    for desk in desks:
+        desk.widget._shut_down()
+        with contextlib.suppress(RuntimeError):  # a test may have deleted it
+            desk.widget.close()
+            desk.widget.deleteLater()
+
+
+@pytest.fixture
+def desk(open_desk: Callable[..., Desk]) -> Desk:
+    return open_desk(blobs())
+
+
 @pytest.fixture(scope="session")
 def shared_viewer(qapp: Any) -> Iterator[Any]:
     """One window for all tests: napari needs seconds to make one."""
@@ -109,16 +188,18 @@ def shared_viewer(qapp: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
-    """Open the widget on an image, at frame 0."""
+    """Open the widget on an image in a window, at frame 0."""
     viewer = shared_viewer
     widgets: list[MaskletsWidget] = []
 
-    def make(data: np.ndarray | None = None, *, session_factory: Any = factory, **image: Any):
-        if data is not None:
-            viewer.add_image(data, name="cells", **image)
+    def make(data: np.ndarray, *, session_factory: Any = factory, axis: int | None = None, **image):
+        layer = viewer.add_image(data, name="cells", **image)
         widget = MaskletsWidget(viewer, session_factory=session_factory)
         widgets.append(widget)
         viewer.window.add_dock_widget(widget, name="SAM 2 masklets")
+        if axis is not None:
+            widget.set_image(layer, axis)
+            viewer.dims.order = (axis, *(a for a in range(data.ndim) if a != axis))
         window = Window(viewer, widget)
         window.settle()
         window.done()
@@ -129,14 +210,8 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
 
     yield make
     for widget in widgets:
-        if not widget._closed:
-            viewer.window.remove_dock_widget(widget)
+        viewer.window.remove_dock_widget(widget)
         widget._shut_down()
     viewer.layers.clear()
-    viewer.dims.ndisplay = 2
+    viewer.dims.order = tuple(range(viewer.dims.ndim))
     QApplication.processEvents()
-
-
-@pytest.fixture
-def window(open_window: Callable[..., Window]) -> Window:
-    return open_window(blobs())

@@ -144,8 +144,14 @@ class FakeSession:
 class FakeFactory:
     """Opens fake sessions and remembers them."""
 
-    def __init__(self, delay: float = 0.0, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        delay: float = 0.0,
+        error: Exception | None = None,
+        contrast: tuple[float, float] | None = (0, 200),
+    ) -> None:
         self.delay = delay
+        self.contrast = contrast
         self.error = error
         self.requests: list[SessionRequest] = []
         self.sessions: list[FakeSession] = []
@@ -156,7 +162,7 @@ class FakeFactory:
             raise self.error
         channel_axis = request.data.ndim - 1 if request.rgb else None
         frames = Frames(
-            request.data, axis=request.axis, channel_axis=channel_axis, contrast=(0, 200)
+            request.data, axis=request.axis, channel_axis=channel_axis, contrast=self.contrast
         )
         self.sessions.append(FakeSession(frames, self.delay))
         return self.sessions[-1]

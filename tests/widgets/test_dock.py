@@ -1,4 +1,4 @@
-"""The widget in a real window, driven by mouse and keys."""
+"""What the widget does, without the mouse."""
 
 from __future__ import annotations
 
@@ -7,293 +7,379 @@ import time
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
-from qtpy.QtCore import QTimer
+from napari.utils._proxies import PublicOnlyProxy
+from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.widgets.dock import MaskletsWidget
 
 SMALL = (20, 20)
 LARGE = (55, 60)
 
 
-def test_click_shows_a_mask_there(window):
-    window.click(*SMALL)
-    window.done()
-    assert window.frame(0)[SMALL] == 1
-    assert window.frame(0)[LARGE] == 0
-    assert window.frame(1).max() == 0
-    assert "Object 1" in window.status
+def test_each_object_has_its_own_points(desk):
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.new_object()
+    assert desk.widget.object_id == 2
+    assert desk.widget.form.object_id.value == 2
+    desk.point(0, *LARGE)
+    desk.done()
+    assert desk.frame(0)[SMALL] == 1
+    assert desk.frame(0)[LARGE] == 2
+    assert set(desk.prompts) == {1, 2}
 
 
-def test_negative_click_takes_away(window):
-    window.click(*SMALL)
-    window.click(*LARGE)
-    window.done()
-    assert window.frame(0)[LARGE] == 1
-    window.key("Q")
-    assert window.widget.form.negative.isChecked()
-    window.click(55, 66)
-    window.done()
-    assert window.frame(0)[LARGE] == 0
-    assert window.frame(0)[SMALL] == 1
-    assert window.layers.points.features["positive"].tolist() == [True, True, False]
+def test_new_object_without_prompt_stays(desk):
+    desk.widget.form.new_object.click()
+    assert desk.widget.object_id == 1
+    assert "click on a cell" in desk.status
 
 
-def test_each_object_has_its_own_points(window):
-    window.click(*SMALL)
-    window.done()
-    window.key("N")
-    assert window.widget.object_id == 2
-    window.click(*LARGE)
-    window.done()
-    assert window.frame(0)[SMALL] == 1
-    assert window.frame(0)[LARGE] == 2
-    assert set(window.widget.session.prompts) == {1, 2}
+def test_the_sign_of_points(desk):
+    desk.point(0, *SMALL)
+    desk.point(0, *LARGE)
+    desk.widget.form.negative.click()
+    desk.point(0, 55, 66)
+    desk.done()
+    assert desk.frame(0)[SMALL] == 1
+    assert desk.frame(0)[LARGE] == 0
+    assert desk.layers.points.features["positive"].tolist() == [True, True, False]
+    assert len(set(map(tuple, desk.layers.points.face_color))) == 2
+    assert list(desk.layers.points.symbol) == ["disc", "disc", "cross"]
 
 
-def test_new_object_without_prompt_stays(window):
-    window.press(window.widget.form.new_object)
-    assert window.widget.object_id == 1
-    assert "click on a cell" in window.status
+def test_selecting_a_point_does_not_change_the_next_one(desk):
+    desk.point(0, *SMALL)
+    desk.widget.toggle_polarity()
+    desk.layers.points.mode = "select"
+    desk.layers.points.selected_data = {0}
+    desk.widget.workbench.use_tool("point")
+    desk.point(0, 40, 40)
+    assert desk.layers.points.features["positive"].tolist() == [True, False]
 
 
-def test_box_by_mouse(window):
-    window.press(window.widget.form.tools["box"])
-    window.drag((40, 45), (70, 75))
-    window.done()
-    assert window.frame(0)[LARGE] == 1
-    box = window.widget.session.prompts[1][0].box
-    np.testing.assert_allclose(box, [[40, 45], [70, 75]], atol=1)
-
-
-def test_polygon_is_a_mask(window):
-    window.layers.shapes.add(
-        [[0, 10, 10], [0, 10, 30], [0, 30, 30], [0, 30, 10]], shape_type="polygon"
-    )
-    window.done()
-    mask = window.widget.session.prompts[1][0].mask
+def test_polygon_is_a_mask(desk):
+    desk.shape(0, [(10, 10), (10, 30), (30, 30), (30, 10)], "polygon")
+    desk.done()
+    mask = desk.prompts[1][0].mask
     assert mask[20, 20]
     assert not mask[40, 20]
-    assert window.frame(0)[11, 12] == 1
+    assert desk.frame(0)[11, 12] == 1
 
 
-def test_brush_stroke_is_a_mask(window):
-    window.press(window.widget.form.tools["brush"])
-    window.layers.labels.brush_size = 6
-    window.drag((70, 10), (70, 30))
-    window.done()
-    prompt = window.widget.session.prompts[1][0]
-    assert prompt.mask[70, 20]
-    assert np.array_equal(prompt.mask, window.frame(0) == 1)
-    # The eraser changes the same prompt.
-    window.layers.labels.mode = "erase"
-    window.drag((70, 10), (70, 18))
-    window.done()
-    smaller = window.widget.session.prompts[1][0].mask
-    assert smaller.sum() < prompt.mask.sum()
-    assert not smaller[70, 12]
+def test_ellipse_is_a_mask_and_a_line_is_refused(desk):
+    desk.shape(0, [(10, 10), (10, 30), (30, 30), (30, 10)], "ellipse")
+    desk.done()
+    mask = desk.prompts[1][0].mask
+    assert mask[20, 20]
+    assert not mask[11, 11]
+    desk.shape(0, [(10, 10), (10, 30)], "line")
+    desk.done()
+    assert "Lines are no prompts" in desk.status
+    assert len(desk.layers.shapes.data) == 1
 
 
-def test_brush_replaces_the_points_there(window):
-    window.click(*SMALL)
-    window.done()
-    window.press(window.widget.form.tools["brush"])
-    window.layers.labels.brush_size = 8
-    window.click(20, 32)
-    window.done()
-    prompt = window.widget.session.prompts[1][0]
+def test_box_then_points_refine(desk):
+    desk.shape(0, [(40, 45), (40, 75), (70, 75), (70, 45)], "rectangle")
+    desk.point(0, *SMALL)
+    desk.done()
+    prompt = desk.prompts[1][0]
+    np.testing.assert_allclose(prompt.box, [[40, 45], [70, 75]])
+    assert prompt.points.tolist() == [list(SMALL)]
+    assert desk.frame(0)[LARGE] == 1
+    assert desk.frame(0)[SMALL] == 1
+
+
+def test_brush_replaces_the_points_there(desk):
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.paint(0, 20, 32, 1)
+    desk.done()
+    prompt = desk.prompts[1][0]
     assert prompt.mask[20, 20]
     assert prompt.mask[20, 32]
     assert len(prompt.points) == 0
-    assert len(window.layers.points.data) == 0
+    assert len(desk.layers.points.data) == 0
 
 
-def test_undo_of_a_stroke_changes_the_prompt(window):
-    window.press(window.widget.form.tools["brush"])
-    window.drag((70, 10), (70, 20))
-    window.drag((70, 40), (70, 50))
-    window.done()
-    window.viewer.window._qt_viewer.canvas.native.setFocus()
-    window.layers.undo()
-    window.done()
-    mask = window.widget.session.prompts[1][0].mask
-    assert mask[70, 15]
-    assert not mask[70, 45]
+def test_eraser_and_undo_change_the_prompt(desk):
+    desk.paint(0, 70, 20, 1)
+    desk.paint(0, 70, 50, 1)
+    desk.done()
+    desk.layers.undo()
+    desk.done()
+    assert desk.prompts[1][0].mask[70, 20]
+    assert not desk.prompts[1][0].mask[70, 50]
+    desk.layers.redo()
+    desk.paint(0, 70, 20, 0, size=20)
+    desk.done()
+    assert not desk.prompts[1][0].mask[70, 20]
+    assert desk.prompts[1][0].mask[70, 50]
+    desk.paint(0, 70, 50, 0, size=20)
+    desk.done()
+    assert not desk.prompts[1]
 
 
-def test_removing_a_point_removes_it_from_the_prompt(window):
-    window.click(*SMALL)
-    window.click(*LARGE)
-    window.done()
-    window.layers.points.selected_data = {1}
-    window.layers.points.remove_selected()
-    window.done()
-    assert len(window.widget.session.prompts[1][0].points) == 1
-    assert window.frame(0)[LARGE] == 0
-    window.key("U")
-    window.done()
-    assert not window.widget.session.prompts.get(1)
-    assert window.frame(0).max() == 0
+def test_painting_with_another_label_chooses_that_object(desk):
+    desk.layers.labels.selected_label = 7
+    assert desk.widget.object_id == 7
+    desk.widget.object_id = 3
+    assert desk.layers.labels.selected_label == 3
+    desk.paint(2, 70, 20, 3)
+    desk.done()
+    assert list(desk.prompts) == [3]
+    assert list(desk.prompts[3]) == [2]
 
 
-def test_click_outside_is_said_and_taken_back(window):
-    window.layers.points.add([[0, -5, 10]])
-    window.done()
-    assert "outside the image" in window.status
-    assert len(window.layers.points.data) == 0
+def test_removing_and_moving_points(desk):
+    desk.point(0, *SMALL)
+    desk.point(0, *LARGE)
+    desk.done()
+    desk.layers.points.selected_data = {1}
+    desk.layers.points.remove_selected()
+    desk.done()
+    assert len(desk.prompts[1][0].points) == 1
+    assert desk.frame(0)[LARGE] == 0
+    desk.layers.points.data = [[0, *LARGE]]
+    desk.done()
+    assert desk.frame(0)[SMALL] == 0
+    assert desk.frame(0)[LARGE] == 1
+    desk.widget.remove_last_point()
+    desk.done()
+    assert not desk.prompts[1]
+    assert desk.frame(0).max() == 0
+    desk.widget.remove_last_point()
+    assert "no point" in desk.status
 
 
-def test_propagate_and_progress(window):
-    window.click(*SMALL)
-    window.key("G")
-    window.done()
+def test_unusable_prompts_are_said_and_taken_back(desk):
+    desk.layers.points.add([[0, -5, 10]])
+    desk.done()
+    assert "outside the image" in desk.status
+    assert len(desk.layers.points.data) == 0
+    desk.shape(0, [(40, 45), (40, 45.2), (40.2, 45.2), (40.2, 45)], "rectangle")
+    desk.done()
+    assert "too small" in desk.status
+    assert len(desk.layers.shapes.data) == 0
+
+
+def test_propagate_writes_every_frame(desk):
+    desk.point(2, 20, 24)
+    desk.widget.propagate()
+    assert not desk.layers.labels.editable
+    desk.done()
     for t in range(6):
-        assert window.frame(t)[20, 20 + 2 * t] == 1
-    assert window.status.startswith("Done: 6 frames")
-    assert window.layers.labels.editable
+        assert desk.frame(t)[20, 20 + 2 * t] == 1
+    assert desk.status.startswith("Done: 6 frames")
+    assert desk.layers.labels.editable
+    assert len(desk.layers.labels._undo_history) == 0
 
 
-@pytest.mark.parametrize(("direction", "expected"), [("forward", [2, 3, 4, 5]), ("backward", [0, 1])])
-def test_directions(window, direction, expected):
-    window.viewer.dims.set_current_step(0, 2)
-    window.click(20, 24)
-    window.done()
-    window.press(window.widget.form.directions[direction])
-    window.done()
-    filled = [t for t in range(6) if t != 2 and window.frame(t).any()]
-    assert filled == [t for t in expected if t != 2]
+@pytest.mark.parametrize(("direction", "others"), [("forward", [3, 4, 5]), ("backward", [0, 1])])
+def test_directions(desk, direction, others):
+    desk.point(2, 20, 24)
+    desk.done()
+    desk.widget.form.directions[direction].click()
+    desk.done()
+    assert [t for t in range(6) if t != 2 and desk.frame(t).any()] == others
 
 
-def test_propagate_without_prompts_is_said(window):
-    window.key("G")
-    window.done()
-    assert "click" in window.status
+def test_propagate_without_prompts_is_said(desk):
+    desk.widget.propagate()
+    desk.done()
+    assert "nothing to propagate" in desk.status.lower()
 
 
-def test_cancel_keeps_what_is_done(open_window):
-    window = open_window(blobs(20), session_factory=FakeFactory(delay=0.05))
-    window.click(*SMALL)
-    window.done()
-    window.key("G")
-    deadline = time.monotonic() + 10
-    while (window.widget.controller.run is None or window.widget.controller.run.done < 3) and (
-        time.monotonic() < deadline
-    ):
-        window.settle()
-    assert not window.layers.labels.editable
-    window.press(window.widget.form.cancel)
-    window.done()
-    filled = [t for t in range(20) if window.frame(t).any()]
+def test_follows_until_the_user_moves(open_desk):
+    desk = open_desk(blobs(12), session_factory=FakeFactory(delay=0.06))
+    desk.go(0)
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    seen = set()
+    while desk.widget.controller.run is not None:
+        QCoreApplication.processEvents()
+        seen.add(desk.widget.workbench.frame_on_screen)
+    assert len(seen) > 3
+    assert desk.widget.workbench.frame_on_screen == 0  # back where the prompts are
+    desk.widget.propagate()
+    while (desk.widget.controller.run.newest or 0) < 3:
+        QCoreApplication.processEvents()
+    desk.go(11)
+    desk.done()
+    assert desk.widget.workbench.frame_on_screen == 11
+
+
+def test_cancel_keeps_what_is_done(open_desk):
+    desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.03))
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    while desk.widget.controller.run.done < 3:
+        QCoreApplication.processEvents()
+    desk.widget.form.cancel.click()
+    desk.done()
+    filled = [t for t in range(20) if desk.frame(t).any()]
     assert 3 <= len(filled) < 20
-    assert "kept" in window.status
-    assert window.layers.labels.editable
+    assert "kept" in desk.status
+    assert desk.layers.labels.editable
 
 
-def test_the_window_is_never_blocked(open_window):
-    window = open_window(blobs(4), session_factory=FakeFactory(delay=0.25))
-    beats: list[float] = []
-    timer = QTimer()
-    timer.timeout.connect(lambda: beats.append(time.monotonic()))
-    timer.start(10)
-    window.click(*SMALL)
-    window.widget.propagate()
-    window.done()
-    timer.stop()
-    assert window.frame(3).any()
-    assert np.diff(beats).max() < 0.2
-    assert window.widget.session.threads == {"napari-sam2_0"}
-
-
-def test_newest_prompt_wins(open_window):
-    window = open_window(blobs(), session_factory=FakeFactory(delay=0.15))
+def test_only_the_newest_prompt_is_answered(open_desk):
+    desk = open_desk(blobs(), session_factory=FakeFactory(delay=0.1))
     for x in (17, 19, 21, 23):
-        window.click(20, x)
-    window.done()
-    assert len(window.widget.session.prompts[1][0].points) == 4
-    assert window.frame(0)[SMALL] == 1
+        desk.point(0, 20, x)
+        desk.widget.workbench.layers.read()
+    start = time.monotonic()
+    desk.done()
+    assert len(desk.prompts[1][0].points) == 4
+    assert time.monotonic() - start < 0.35  # two answers, not four
 
 
-def test_errors_are_words(window, caplog):
-    window.widget.session.error = InputError("the frame is empty; choose another")
-    window.click(*SMALL)
-    window.done()
-    assert window.status == "The frame is empty; choose another."
-    window.widget.session.error = KeyError("secret")
-    window.click(*LARGE)
-    window.done()
-    assert "unexpectedly" in window.status
-    assert "secret" not in window.status
-    assert "Traceback" not in window.status
+def test_errors_are_words(desk, caplog):
+    desk.widget.session.error = InputError("the frame is empty; choose another")
+    desk.point(0, *SMALL)
+    desk.done()
+    assert desk.status == "The frame is empty; choose another."
+    desk.widget.session.error = KeyError("secret")
+    desk.point(0, *LARGE)
+    desk.done()
+    assert "unexpectedly" in desk.status
+    assert "secret" not in desk.status
     assert "secret" in caplog.text
 
 
-def test_a_model_that_fails_is_said(open_window):
+def test_a_model_that_fails_is_said(open_desk):
     broken = FakeFactory(error=InputError("this computer has no device 'cuda'; use auto"))
-    window = open_window(blobs(), session_factory=broken)
-    assert window.status.startswith("This computer has no device")
-    window.click(*SMALL)
-    window.widget.propagate()
-    window.done()
-    assert "no device" in window.status
+    desk = open_desk(blobs(), session_factory=broken)
+    assert desk.status.startswith("This computer has no device")
+    desk.widget.propagate()
+    desk.point(0, *SMALL)
+    desk.done()
+    assert "no device" in desk.status
 
 
-def test_removing_the_image_is_said(open_window):
-    window = open_window(blobs(20), session_factory=FakeFactory(delay=0.05))
-    window.click(*SMALL)
-    window.widget.propagate()
-    window.settle()
-    labels = window.layers.labels
-    window.viewer.layers.remove("cells")
-    window.done()
-    assert "was removed" in window.status
-    assert labels in window.viewer.layers
-    assert labels.editable
+def test_removing_the_image_is_said(open_desk):
+    desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.03))
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    labels = desk.layers.labels
+    desk.viewer.layers.remove("cells")
+    desk.done()
+    assert "was removed" in desk.status
+    assert labels in desk.viewer.layers
+    assert desk.widget.session is None
 
 
-def test_empty_state_and_first_image(open_window):
-    window = open_window()
-    assert "Open an image" in window.status
-    assert not window.widget.form.new_object.isEnabled()
-    window.widget.propagate()
-    assert "Open an image" in window.status
-    window.viewer.add_image(blobs(), name="later")
-    window.settle()
-    window.done()
-    assert window.widget.session is not None
+def test_removing_a_prompt_layer_is_said(desk):
+    desk.viewer.layers.remove(desk.layers.points)
+    desk.done()
+    assert "Choose the image again" in desk.status
+    desk.widget.set_image(desk.viewer.layers["cells"])
+    desk.done()
+    desk.point(0, *SMALL)
+    desk.done()
+    assert desk.frame(0)[SMALL] == 1
 
 
-def test_delete_object(window):
-    window.click(*SMALL)
-    window.key("N")
-    window.click(*LARGE)
-    window.key("G")
-    window.done()
-    window.press(window.widget.form.delete_object)
-    window.done()
-    assert not any((window.frame(t) == 2).any() for t in range(6))
-    assert all((window.frame(t) == 1).any() for t in range(6))
-    assert window.widget.session.object_ids == [1]
-    assert len(window.layers.points.data) == 1
+def test_empty_state_and_first_image(open_desk):
+    desk = open_desk()
+    assert "Open an image" in desk.status
+    assert not desk.widget.form.new_object.isEnabled()
+    desk.widget.propagate()
+    assert "Open an image" in desk.status
+    desk.viewer.add_image(blobs(), name="later")
+    desk.done()
+    assert desk.widget.session is not None
+    assert "Click on a cell" in desk.status
 
 
-def test_another_model_keeps_the_prompts(window, factory):
-    window.click(*SMALL)
-    window.done()
-    window.widget.form.device.value = "cpu"
-    window.done()
+def test_another_image_takes_empty_layers_along(desk, factory):
+    assert len(desk.viewer.layers) == 4
+    other = desk.viewer.add_image(blobs(3), name="other")
+    desk.widget.form.image.value = other
+    desk.done()
+    assert len(desk.viewer.layers) == 5
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.form.image.value = desk.viewer.layers["cells"]
+    desk.done()
+    assert len(desk.viewer.layers) == 8  # what holds work stays
+
+
+def test_delete_object(desk):
+    desk.point(0, *SMALL)
+    desk.widget.new_object()
+    desk.point(0, *LARGE)
+    desk.widget.propagate()
+    desk.done()
+    desk.widget.form.delete_object.click()
+    desk.done()
+    assert not any((desk.frame(t) == 2).any() for t in range(6))
+    assert all((desk.frame(t) == 1).any() for t in range(6))
+    assert desk.widget.session.object_ids == [1]
+    assert len(desk.layers.points.data) == 1
+
+
+def test_another_device_keeps_the_prompts(desk, factory):
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.form.device.value = "cpu"
+    desk.done()
     assert len(factory.sessions) == 2
-    assert list(window.widget.session.prompts) == [1]
-    assert window.frame(0)[SMALL] == 1
+    assert list(desk.prompts) == [1]
+    assert desk.frame(0)[SMALL] == 1
 
 
-def test_closing_the_dock_stops_the_work(open_window, qtbot):
-    window = open_window(blobs(50), session_factory=FakeFactory(delay=0.05))
-    window.click(*SMALL)
-    window.widget.propagate()
-    window.settle()
-    worker, bench = window.widget._worker, window.widget.workbench
-    window.viewer.window.remove_dock_widget(window.widget)
-    window.widget.deleteLater()
+def test_one_plane_of_a_volume_over_time(open_desk):
+    data = np.stack([np.zeros_like(blobs()), blobs(), np.zeros_like(blobs())], axis=1)
+    desk = open_desk(data, scale=(1, 2, 0.5, 0.5))
+    desk.viewer.dims.set_current_step(1, 1)
+    desk.widget.set_image(desk.viewer.layers["cells"])
+    desk.done()
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    desk.done()
+    assert desk.layers.labels.data.shape == data.shape
+    assert desk.frame(5)[20, 30] == 1
+    assert desk.layers.labels.data[:, 0].max() == 0
+    desk.layers.points.add([[0, 2, 20, 20]])
+    desk.done()
+    assert "tracks in the plane" in desk.status
+
+
+def test_one_image(open_desk):
+    desk = open_desk(blobs(1)[0])
+    desk.point(0, *SMALL)
+    desk.done()
+    assert desk.frame(0)[SMALL] == 1
+    assert not desk.widget.form.directions["both"].isEnabled()
+
+
+def test_rgb(open_desk):
+    desk = open_desk(np.repeat(blobs()[..., None], 3, axis=-1), rgb=True)
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    desk.done()
+    assert desk.layers.labels.data.shape == (6, 80, 100)
+    assert desk.frame(5)[20, 30] == 1
+
+
+def test_works_with_napari_s_proxy_of_the_viewer(desk, qtbot, factory):
+    widget = MaskletsWidget(PublicOnlyProxy(desk.viewer), session_factory=factory)
+    qtbot.addWidget(widget)
+    widget.wait()
+    assert widget.session is not None
+    widget._shut_down()
+
+
+def test_deleting_the_widget_stops_the_work(open_desk, qtbot):
+    desk = open_desk(blobs(50), session_factory=FakeFactory(delay=0.03))
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    worker, controller = desk.widget._worker, desk.widget.controller
+    desk.widget.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     qtbot.waitUntil(lambda: worker._closed, timeout=3000)
     worker._threads.shutdown(wait=True)
-    assert bench.controller.session is None
-    window.viewer.add_image(blobs(), name="another")  # nobody listens any more
+    assert controller.session is None
+    desk.viewer.add_image(blobs(), name="another")  # nobody listens any more

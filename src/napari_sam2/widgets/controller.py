@@ -107,8 +107,10 @@ class Controller:
     """A sentence for the user and its kind: info, busy, done or error."""
     changed = Signal()
     """What can be done now has changed."""
+    opened = Signal()
+    """A session is open."""
     preview_shown = Signal(int, int)
-    """Object id and frame whose mask was written."""
+    """Object id and frame (-1: all) whose mask was written."""
     run_ended = Signal()
     """A propagation is over, in whatever way."""
 
@@ -167,8 +169,8 @@ class Controller:
         if generation != self._generation:
             return
         self.session, self.opening = session, False
-        self.status.emit("Ready.", "done")
         self.changed.emit()
+        self.opened.emit()
 
     def _open_failed(self, error: Exception, generation: int) -> None:
         self.download = None
@@ -222,7 +224,8 @@ class Controller:
         def done(text: str | None) -> None:
             if generation != self._generation or text is None:
                 return
-            self.preview_shown.emit(object_id, frame)
+            if not drawn:
+                self.preview_shown.emit(object_id, frame)
             self.status.emit(text, "done")
             self.changed.emit()
 

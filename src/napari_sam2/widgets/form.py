@@ -152,6 +152,10 @@ class Form(QWidget):
         rows.addLayout(_row(*self.directions.values()))
         rows.addWidget(self.follow)
         rows.addWidget(self._progress_row)
+        # The window must not jump when the row comes and goes.
+        policy = self._progress_row.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._progress_row.setSizePolicy(policy)
         self._progress_row.hide()
         return rows
 
@@ -185,19 +189,23 @@ class Form(QWidget):
 
     def show_progress(self, done: int, total: int, rate: float) -> None:
         """Show the state of a propagation."""
-        self._progress_row.show()
-        self.progress.setRange(0, max(total, 0))
-        self.progress.setValue(done)
         speed = f" · {rate:.1f}/s" if rate else ""
-        self.progress.setFormat(f"{done} of {total}{speed}" if total else "preparing")
+        text = f"{done} of {total}{speed}" if total else "preparing"
+        self._show_bar(done, total, text)
 
     def show_download(self, have: int, total: int | None) -> None:
         """Show how much of a model was downloaded."""
-        self._progress_row.show()
-        self.progress.setRange(0, 100 if total else 0)
-        self.progress.setValue(100 * have // total if total else 0)
         of = f" of {total / 1e6:.0f}" if total else ""
-        self.progress.setFormat(f"{have / 1e6:.0f}{of} MB")
+        percent = 100 * have // total if total else 0
+        self._show_bar(percent, 100 if total else 0, f"{have / 1e6:.0f}{of} MB")
+
+    def _show_bar(self, value: int, maximum: int, text: str) -> None:
+        if self._progress_row.isHidden():
+            self._progress_row.show()
+        if self.progress.format() != text:
+            self.progress.setRange(0, maximum)
+            self.progress.setValue(value)
+            self.progress.setFormat(text)
 
     def set_state(self, has_image: bool, many_frames: bool, running: bool) -> None:
         """Enable what can be used now."""
@@ -214,6 +222,7 @@ class Form(QWidget):
     def hide_progress(self) -> None:
         """Remove the progress bar."""
         self._progress_row.hide()
+        self.progress.setFormat("")
 
     def show_object_colour(self, colour: Any) -> None:
         """Show the colour (RGBA, 0 to 1) of the current object."""

@@ -63,6 +63,7 @@ class PromptLayers:
         self._defer = defer
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
+        self._stroked: set[tuple[int, int]] = set()
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         common = copied_transform(image)
         self.labels = Labels(result, name="masklets", opacity=0.6, **common)
@@ -155,6 +156,9 @@ class PromptLayers:
     def read(self) -> None:
         """Read the layers and announce what differs from the last time."""
         self._waiting = False
+        for frame, object_id in sorted(self._stroked):
+            self._adopt_mask(object_id, frame)
+        self._stroked.clear()
         self._reject_unusable()
         found = self._collect()
         drawn = {k for k in found if k in self._painted and not len(found[k].points)}
@@ -225,8 +229,8 @@ class PromptLayers:
 
     def _on_paint(self, event: Any) -> None:
         """A stroke ended: the mask of the painted object is its prompt on that frame now."""
-        for frame, object_id in sorted(_strokes(event.value, self.geometry)):
-            self._adopt_mask(object_id, frame)
+        # Painting from a script is announced before it is done.
+        self._stroked |= _strokes(event.value, self.geometry)
         self._on_data()
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:
@@ -247,8 +251,7 @@ class PromptLayers:
     def _replay(self, history: Any, run: Callable[[], None]) -> None:
         touched = _strokes(history[-1], self.geometry) if history else set()
         run()  # napari announces neither undo nor redo
-        for frame, object_id in sorted(touched):
-            self._adopt_mask(object_id, frame)
+        self._stroked |= touched
         self._on_data()
 
     # --- removing ------------------------------------------------------------------------

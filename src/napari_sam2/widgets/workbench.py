@@ -63,6 +63,7 @@ class Workbench:
         self._writer: results.ResultWriter | None = None
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
+        controller.opened.connect(self._on_opened)
         controller.preview_shown.connect(self._on_preview)
         controller.run_ended.connect(self._on_run_ended)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -263,6 +264,12 @@ class Workbench:
         return None
 
     # --- work ----------------------------------------------------------------------------
+
+    def _on_opened(self) -> None:
+        if self.layers is not None and self.layers.prompts:
+            self.status.emit(f"Ready: {self.model} has your prompts.", "done")
+        else:
+            self.say_what_to_do()
 
     def _on_prompt(self, object_id: int, frame: int, prompt: Any, drawn: bool) -> None:
         self.controller.set_prompt(object_id, frame, prompt, drawn)

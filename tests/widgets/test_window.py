@@ -1,0 +1,133 @@
+"""The widget in a real window, driven by real mouse and key events."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from fakes import FakeFactory, blobs
+from qtpy.QtCore import Qt, QTimer
+from scipy.ndimage import distance_transform_edt
+
+SMALL = (20, 20)
+LARGE = (55, 60)
+
+
+def test_clicks_keys_and_propagation(open_window):
+    window = open_window(blobs())
+    window.click(*SMALL)
+    window.done()
+    assert window.frame(0)[SMALL] == 1
+    assert window.frame(0)[LARGE] == 0
+    assert "Object 1" in window.status
+    window.key("N")
+    assert window.widget.object_id == 2
+    window.click(*LARGE)
+    window.key("Q")
+    assert window.widget.form.negative.isChecked()
+    window.click(55, 66)
+    window.done()
+    assert not (window.frame(0) == 2).any()
+    window.key("U")
+    window.done()
+    assert window.frame(0)[LARGE] == 2
+    window.key("G")
+    window.done()
+    for t in range(6):
+        assert window.frame(t)[20, 20 + 2 * t] == 1
+        assert window.frame(t)[55, 60 + 2 * t] == 2
+
+
+def test_box_and_polygon_by_mouse(open_window):
+    window = open_window(blobs())
+    window.press(window.widget.form.tools["box"])
+    window.drag((40, 45), (70, 75))
+    window.done()
+    assert window.frame(0)[LARGE] == 1
+    box = window.widget.session.prompts[1][0].box
+    np.testing.assert_allclose(box, [[40, 45], [70, 75]], atol=1)
+    window.key("N")
+    window.press(window.widget.form.tools["polygon"])
+    corners = [(10, 10), (10, 30), (30, 30), (30, 10)]
+    for corner in corners:
+        window.click(*corner)
+    window.double_click(*corners[-1])
+    window.done()
+    assert window.frame(0)[SMALL] == 2
+    assert window.widget.session.prompts[2][0].mask[20, 20]
+
+
+def test_brush_eraser_and_undo_by_mouse(open_window):
+    window = open_window(blobs())
+    window.press(window.widget.form.tools["brush"])
+    window.layers.labels.brush_size = 6
+    window.drag((70, 10), (70, 30))
+    window.done()
+    prompt = window.widget.session.prompts[1][0]
+    assert prompt.mask[70, 20]
+    assert np.array_equal(prompt.mask, window.frame(0) == 1)
+    window.layers.labels.mode = "erase"
+    window.drag((70, 10), (70, 18))
+    window.done()
+    smaller = window.widget.session.prompts[1][0].mask
+    assert not smaller[70, 12]
+    window.key("Z", Qt.KeyboardModifier.ControlModifier)
+    window.done()
+    assert window.widget.session.prompts[1][0].mask[70, 12]
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_frames_along_another_axis_with_scale(open_window, axis):
+    data = np.moveaxis(blobs(), 0, axis)
+    window = open_window(data, axis=axis, scale=(2, 0.5, 3), translate=(5, -7, 2))
+    window.click(*LARGE)
+    window.done()
+    assert window.frame(0)[LARGE] == 1
+    assert window.layers.labels.data.shape == data.shape
+    assert np.array_equal(window.layers.labels.scale, (2, 0.5, 3))
+    window.widget.propagate()
+    window.done()
+    assert window.frame(5)[55, 70] == 1
+
+
+def test_the_window_is_never_blocked(open_window):
+    window = open_window(blobs(4), session_factory=FakeFactory(delay=0.4))
+    beats: list[tuple[float, float]] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append((time.monotonic(), time.thread_time())))
+    timer.start(10)
+    window.click(*SMALL)
+    window.widget.propagate()
+    window.done()
+    timer.stop()
+    assert window.frame(3).any()
+    assert window.widget.session.threads == {"napari-sam2_0"}
+    # Processor time: other programs may take the processor away for longer.
+    assert np.diff([busy for _, busy in beats]).max() < 0.2
+    # 2 s of waiting for the session, in none of which the window stood still.
+    assert np.median(np.diff([now for now, _ in beats])) < 0.2
+    assert len(beats) > 20
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("hela_nuclei", "uint16"), ("u373_phase", "uint8")])
+def test_a_real_sequence(open_window, dev_data, name, dtype):
+    images = tifffile.imread(dev_data / name / "images.tif", key=range(3))
+    assert images.dtype == dtype
+    truth = tifffile.imread(dev_data / name / "masks.tif", key=0)
+    place = centre_of_largest(truth)
+    window = open_window(images, session_factory=FakeFactory(contrast=None))
+    window.click(*place)
+    window.done()
+    np.testing.assert_allclose(window.widget.session.prompts[1][0].points, [place], atol=1)
+    mask = window.frame(0) == 1
+    y, x = place
+    assert mask[y - 3 : y + 4, x - 3 : x + 4].any()
+
+
+def centre_of_largest(labels: np.ndarray) -> tuple[int, int]:
+    ids, counts = np.unique(labels[labels > 0], return_counts=True)
+    depth = distance_transform_edt(labels == ids[counts.argmax()])
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return int(y), int(x)
