@@ -7,23 +7,28 @@ from hypothesis import strategies as st
 
 from napari_sam2.model.config import MICRO, PUBLISHED
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, to_data, whole
+from napari_sam2.tracking.resampling import moved, to_data
+from napari_sam2.tracking.windows import Window, around, grown, levels, whole
 
 sides = st.integers(1, 1500)
 
 
 @given(sides, sides)
 def test_input_sizes_fit_the_network(y, x):
-    height, width = Geometry.of(MICRO, (y, x)).size
-    assert height % 32 == 0
-    assert width % 32 == 0
-    assert max(height, width) <= 1024
-    assert Geometry.of(PUBLISHED["sam2_hiera_tiny"], (y, x)).size == (1024, 1024)
+    found = levels(MICRO, (y, x), "windowed")
+    for geometry in found:
+        assert all(side % 32 == 0 for side in geometry.size)
+        assert max(geometry.size) <= 1024
+    assert [g.zoom for g in found] == sorted(g.zoom for g in found)
+    assert len({g.tokens for g in found}) == len(found)
+    assert levels(MICRO, (y, x), "exact")[0] in found
+    (published,) = levels(PUBLISHED["sam2_hiera_tiny"], (y, x), "exact")
+    assert published.size == (1024, 1024)
 
 
 @given(sides, sides, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_windows_lie_in_the_frame_and_hold_their_box(y, x, a, b, c, d):
-    geometry = Geometry.of(MICRO, (y, x))
+    geometry = levels(MICRO, (y, x), "windowed")[-1]
     height, width = geometry.size
     y0, y1 = sorted((a * height, b * height))
     x0, x1 = sorted((c * width, d * width))
@@ -42,12 +47,12 @@ def test_windows_lie_in_the_frame_and_hold_their_box(y, x, a, b, c, d):
 @settings(deadline=None, max_examples=30)
 @given(st.integers(60, 700), st.integers(60, 700), st.integers(0, 10), st.integers(0, 10))
 def test_a_window_is_resampled_like_the_whole_frame(y, x, row, column):
-    geometry = Geometry.of(MICRO, (y, x))
+    geometry = levels(MICRO, (y, x), "windowed")[-1]
     rows, columns = geometry.tokens
-    window = Window(min(row, rows - 2), min(column, columns - 2), 2, 2)
+    window = Window(min(row, rows - 2), min(column, columns - 2), 2, 2, (rows, columns))
     logits = torch.randn(4 * rows, 4 * columns)
     _, full = to_data(geometry, whole(geometry), logits)
-    place, part = to_data(geometry, window, logits[window.model_slices(4)])
+    place, part = to_data(geometry, window, logits[window.slices(4)])
     # At its rim a window knows nothing of its neighbours.
     rim = int(np.ceil(8 / min(geometry.scale)))
     inner = (slice(rim, -rim), slice(rim, -rim))
@@ -56,7 +61,7 @@ def test_a_window_is_resampled_like_the_whole_frame(y, x, row, column):
 
 
 def test_estimates_keep_masks_and_their_outline():
-    window = Window(2, 3, 8, 8)
+    window = Window(2, 3, 8, 8, (20, 20))
     logits = torch.full((32, 32), -9.0)
     logits[10:14, 5:9] = torch.rand(4, 4) * 6 - 1
     estimate = Estimate.of(window, logits, Quality(0.8, 2.0, 0.9))
@@ -70,7 +75,23 @@ def test_estimates_keep_masks_and_their_outline():
 
 
 def test_an_absent_object_leaves_an_empty_estimate():
-    estimate = Estimate.of(Window(0, 0, 2, 2), torch.full((8, 8), -1024.0), Quality(0.1, -3, 1))
+    estimate = Estimate.of(
+        Window(0, 0, 2, 2, (4, 4)), torch.full((8, 8), -1024.0), Quality(0.1, -3, 1)
+    )
     assert estimate.kept.size == 0
     assert estimate.box() is None
     assert (estimate.logits() < -1000).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_logits_come_back_from_another_level(row, column):
+    source = Window(row, column, 8, 8, (20, 20))
+    finer = Window(2 * row, 2 * column, 16, 16, (40, 40))
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    logits = 10 - ((y - 15) ** 2 + (x - 17) ** 2) ** 0.5
+    back = moved(moved(logits, source, finer), finer, source)
+    assert (back - logits)[2:-2, 2:-2].abs().max() < 0.5
+    shifted = Window(max(row - 1, 0), column, 8, 8, (20, 20))
+    again = moved(moved(logits, source, shifted), shifted, source)
+    assert torch.equal(again > 0, logits > 0)

@@ -20,7 +20,7 @@ TOY = dataclasses.replace(
     memory_feedforward=32,
     decoder_feedforward=32,
     iou_hidden=16,
-    input_range=(64, 128),
+    input_range=(64, 256),
 )
 
 

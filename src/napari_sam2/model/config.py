@@ -53,8 +53,8 @@ class ModelConfig:
     pointer_times : whether pointers carry their signed distance in time (SAM 2.1).
     absent_embedding : whether memories of absent objects are marked as such (SAM 2.1).
     square_input : resize frames to a square (published); otherwise keep the aspect ratio and
-        bring the longer side into `input_range`.
-    input_range : least and greatest longer side of an input that keeps its aspect ratio.
+        magnify by powers of two.
+    input_range : least and greatest longer side of such an input.
     drawn_prompts : also draw clicks and boxes into the mask prompt (ours, for small models).
     carried_mask : while tracking, the mask of the frame before is a mask prompt, too (ours).
     attention : the policy a session uses unless told otherwise.
@@ -134,7 +134,7 @@ MICRO = ModelConfig(
     decoder_feedforward=512,
     iou_hidden=128,
     square_input=False,
-    input_range=(512, 1024),
+    input_range=(64, 1024),
     drawn_prompts=True,
     carried_mask=True,
     attention="windowed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.layers import LayerNorm2d
@@ -69,6 +70,9 @@ def draw_prompts(
         canvas = cones.masked_fill(labels != POSITIVE, -1.5).amax(dim=1)
     else:
         canvas = inputs.mask[:, 0].float().clamp(-_DRAWN_LOGIT, _DRAWN_LOGIT)
+        carried_over = (labels == PADDING).all(dim=1)
+        if bool(carried_over.any()):
+            canvas = torch.where(carried_over, _soft(canvas), canvas)
     for k in range(inputs.labels.shape[1] - 1):
         y0, x0, y1, x1 = ys[:, k], xs[:, k], ys[:, k + 1], xs[:, k + 1]
         high, wide = (y[:, :, None] >= y0) & (y[:, :, None] <= y1), (x[:, None] >= x0)
@@ -80,6 +84,14 @@ def draw_prompts(
         disks = ((distance <= radius) & (labels == label)).any(dim=1)
         canvas = canvas.masked_fill(disks, value)
     return canvas[:, None]
+
+
+def _soft(logits_nhw: Tensor) -> Tensor:
+    """Blur a mask of another frame: it tells where the object was, not where its outline is."""
+    blob = logits_nhw.sigmoid()[:, None]
+    for _ in range(2):
+        blob = F.avg_pool2d(blob, kernel_size=5, stride=1, padding=2)
+    return 3 * blob[:, 0] - 1.5
 
 
 class PromptEncoder(nn.Module):

@@ -24,13 +24,18 @@ from napari_sam2.model.prompt_encoder import (
     carried,
 )
 from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
-from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.estimates import Estimate, qualities
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, moved, resized_mask, whole
+from napari_sam2.tracking.resampling import moved, resized_mask
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, levels, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
+_RADIUS = 26.0  # model pixels; the middle of what small models are trained on
+_USUAL_CELLS = (10, 700)  # of 4 px: radii of 7 to 60 px, what they are trained on
+
+Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Engine:
     model : the network, on its device.
     frames : the stack.
     attention : "exact" looks at whole frames as published, "windowed" at windows.
-    cached_frames : encodings kept, the last ones used.
+    cached_frames : frames whose encodings are kept, the last ones used.
     batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
     """
 
@@ -78,54 +83,107 @@ class Engine:
     ) -> None:
         self.model = model
         self.frames = frames
-        self.geometry = Geometry.of(model.config, frames.shape)
+        self.levels = {g.tokens: g for g in levels(model.config, frames.shape, attention)}
         self.windowed = attention == "windowed"
-        self.cached_frames = cached_frames
+        self.cached = cached_frames * len(self.levels)
         self.batch_tokens = batch_tokens
-        self._encodings: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._encodings: OrderedDict[tuple[int, tuple[int, int]], ImageFeatures] = OrderedDict()
 
-    def features(self, frame: int) -> ImageFeatures:
-        """Encode a frame, or take its encoding from the cache."""
-        if frame in self._encodings:
-            self._encodings.move_to_end(frame)
+    def geometry(self, window: Window) -> Geometry:
+        """Return the level that a window lies on."""
+        return self.levels[window.grid]
+
+    def features(self, frame: int, grid: tuple[int, int]) -> ImageFeatures:
+        """Encode a frame at a level, or take its encoding from the cache."""
+        key = (frame, grid)
+        if key in self._encodings:
+            self._encodings.move_to_end(key)
         else:
-            image = self.frames.tensor(frame, self.geometry.size).to(self.model.device)
-            while len(self._encodings) >= self.cached_frames:
+            image = self.frames.tensor(frame, self.levels[grid].size).to(self.model.device)
+            while len(self._encodings) >= self.cached:
                 self._encodings.popitem(last=False)
-            self._encodings[frame] = self.model.encode_image(image)
-        return self._encodings[frame]
+            self._encodings[key] = self.model.encode_image(image)
+        return self._encodings[key]
 
     def in_windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
-        """Cut windows of one size out of a frame's encoding."""
-        return self.features(frame).crop(_grid(windows))
+        """Cut windows of one size and level out of a frame's encoding."""
+        return self.features(frame, windows[0].grid).crop(_grid(windows))
 
-    def prompt_window(self, prompt: Prompt, earlier: Estimate | None) -> Window:
-        """Choose where a prompt is answered."""
+    def fitting(self, extent: Extent) -> Geometry:
+        """Return the level on which something is of the size that the network knows best."""
+        radius = max(np.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])) / 2, 0.5)
+        return min(self.levels.values(), key=lambda g: abs(np.log(radius * g.zoom / _RADIUS)))
+
+    def prompt_window(
+        self, prompt: Prompt, start: Estimate | None, level: tuple[int, int] | None
+    ) -> Window:
+        """Choose where a prompt is answered.
+
+        Parameters
+        ----------
+        prompt : what the user said.
+        start : the mask that it corrects, if any.
+        level : the level on which the object lives already, if it does.
+        """
         if not self.windowed:
-            return whole(self.geometry)
-        if prompt.mask is not None:
-            ys, xs = np.nonzero(prompt.mask)
-            return self._around_data(ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
-        marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
-        places = np.concatenate(marks)
-        if earlier is not None and (box := earlier.box()) is not None:
-            sy, sx = self.geometry.scale
-            seen = np.array(box).reshape(2, 2) / (sy, sx)
-            places = np.concatenate([places, seen])
-        (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
-        least = 8 if prompt.box is not None or earlier is not None else _CLICK_SIDE
-        return self._around_data(y0, x0, y1, x1, least)
+            return whole(next(iter(self.levels.values())))
+        seen = None if start is None else self.extent(start)
+        extent = _extent(prompt, seen)
+        if start is not None:
+            level = start.window.grid
+        geometry = self.fitting(extent) if level is None else self.levels[level]
+        known = prompt.mask is not None or prompt.box is not None or seen is not None
+        return _around(geometry, extent, 8 if known else _CLICK_SIDE)
 
-    def _around_data(self, y0: float, x0: float, y1: float, x1: float, least: int = 8) -> Window:
-        sy, sx = self.geometry.scale
-        return around(self.geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
+    def extent(self, estimate: Estimate) -> Extent | None:
+        """Return where a mask is, in data pixels."""
+        box = estimate.box()
+        if box is None:
+            return None
+        sy, sx = self.geometry(estimate.window).scale
+        return box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx
 
     def next_window(self, last: Estimate) -> Window:
         """Choose where to look for an object, given where it was seen last."""
+        geometry = self.geometry(last.window)
         if not self.windowed:
-            return whole(self.geometry)
+            return whole(geometry)
         box = last.box()
-        return grown(self.geometry, last.window) if box is None else around(self.geometry, box)
+        return grown(geometry, last.window) if box is None else around(geometry, box)
+
+    def must_find(self, prompt: Prompt) -> bool:
+        """Whether clicks alone have to tell how large the object is."""
+        return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
+
+    def find(
+        self, frame: int, prompt: Prompt, level: tuple[int, int] | None
+    ) -> tuple[Window, MaskPrediction]:
+        """Answer clicks on an object of unknown size: on all levels, and the surest mask wins.
+
+        A click suits objects of middling size; the answer is then drawn again, from its box, on
+        the level where the object is to be followed.
+        """
+        found = []
+        for geometry in self.levels.values():
+            window = _around(geometry, _extent(prompt, None), _CLICK_SIDE)
+            prediction = self.answer(frame, window, prompt, None, None)
+            cells = int((prediction.best_logits > 0).sum())
+            usual = _USUAL_CELLS[0] <= cells <= _USUAL_CELLS[1]
+            found.append((usual, float(prediction.best_iou), window, prediction))
+        _, _, window, prediction = max(found, key=lambda item: item[:2])
+        quality = qualities(prediction)[0]
+        extent = self.extent(Estimate.of(window, prediction.best_logits[0], quality))
+        if extent is None:
+            return window, prediction
+        target = self.fitting(extent) if level is None else self.levels[level]
+        if target.tokens == window.grid:
+            return window, prediction
+        y0, x0, y1, x1 = extent
+        box = np.array([[y0, x0], [max(y1 - 1, y0), max(x1 - 1, x0)]])
+        clear = bool(prompt.positive.all())
+        again = Prompt(box=box) if clear else prompt.with_box(box)
+        finer = _around(target, extent)
+        return finer, self.answer(frame, finer, again, None, None)
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
@@ -142,20 +200,23 @@ class Engine:
         """
         features = self.in_windows(frame, [window])
         if prompt.mask is not None:
-            full = resized_mask(self.geometry, prompt.mask)[window.model_slices(16)]
+            full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
             adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
             if not len(prompt.points) and prompt.box is None:
                 return adopted
             earlier = adopted.best_logits[0]
         recollection = None if look is None else self._recollect([look])
         conditioned = self.model.recall(features, recollection)
-        return self.model.predict_masks(conditioned, features, self._inputs(prompt, earlier))
+        return self.model.predict_masks(
+            conditioned, features, self._inputs(window, prompt, earlier)
+        )
 
-    def _inputs(self, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
-        points = self.geometry.to_model(prompt.points)
+    def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
+        geometry = self.geometry(window)
+        points = geometry.to_model(prompt.points)
         labels = torch.tensor([POSITIVE if p else NEGATIVE for p in prompt.positive]).long()
         if prompt.box is not None:
-            points = torch.cat([self.geometry.to_model(prompt.box), points])
+            points = torch.cat([geometry.to_model(prompt.box), points])
             labels = torch.cat([torch.tensor([BOX_START, BOX_END]), labels])
         device = self.model.device
         mask = None if earlier is None else earlier[None, None].clamp(-32, 32).to(device)
@@ -195,7 +256,7 @@ class Engine:
                 for t, _ in look.selection.memories
                 if (m := look.bank[t].memory) is not None
             )
-            shape = (look.window.height, look.window.width)
+            shape = (look.window.height, look.window.width, look.window.grid)
             groups.setdefault((look.selection.signature, sizes, shape), []).append(i)
         for members in groups.values():
             window = looks[members[0]].window
@@ -234,6 +295,25 @@ class Engine:
         scores = torch.tensor([score], device=device)
         memory = self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
         return _remembered(memory, 0, window, pointer, logits_hw)
+
+
+def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
+    """Where a prompt and the mask that it corrects are, in data pixels."""
+    if prompt.mask is not None:
+        ys, xs = np.nonzero(prompt.mask)
+        return float(ys.min()), float(xs.min()), float(ys.max() + 1), float(xs.max() + 1)
+    marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
+    if seen is not None:
+        marks.append(np.array(seen).reshape(2, 2))
+    places = np.concatenate(marks)
+    (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
+    return float(y0), float(x0), float(y1), float(x1)
+
+
+def _around(geometry: Geometry, extent: Extent, least: int = 8) -> Window:
+    sy, sx = geometry.scale
+    y0, x0, y1, x1 = extent
+    return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
 
 
 def _grid(windows: Sequence[Window]) -> TokenGrid:

@@ -9,7 +9,8 @@ from torch import Tensor
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.windows import Window, moved
+from napari_sam2.tracking.resampling import moved
+from napari_sam2.tracking.windows import Window
 
 
 @dataclass
@@ -34,6 +35,11 @@ class TrackedObject:
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.
     before: dict[int, Estimate] = field(default_factory=dict)
+
+    def level(self, frame: int) -> tuple[int, int] | None:
+        """Return the token grid on which the object lives, if not for the prompt on `frame`."""
+        others = [t for t in self.prompts if t != frame]
+        return self.estimates[others[0]].window.grid if others else None
 
     def note_prompt(self, frame: int) -> None:
         """Keep aside what tracking said of a frame that is about to be prompted."""

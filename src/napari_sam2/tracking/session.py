@@ -24,8 +24,9 @@ from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.prompt import Prompt, described
+from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.results import FrameResult, Preview
-from napari_sam2.tracking.windows import Window, to_data
+from napari_sam2.tracking.windows import Window
 
 _DRAWN_LOGIT = 10.0
 
@@ -261,13 +262,17 @@ class TrackingSession:
         obj = self._objects.get(object_id) or self._new_object()
         obj.note_prompt(frame)
         continued = known is not None
-        window = self._engine.prompt_window(prompt, obj.start_of(frame, continued))
-        look = None
-        if frame in obj.tracked:
-            selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
-            look = Look(obj.bank, window, selection) if selection.memories else None
-        earlier = obj.start_logits(frame, window, continued)
-        prediction = self._engine.answer(frame, window, prompt, look, earlier)
+        start, level = obj.start_of(frame, continued), obj.level(frame)
+        if start is None and self._engine.must_find(prompt):
+            window, prediction = self._engine.find(frame, prompt, level)
+        else:
+            window = self._engine.prompt_window(prompt, start, level)
+            look = None
+            if frame in obj.tracked:
+                selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
+                look = Look(obj.bank, window, selection) if selection.memories else None
+            earlier = obj.start_logits(frame, window, continued)
+            prediction = self._engine.answer(frame, window, prompt, look, earlier)
         logits = prediction.best_logits[0]
         estimate = _estimated(window, prediction)
         score = float(prediction.object_score[0])
@@ -368,7 +373,8 @@ class TrackingSession:
         if prompt is not None and prompt.mask is not None and not len(prompt.points):
             drawn = np.where(prompt.mask, _DRAWN_LOGIT, -_DRAWN_LOGIT).astype(np.float32)
             return (slice(None), slice(None)), drawn
-        return to_data(self._engine.geometry, estimate.window, estimate.logits())
+        geometry = self._engine.geometry(estimate.window)
+        return to_data(geometry, estimate.window, estimate.logits())
 
 
 def _estimated(window: Window, prediction: MaskPrediction) -> Estimate:

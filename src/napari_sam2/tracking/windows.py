@@ -2,7 +2,8 @@
 
 A cell touches a small part of the frame. In the windowed policy it is processed in a square of
 tokens around the place where it was last seen; positions stay absolute, so a window that covers
-the whole frame is the published behaviour.
+the whole frame is the published behaviour. Small models also see every object at a magnification
+that suits its size: a level, named by its token grid.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam2.model.config import ModelConfig
+from napari_sam2.model.config import Attention, ModelConfig
 
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32)  # of windows, in tokens; larger objects get the whole frame
+_ZOOMS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+_MOST_LEVELS = 5
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,6 @@ class Geometry:
     shape: tuple[int, int]
     size: tuple[int, int]
 
-    @classmethod
-    def of(cls, config: ModelConfig, shape: tuple[int, int]) -> Geometry:
-        """Choose the input size for frames of (Y, X) pixels."""
-        if config.square_input:
-            return cls(shape, (config.image_size, config.image_size))
-        low, high = config.input_range
-        longer = max(shape)
-        zoom = min(max(longer, low), high) / longer
-        height, width = (max(32, 32 * round(side * zoom / 32)) for side in shape)
-        return cls(shape, (height, width))
-
     @property
     def tokens(self) -> tuple[int, int]:
         """(rows, columns) of the token grid."""
@@ -54,6 +45,11 @@ class Geometry:
     def scale(self) -> tuple[float, float]:
         """Model pixels per data pixel, (y, x)."""
         return self.size[0] / self.shape[0], self.size[1] / self.shape[1]
+
+    @property
+    def zoom(self) -> float:
+        """Model pixels per data pixel, as one number."""
+        return float(np.sqrt(self.scale[0] * self.scale[1]))
 
     def to_model(self, points_yx: npt.NDArray[np.float64]) -> Tensor:
         """Turn (K, 2) data pixels, (y, x), into model pixels, (x, y): the one place where that is.
@@ -65,16 +61,41 @@ class Geometry:
         return torch.from_numpy(xy.astype(np.float32))
 
 
+def levels(config: ModelConfig, shape: tuple[int, int], attention: Attention) -> list[Geometry]:
+    """Return the magnifications at which frames of (Y, X) pixels are looked at, coarse to fine.
+
+    Published models see every frame at one size. A model that keeps the aspect ratio gets the
+    powers of two that fit its input range, or, looking at whole frames, the one closest to 1.
+    """
+    if config.square_input:
+        return [Geometry(shape, (config.image_size, config.image_size))]
+    low, high = config.input_range
+    longer = max(shape)
+    zooms = [z for z in _ZOOMS if low <= longer * z <= high][-_MOST_LEVELS:]
+    if not zooms:
+        zooms = [min(max(longer, low), high) / longer]
+    if attention == "exact":
+        zooms = [min(zooms, key=lambda z: abs(np.log(z)))]
+    sizes = [tuple(max(32, 32 * round(side * z / 32)) for side in shape) for z in zooms]
+    return [Geometry(shape, (height, width)) for height, width in dict.fromkeys(sizes)]
+
+
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of tokens: upper left corner and size."""
+    """A rectangle of tokens: upper left corner, size, and the token grid that it lies on."""
 
     row: int
     column: int
     height: int
     width: int
+    grid: tuple[int, int]
 
-    def model_slices(self, scale: int) -> tuple[slice, slice]:
+    @property
+    def is_whole(self) -> bool:
+        """Whether it covers the whole frame."""
+        return (self.height, self.width) == self.grid
+
+    def slices(self, scale: int) -> tuple[slice, slice]:
         """Slices of this window in a map with `scale` cells per token."""
         return (
             slice(scale * self.row, scale * (self.row + self.height)),
@@ -84,7 +105,7 @@ class Window:
 
 def whole(geometry: Geometry) -> Window:
     """Return the window that is the whole frame."""
-    return Window(0, 0, *geometry.tokens)
+    return Window(0, 0, *geometry.tokens, geometry.tokens)
 
 
 def around(
@@ -107,61 +128,14 @@ def around(
     height, width = min(fitting[0], rows), min(fitting[0], columns)
     row = round((y0 + y1) / 2 / TOKEN - height / 2)
     column = round((x0 + x1) / 2 / TOKEN - width / 2)
-    return Window(
-        min(max(row, 0), rows - height), min(max(column, 0), columns - width), height, width
-    )
+    row, column = min(max(row, 0), rows - height), min(max(column, 0), columns - width)
+    return Window(row, column, height, width, geometry.tokens)
 
 
 def grown(geometry: Geometry, window: Window) -> Window:
     """Return the next larger window with the same centre."""
     y, x = TOKEN * (window.row + window.height / 2), TOKEN * (window.column + window.width / 2)
     return around(geometry, (y, x, y, x), least=max(window.height, window.width) + 1)
-
-
-def to_data(
-    geometry: Geometry, window: Window, logits_hw: Tensor
-) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
-    """Resample logits of a window (stride 4) to data pixels, bilinearly.
-
-    Returns
-    -------
-    the part of the frame that the window covers, and the logits (y, x) there.
-    """
-    if window == whole(geometry):
-        full = F.interpolate(
-            logits_hw[None, None].float(), geometry.shape, mode="bilinear", align_corners=False
-        )
-        return (slice(0, geometry.shape[0]), slice(0, geometry.shape[1])), full[0, 0].cpu().numpy()
-    slices, places = [], []
-    for axis, (start, length) in enumerate(
-        ((window.row, window.height), (window.column, window.width))
-    ):
-        scale = geometry.scale[axis]
-        first = int(np.ceil(TOKEN * start / scale - 0.5))
-        last = int(np.floor(TOKEN * (start + length) / scale - 0.5))
-        last = min(last, geometry.shape[axis] - 1)
-        pixels = torch.arange(first, last + 1, dtype=torch.float32, device=logits_hw.device)
-        # Centre of a data pixel, in units of the window from -1 to 1.
-        places.append(2 * ((pixels + 0.5) * scale / TOKEN - start) / length - 1)
-        slices.append(slice(first, last + 1))
-    grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), dim=-1)
-    sampled = F.grid_sample(
-        logits_hw[None, None].float(), grid[None], padding_mode="border", align_corners=False
-    )
-    return (slices[0], slices[1]), sampled[0, 0].cpu().numpy()
-
-
-def resized_mask(geometry: Geometry, mask: npt.NDArray[np.bool_]) -> Tensor:
-    """Resize a mask (Y, X) to model pixels as the published code does: (H, W), 0 or 1."""
-    values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None]
-    if mask.shape != geometry.size:
-        values = F.interpolate(
-            values, geometry.size, mode="bilinear", align_corners=False, antialias=True
-        )
-        small = (values >= 0.5).float()
-        # A mask of a few pixels may not survive being shrunk: keep its most covered place.
-        values = small if small.any() else (values == values.max()).float()
-    return values[0, 0]
 
 
 def box_of(logits_hw: npt.NDArray[np.floating]) -> tuple[int, int, int, int] | None:
@@ -171,17 +145,3 @@ def box_of(logits_hw: npt.NDArray[np.floating]) -> tuple[int, int, int, int] | N
     if rows.size == 0:
         return None
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-
-
-def moved(logits_hw: Tensor, source: Window, target: Window) -> Tensor:
-    """Lay logits of one window into another; background where the first does not reach."""
-    if source == target:
-        return logits_hw
-    out = logits_hw.new_full((4 * target.height, 4 * target.width), -16.0)
-    dy, dx = 4 * (source.row - target.row), 4 * (source.column - target.column)
-    y0, x0 = max(dy, 0), max(dx, 0)
-    y1 = min(dy + logits_hw.shape[0], out.shape[0])
-    x1 = min(dx + logits_hw.shape[1], out.shape[1])
-    if y0 < y1 and x0 < x1:
-        out[y0:y1, x0:x1] = logits_hw[y0 - dy : y1 - dy, x0 - dx : x1 - dx]
-    return out

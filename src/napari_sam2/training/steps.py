@@ -207,7 +207,9 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
             answer = _first_frame(model, batch, features, truth, kind, rng)
         else:
             conditioned = model.recall(features, track.recollection(model, frame, horizon))
-            prompts = carried(answer.logits.detach()) if model.config.carried_mask else None
+            prompts = None
+            if model.config.carried_mask:
+                prompts = carried(_displaced(answer.logits.detach(), rng))
             answer = _answer(model, conditioned, features, prompts, truth)
             ious.append(float(answer.loss.iou))
             if rng.random() < _CORRECTION_RATE / 2:
@@ -225,6 +227,32 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
     dense = head.loss(encoded, batch.labels.flatten(0, 1))
     loss = torch.stack(losses).mean() + _DENSE_WEIGHT * dense
     return StepResult(loss, {"iou_track": float(np.mean(ious)), "iou_last": ious[-1]})
+
+
+def _displaced(logits: Tensor, rng: np.random.Generator) -> Tensor:
+    """Shift and scale masks at random, so that a carried mask is a hint and not the answer."""
+    n = len(logits)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = torch.from_numpy(rng.uniform(0.85, 1.15, n)).float()
+    cells = torch.from_numpy(rng.normal(0, 1.2, (n, 2))).float().clamp(-3, 3)
+    theta[:, :, 2] = 2 * cells / logits.shape[-1]
+    centres = torch.stack([_centre(x > 0) for x in logits.cpu()]) if n else cells
+    # Scaling about the object, not about the middle of the crop.
+    theta[:, :, 2] += (1 - theta[:, :1, 0]) * centres
+    grid = F.affine_grid(theta, [n, 1, *logits.shape[-2:]], align_corners=False)
+    moved = F.grid_sample(
+        logits[:, None], grid.to(logits.device), padding_mode="border", align_corners=False
+    )
+    return moved[:, 0]
+
+
+def _centre(mask: Tensor) -> Tensor:
+    """Centre (x, y) of a mask, from -1 to 1; the middle if it is empty."""
+    if not mask.any():
+        return torch.zeros(2)
+    y, x = (index.float().mean() for index in mask.nonzero().unbind(1))
+    h, w = mask.shape
+    return torch.stack([2 * (x + 0.5) / w - 1, 2 * (y + 0.5) / h - 1])
 
 
 def _first_frame(
