@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,7 +76,7 @@ class Window:
         points = [self.pixel(*place) for place in places]
         self._mouse(QEvent.Type.MouseMove, points[0], none, none)
         self._mouse(QEvent.Type.MouseButtonPress, points[0], left, left)
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             for part in (0.25, 0.5, 0.75, 1.0):
                 self._mouse(QEvent.Type.MouseMove, start + (end - start) * part, none, left)
         self._mouse(QEvent.Type.MouseButtonRelease, points[-1], left, none)
@@ -215,3 +216,8 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
     viewer.layers.clear()
     viewer.dims.order = tuple(range(viewer.dims.ndim))
     QApplication.processEvents()
+
+
+@pytest.fixture
+def window(open_window: Callable[..., Window]) -> Window:
+    return open_window(blobs())

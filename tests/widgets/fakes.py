@@ -13,7 +13,7 @@ from skimage.measure import label
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.widgets.controller import SessionRequest
+from napari_sam2.widgets.opening import SessionRequest
 
 
 @dataclass
@@ -78,7 +78,9 @@ class FakeSession:
             inside = np.zeros_like(mask)
             inside[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
             mask |= inside & (blobs > 0)
-        for (y, x), positive in zip(np.round(prompt.points).astype(int), prompt.positive):
+        for (y, x), positive in zip(
+            np.round(prompt.points).astype(int), prompt.positive, strict=True
+        ):
             blob = (blobs == blobs[y, x]) if blobs[y, x] else np.zeros_like(mask)
             mask = mask | blob if positive else mask & ~blob
         return mask
@@ -127,8 +129,9 @@ class FakeSession:
         backward = list(range(first - 1, -1, -1))
         return {"forward": forward, "backward": backward, "both": forward + backward}[direction]
 
-    def propagate(self, direction: str = "both", start: Any = None, stop: Any = None,
-                  object_ids: Any = None):
+    def propagate(
+        self, direction: str = "both", start: Any = None, stop: Any = None, object_ids: Any = None
+    ):
         first = {i: min(f for j, f in self.masks if j == i) for i, p in self.prompts.items() if p}
         current = {i: self.masks[i, frame] for i, frame in first.items()}
         for frame in self._order(direction):

@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from psygnal import Signal
 
-from napari_sam2.fetch import DownloadError
-from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.widgets.answers import answer
+from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
-logger = logging.getLogger(__name__)
-
 Direction = Literal["both", "forward", "backward"]
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all."""
-
-
-class Cancelled(Exception):
-    """The user does not want the answer any more."""
-
-
-@dataclass(frozen=True)
-class SessionRequest:
-    """What a session is opened for.
-
-    Parameters
-    ----------
-    data
-        The stack: (T, Y, X), with channels last if `rgb`, or one 2D image.
-    axis
-        The axis of `data` that frames are counted along.
-    rgb
-        Whether the last axis holds colours.
-    model, device
-        For `napari_sam2.load_model`.
-    """
-
-    data: Any
-    axis: int
-    rgb: bool
-    model: str
-    device: str
-
-
-class SessionOpener:
-    """Opens sessions and keeps the last model, which takes longest to load."""
-
-    def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
-        self._model: Any = None
-
-    def __call__(self, request: SessionRequest, progress: Progress) -> Any:
-        """Load the model if needed and open a session; runs on the worker's thread."""
-        # torch takes seconds to import: not before it is needed, and not on the window's thread.
-        from napari_sam2.tracking.frames import Frames
-        from napari_sam2.tracking.session import TrackingSession
-        from napari_sam2.weights import load_model
-
-        key = (request.model, request.device)
-        if self._key != key:
-            self._key, self._model = None, None
-            self._model = load_model(request.model, request.device, progress=progress)
-            self._key = key
-        channel_axis = len(request.data.shape) - 1 if request.rgb else None
-        frames = Frames(request.data, axis=request.axis, channel_axis=channel_axis)
-        return TrackingSession(self._model, frames)
 
 
 @dataclass
@@ -114,9 +57,7 @@ class Controller:
     run_ended = Signal()
     """A propagation is over, in whatever way."""
 
-    def __init__(
-        self, worker: Worker, session_factory: Callable[[SessionRequest, Progress], Any] | None = None
-    ) -> None:
+    def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
         self._factory = session_factory or SessionOpener()
         self._writer: ResultWriter | None = None
@@ -219,7 +160,7 @@ class Controller:
         def job() -> str | None:
             if generation != self._generation or self.session is None:
                 return None
-            return _answer(self.session, writer, object_id, frame, prompt, drawn)
+            return answer(self.session, writer, object_id, frame, prompt, drawn)
 
         def done(text: str | None) -> None:
             if generation != self._generation or text is None:
@@ -268,7 +209,9 @@ class Controller:
             failed=lambda error: self._run_over(run, error),
         )
 
-    def _propagate(self, session: Any, writer: ResultWriter, direction: Direction, run: Run) -> None:
+    def _propagate(
+        self, session: Any, writer: ResultWriter, direction: Direction, run: Run
+    ) -> None:
         run.total = session.total_frames(direction)
         start = time.monotonic()
         results = session.propagate(direction=direction)
@@ -316,81 +259,3 @@ class Controller:
     def tell(self, error: Exception) -> None:
         """Say an error in words."""
         self.status.emit(in_words(error), "error")
-
-
-def _answer(
-    session: Any,
-    writer: ResultWriter,
-    object_id: int,
-    frame: int,
-    prompt: Prompt | None,
-    drawn: bool,
-) -> str:
-    """Give the session a prompt in the place of the earlier one and write what it answers."""
-    known = session.prompts.get(object_id, {}).get(frame)
-    if prompt is None:
-        if known is not None:
-            session.clear_prompt(object_id, frame)
-        _write(session, writer, object_id, frame)
-        return f"Object {object_id}: the prompt on frame {frame} was taken back."
-    preview = _give(session, object_id, frame, prompt, known)
-    if not drawn:
-        _write(session, writer, object_id, frame)
-    if not preview.mask.any():
-        return f"Object {object_id}: nothing found there. Add a point or draw a box around it."
-    return f"Object {object_id}, frame {frame}: {int(preview.mask.sum())} pixels."
-
-
-def _write(session: Any, writer: ResultWriter, object_id: int, frame: int) -> None:
-    result = session.result(frame)
-    writer.write(frame, result.labels, {*result.quality, object_id})
-
-
-def _give(session: Any, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Any:
-    """Turn the prompt `known` to the session into `prompt`; returns the preview."""
-    count = len(known.points) if known is not None else 0
-    if known is not None and count < len(prompt.points):
-        earlier = replace(prompt, points=prompt.points[:count], positive=prompt.positive[:count])
-        if earlier == known:  # one more click refines the mask that the last one gave
-            return session.add_points(
-                object_id, frame, prompt.points[count:], prompt.positive[count:]
-            )
-    if known is not None:
-        session.clear_prompt(object_id, frame)
-    preview = None
-    if prompt.mask is not None:
-        preview = session.add_mask(object_id, frame, prompt.mask)
-    elif prompt.box is not None:
-        preview = session.add_box(object_id, frame, prompt.box)
-    if len(prompt.points):
-        preview = session.add_points(object_id, frame, prompt.points, prompt.positive)
-    return preview
-
-
-def in_words(error: Exception) -> str:
-    """One sentence about an error for the window; what nobody expected goes to the log in full."""
-    if _is_for_users(error):
-        return _sentence(str(error))
-    logger.error("%s", error, exc_info=error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "Out of memory. Choose a smaller model or the device 'cpu', and close other programs."
-    if isinstance(error, OSError):
-        return _sentence(f"{error.strerror or error}" + _file_of(error))
-    return f"That failed unexpectedly ({type(error).__name__}). The details are in the log."
-
-
-def _is_for_users(error: Exception) -> bool:
-    """Whether the message was written for the user to read."""
-    if isinstance(error, InputError | OutputError | DownloadError):
-        return True
-    checkpoint = sys.modules.get("napari_sam2.model.checkpoint")  # its import brings torch
-    return checkpoint is not None and isinstance(error, checkpoint.CheckpointError)
-
-
-def _file_of(error: OSError) -> str:
-    return f": {error.filename}" if error.filename else ""
-
-
-def _sentence(text: str) -> str:
-    text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -13,9 +13,10 @@ from qtpy.QtCore import QCoreApplication, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.controller import Controller, Direction, Progress, SessionRequest
+from napari_sam2.widgets.controller import Controller, Direction
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
 
@@ -44,9 +45,7 @@ class MaskletsWidget(QWidget):
     """
 
     def __init__(
-        self,
-        napari_viewer: Viewer,
-        session_factory: Callable[[SessionRequest, Progress], Any] | None = None,
+        self, napari_viewer: Viewer, session_factory: SessionFactory | None = None
     ) -> None:
         super().__init__()
         viewer = adapters.unwrapped(napari_viewer)
@@ -55,6 +54,7 @@ class MaskletsWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form)
+        self._models: list[tuple[str, str]] = []
         self._filling = False
         self._closed = False
         self._worker = Worker(WindowThread(self))
@@ -73,7 +73,7 @@ class MaskletsWidget(QWidget):
         keys.bind(viewer)
         self._connect()
         self._fill_images()
-        self._fill_models([("micro (in the package)", "micro")])
+        self._fill_models([("micro", "micro")])
         if session_factory is None:
             self._list_models()
         self._on_theme()
@@ -107,6 +107,15 @@ class MaskletsWidget(QWidget):
             self.form.axis.choices = adapters.axis_choices(layer)
             self.form.axis.value = axis
         self.workbench.start(layer, axis)
+
+    def choose_model(self, model: str, device: str = "auto") -> None:
+        """Use a model, by name or path, from now on; the prompts stay."""
+        if model not in [value for _, value in self._models]:
+            self._fill_models([*self._models, (Path(model).name, model)])
+        with self._filled_by_us():
+            self.form.model.value = model
+            self.form.device.value = device
+        self.workbench.choose_model(model, device)
 
     def new_object(self) -> None:
         """Start another object."""
@@ -159,7 +168,7 @@ class MaskletsWidget(QWidget):
         form.axis.changed.connect(self._on_axis_chosen)
         form.model.changed.connect(self._on_model_chosen)
         form.device.changed.connect(self._on_model_chosen)
-        form.object_id.changed.connect(lambda value: self._filling or bench.set_object(value))
+        form.object_id.changed.connect(self._on_object_chosen)
         form.new_object.clicked.connect(lambda: self.new_object())
         form.delete_object.clicked.connect(lambda: self.delete_object())
         form.positive.clicked.connect(lambda: bench.set_positive(True))
@@ -179,7 +188,9 @@ class MaskletsWidget(QWidget):
         self.viewer.events.theme.connect(self._on_theme)
         # The worker must stop with the window: Python waits for it on quitting, without limit.
         self.destroyed.connect(lambda: self._shut_down())
-        QCoreApplication.instance().aboutToQuit.connect(self._shut_down)
+        application = QCoreApplication.instance()
+        assert application is not None
+        application.aboutToQuit.connect(self._shut_down)
 
     def _shut_down(self) -> None:
         """Stop all work and let go of the viewer. Qt's side may be gone already."""
@@ -229,6 +240,10 @@ class MaskletsWidget(QWidget):
         if not self._filling and layer is not None:
             self.set_image(layer)
 
+    def _on_object_chosen(self, object_id: int) -> None:
+        if not self._filling:
+            self.workbench.set_object(object_id)
+
     def _on_axis_chosen(self, axis: int | None) -> None:
         if not self._filling and self.workbench.image is not None:
             self.set_image(self.workbench.image, axis)
@@ -241,23 +256,20 @@ class MaskletsWidget(QWidget):
             return
         self.workbench.choose_model(str(self.form.model.value), str(self.form.device.value))
 
-    def _fill_models(self, models: list[tuple[str, str]], chosen: str | None = None) -> None:
-        self._models = models
+    def _fill_models(self, models: list[tuple[str, str]]) -> None:
+        """Offer models, (text, name or path); files that were chosen before stay."""
+        names = [name for _, name in models]
+        self._models = [*models, *(m for m in self._models if m[1] not in names)]
         with self._filled_by_us():
-            value = chosen or self.form.model.value
-            self.form.model.choices = [*models, ("another file …", _OTHER_FILE)]
-            self.form.model.value = value if value in dict(map(reversed, models)) else models[0][1]
+            self.form.model.choices = [*self._models, ("another file …", _OTHER_FILE)]
+            self.form.model.value = self.workbench.model
 
     def _choose_file(self) -> None:
         """Ask for a checkpoint; without one, all stays as it was."""
         path, _ = QFileDialog.getOpenFileName(
             self, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
         )
-        models = self._models
-        if path and path not in [value for _, value in models]:
-            models = [*models, (Path(path).name, path)]
-        self._fill_models(models, path or self.workbench.model)
-        self._on_model_chosen(None)
+        self.choose_model(path or self.workbench.model, str(self.form.device.value))
 
     def _list_models(self) -> None:
         def job() -> list[tuple[str, str]]:
@@ -309,7 +321,7 @@ def _soon(function: Callable[[], None]) -> None:
 
 
 def _model_text(info: ModelInfo) -> str:
-    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny (156 MB download)"."""
-    size = f"{info.size / 1e6:.0f} MB" if info.size else "size unknown"
-    where = "in the package" if info.embedded else "downloaded" if info.downloaded else "download"
-    return f"{info.name} ({size}, {where})"
+    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
+    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
+    here = " in the package" if info.embedded else ""
+    return f"{info.name}{size}{here if info.downloaded else ' to download'}"

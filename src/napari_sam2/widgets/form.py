@@ -65,7 +65,7 @@ class Form(QWidget):
         )
         self.model = ComboBox(
             label="Model",
-            choices=["micro"],
+            choices=[],
             tooltip="'micro' is in the package and fast; the others are downloaded on first use",
         )
         self.device = ComboBox(
@@ -98,7 +98,7 @@ class Form(QWidget):
             value=1, min=1, max=MAX_OBJECT_ID, tooltip="The object that prompts are for"
         )
         self.object_id.native.setAccessibleName("Current object")
-        self.object_id.native.setMinimumWidth(64)
+        self.object_id.native.setFixedWidth(86)
         self.new_object = _button("New (N)", "Start another object [N]", "New object")
         self.delete_object = _button(
             "Delete", "Delete this object: its prompts and its masks on all frames", "Delete object"
@@ -211,6 +211,9 @@ class Form(QWidget):
         """Enable what can be used now."""
         for button in (self.new_object, self.delete_object, *self.tools.values()):
             button.setEnabled(has_image)
+        for button in (self.positive, self.negative):
+            button.setEnabled(has_image)
+        self.object_id.enabled = has_image
         for button in (self.delete_object, self.tools["brush"]):
             button.setEnabled(has_image and not running)
         for button in self.directions.values():
@@ -256,7 +259,7 @@ def _button(text: str, tip: str, name: str | None = None) -> QPushButton:
     button.setAccessibleName(name or text)
     button.setAccessibleDescription(tip)
     button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    button.setMinimumWidth(40)
+    button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 14)
     # A click must leave the keyboard with the canvas, where our keys are.
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button

@@ -96,7 +96,7 @@ class StackGeometry:
         return coords[:, list(self.plane)]
 
     def to_data(self, frame: int, y: float, x: float) -> npt.NDArray[np.float64]:
-        """Data coordinate (ndim,) of a place on a frame."""
+        """Return the data coordinate (ndim,) of a place on a frame."""
         coords = np.zeros(len(self.shape))
         for axis, step in self.fixed.items():
             coords[axis] = step
@@ -136,7 +136,7 @@ def image_shape(layer: Image) -> tuple[int, ...]:
 
 
 def stack_data(layer: Image, geometry: StackGeometry) -> Any:
-    """The array of the frames: the extra axes fixed, nothing read that need not be."""
+    """Return the array of the frames: the extra axes fixed, nothing read that need not be."""
     data = _full_resolution(layer)
     if not geometry.fixed:
         return data

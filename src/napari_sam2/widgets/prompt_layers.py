@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
-from skimage.draw import ellipse, polygon2mask
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.widgets.drawing import area_of, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class PromptLayers:
             border_width=0.12,
             border_color="white",
             face_color=POSITIVE_COLOUR,
-            canvas_size_limits=(8, 16),
+            # Not larger than 16 px on screen; a lower limit would show napari's hidden points.
+            canvas_size_limits=(0, 16),
             **common,
         )
         self._connect()
@@ -195,19 +196,19 @@ class PromptLayers:
     def _collect(self) -> dict[Key, Prompt]:
         found: dict[Key, Prompt] = {}
         for i, shape in enumerate(self.shapes.data):
-            key = int(self.shapes.features["object"].iloc[i]), int(self.geometry.frames_of(shape)[0])
+            object_id = self.shapes.features["object"].iloc[i]
+            key = int(object_id), int(self.geometry.frames_of(shape)[0])
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
             prompt = found.get(key, Prompt())
             yx = self.geometry.yx(shape)
             if self.shapes.shape_type[i] == _BOX:
                 found[key] = prompt.with_box([yx.min(axis=0), yx.max(axis=0)])
             else:
-                area = _area(yx, self.shapes.shape_type[i], self.geometry.frame_shape)
+                area = area_of(yx, self.shapes.shape_type[i], self.geometry.frame_shape)
                 found[key] = prompt.with_mask(area if prompt.mask is None else prompt.mask | area)
         for key, mask in self._painted.items():
             found[key] = found.get(key, Prompt()).with_mask(mask)
-        frames = self.geometry.frames_of(self.points.data) if len(self.points.data) else []
-        for i, frame in enumerate(frames):
+        for i, frame in enumerate(self.geometry.frames_of(self.points.data)):
             features = self.points.features.iloc[i]
             key = int(features["object"]), int(frame)
             found[key] = found.get(key, Prompt()).add_points(
@@ -228,9 +229,9 @@ class PromptLayers:
     # --- painting ------------------------------------------------------------------------
 
     def _on_paint(self, event: Any) -> None:
-        """A stroke ended: the mask of the painted object is its prompt on that frame now."""
+        """Make the mask of the painted object its prompt on that frame, now the stroke ended."""
         # Painting from a script is announced before it is done.
-        self._stroked |= _strokes(event.value, self.geometry)
+        self._stroked |= strokes(event.value, self.geometry)
         self._on_data()
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:
@@ -249,7 +250,7 @@ class PromptLayers:
         self._replay(self.labels._redo_history, self.labels.redo)
 
     def _replay(self, history: Any, run: Callable[[], None]) -> None:
-        touched = _strokes(history[-1], self.geometry) if history else set()
+        touched = strokes(history[-1], self.geometry) if history else set()
         run()  # napari announces neither undo nor redo
         self._stroked |= touched
         self._on_data()
@@ -294,41 +295,6 @@ class PromptLayers:
     def set_editable(self, editable: bool) -> None:
         """Allow painting, or not while a propagation writes the array."""
         self.labels.editable = editable
-
-
-def _strokes(atoms: list[Any], geometry: StackGeometry) -> set[tuple[int, int]]:
-    """(frame, object id) that a stroke changed: the painted object, or those erased from."""
-    touched: set[tuple[int, int]] = set()
-    for atom in atoms:
-        if hasattr(atom, "slice_key"):
-            place, old, new = atom.slice_key, atom.old_values, atom.new_value
-        else:
-            place, old, new = atom
-        new_ids = set(np.unique(new).tolist()) - {0}
-        ids = new_ids or set(np.unique(old).tolist()) - {0}
-        for frame in _frames_in(place, geometry):
-            touched.update((frame, int(i)) for i in ids)
-    return touched
-
-
-def _frames_in(place: Any, geometry: StackGeometry) -> list[int]:
-    if geometry.axis is None:
-        return [0]
-    part = place[geometry.axis]
-    if isinstance(part, slice):
-        return list(range(geometry.length))[part]
-    return [int(frame) for frame in np.unique(part)]
-
-
-def _area(
-    yx: npt.NDArray[np.float64], kind: str, shape: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
-    if kind == "ellipse":
-        centre, radii = yx.mean(axis=0), np.ptp(yx, axis=0) / 2
-        area = np.zeros(shape, dtype=bool)
-        area[ellipse(*centre, *radii, shape=shape)] = True
-        return area
-    return np.asarray(polygon2mask(shape, yx), dtype=bool)
 
 
 def _point_size(geometry: StackGeometry) -> float:

@@ -23,7 +23,7 @@ _MEMORY_SHARE = 0.5
 
 
 def new_result(geometry: StackGeometry) -> tuple[Any, Path | None]:
-    """A zeroed uint16 array for the masklets, and its folder if it is larger than memory."""
+    """Make a zeroed uint16 array for the masklets, and its folder if it is larger than memory."""
     size = 2 * int(np.prod(geometry.shape, dtype=np.int64))
     if size < _MEMORY_SHARE * psutil.virtual_memory().available:
         return np.zeros(geometry.shape, dtype=np.uint16), None
@@ -54,7 +54,7 @@ class ResultWriter:
         """Objects that were written."""
 
     def read(self, frame: int) -> npt.NDArray[Any]:
-        """A copy of the labels (Y, X) of `frame`."""
+        """Return a copy of the labels (Y, X) of `frame`."""
         return np.array(self._array[self._geometry.index(frame)])
 
     def write(self, frame: int, labels: npt.NDArray[Any], object_ids: Iterable[int]) -> None:

@@ -9,16 +9,20 @@ from psygnal import Signal
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
-from napari_sam2.widgets.controller import Controller, Direction, SessionRequest
+from napari_sam2.widgets.controller import Controller, Direction
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
 _FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > napari-sam2."
-_NEXT = "Click on a cell. Then press G to follow it through the stack, or N for the next cell."
+_NEXT = (
+    "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
+    "G follows all cells through the stack."
+)
 
 
 class Workbench:
@@ -153,10 +157,10 @@ class Workbench:
         self._keys.unbind()
 
     def _on_layer_removed(self, event: Any) -> None:
-        layer: Layer = event.value
+        layer: Any = event.value
         if self.layers is None:
             return
-        if layer is self.image:
+        if self.image is not None and layer is self.image:
             text = f"The image '{layer.name}' was removed; its masklets stay. Choose another image."
         elif layer in self.layers.layers:
             text = f"The layer '{layer.name}' was removed. Choose the image again to go on."

@@ -1,0 +1,42 @@
+"""Errors in words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from napari_sam2.fetch import DownloadError
+from napari_sam2.tracking.errors import InputError, OutputError
+
+logger = logging.getLogger(__name__)
+
+_NO_MEMORY = "Out of memory. Choose a smaller model or the device 'cpu', and close other programs."
+
+
+def in_words(error: Exception) -> str:
+    """One sentence about an error for the window; what nobody expected goes to the log in full."""
+    if _is_for_users(error):
+        return _sentence(str(error))
+    logger.error("%s", error, exc_info=error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return _NO_MEMORY
+    if isinstance(error, OSError):
+        return _sentence(f"{error.strerror or error}" + _file_of(error))
+    return f"That failed unexpectedly ({type(error).__name__}). The details are in the log."
+
+
+def _is_for_users(error: Exception) -> bool:
+    """Whether the message was written for the user to read."""
+    if isinstance(error, InputError | OutputError | DownloadError):
+        return True
+    checkpoint = sys.modules.get("napari_sam2.model.checkpoint")  # its import brings torch
+    return checkpoint is not None and isinstance(error, checkpoint.CheckpointError)
+
+
+def _file_of(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,174 @@
+"""Axes, coordinates, the array of results, jobs: no window."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image, Labels
+from napari.layers._source import layer_source
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets import results
+from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.words import in_words
+from napari_sam2.widgets.worker import Worker
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "axis"),
+    [
+        ((4, 8, 8), None, 0),
+        ((4, 3, 8, 8), ("z", "t", "y", "x"), 1),
+        ((4, 1, 8, 8), ("z", "t", "y", "x"), 0),
+        ((1, 5, 8, 8), None, 1),
+        ((8, 8), None, None),
+        ((8, 8, 6), ("y", "x", "Z"), 2),
+    ],
+)
+def test_guess_axis(shape, labels, axis):
+    layer = Image(np.zeros(shape, np.uint8), rgb=False, axis_labels=labels)
+    assert adapters.guess_axis(layer) == axis
+
+
+@pytest.mark.parametrize(("axes", "axis"), [("ZTYX", 1), ("TZYX", 0), ("ZCYX", 0)])
+def test_guess_axis_from_the_tiff(tmp_path, axes, axis):
+    path = tmp_path / "stack.ome.tif"
+    data = np.zeros((3, 4, 16, 16), np.uint8)
+    tifffile.imwrite(path, data, metadata={"axes": axes}, ome=True)
+    with layer_source(path=str(path)):
+        layer = Image(data, rgb=False)
+    assert adapters.guess_axis(layer) == axis
+
+
+def test_geometry_goes_there_and_back():
+    geometry = StackGeometry.of((3, 20, 30, 40), 2, (1, 0, 0, 0))
+    assert (geometry.axis, geometry.fixed, geometry.plane) == (2, {0: 1}, (1, 3))
+    assert (geometry.length, geometry.frame_shape) == (30, (20, 40))
+    data = geometry.to_data(7, 2.5, 9)
+    assert data.tolist() == [1, 2.5, 7, 9]
+    assert geometry.frames_of(data).tolist() == [7]
+    assert geometry.yx(data).tolist() == [[2.5, 9]]
+    array = np.arange(3 * 20 * 30 * 40).reshape(3, 20, 30, 40)
+    assert np.array_equal(array[geometry.index(7)], array[1, :, 7, :])
+    layer = Image(array, rgb=False)
+    stack = adapters.stack_data(layer, geometry)
+    assert np.array_equal(np.take(stack, 7, adapters.stack_axis(geometry)), array[1, :, 7, :])
+
+
+@pytest.mark.parametrize(
+    ("coords", "words"),
+    [
+        ([[1, 5, 5, 5]], None),
+        ([[0, 5, 5, 5]], "tracks in the plane"),
+        ([[1, 9, 5, 5]], "does not exist"),
+        ([[1, 5, 5, -0.6]], "outside"),
+        ([[1, 5, 5, -3], [1, 5, 5, 3]], None),
+        ([[1, 5, 5, 5], [1, 6, 5, 5]], "one frame"),
+    ],
+)
+def test_complaints(coords, words):
+    geometry = StackGeometry.of((2, 8, 20, 20), 1, (1, 0, 0, 0))
+    complaint = geometry.complaint(coords)
+    assert complaint is None if words is None else words in complaint
+
+
+def test_extra_axes_of_lazy_arrays_are_not_read():
+    zarr = pytest.importorskip("zarr")
+    array = zarr.zeros((2, 6, 8, 8), chunks=(1, 1, 8, 8), dtype="u1")
+    array[1, 3] = 7
+    layer = Image(array, rgb=False)
+    geometry = StackGeometry.of(adapters.image_shape(layer), 1, (1, 0, 0, 0))
+    stack = adapters.stack_data(layer, geometry)
+    assert not isinstance(stack, np.ndarray)
+    assert np.asarray(stack[3]).max() == 7
+
+
+def test_new_layers_take_the_place_of_the_image():
+    image = Image(
+        np.zeros((3, 8, 8)),
+        scale=(2, 0.5, 0.5),
+        translate=(1, 2, 3),
+        rotate=20,
+        shear=[0.1, 0, 0],
+        units=("s", "um", "um"),
+        axis_labels=("t", "y", "x"),
+    )
+    labels = Labels(np.zeros((3, 8, 8), np.uint16), **adapters.copied_transform(image))
+    for name in ("scale", "translate", "rotate", "shear"):
+        np.testing.assert_allclose(getattr(labels, name), getattr(image, name))
+    assert labels.units == image.units
+    assert labels.axis_labels == image.axis_labels
+    np.testing.assert_allclose(labels.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))
+
+
+def test_results_larger_than_memory_go_to_disk(monkeypatch):
+    monkeypatch.setattr(results, "_MEMORY_SHARE", 0.0)
+    geometry = StackGeometry.of((3, 8, 10), 0, (0, 0, 0))
+    array, folder = results.new_result(geometry)
+    assert folder is not None
+    assert folder.is_dir()
+    layer = Labels(array)
+    results.delete_with(layer, folder)
+    writer = results.ResultWriter(array, geometry)
+    labels = np.zeros((8, 10), np.uint16)
+    labels[2, 3] = 5
+    writer.write(1, labels, [5])
+    assert array[1, 2, 3] == 5
+    writer.erase(5)
+    assert array[1, 2, 3] == 0
+
+
+def test_masks_of_unknown_objects_stay():
+    geometry = StackGeometry.of((3, 4, 4), 0, (0, 0, 0))
+    array = np.zeros((3, 4, 4), np.uint16)
+    array[1] = 9
+    array[1, 0] = 5
+    writer = results.ResultWriter(array, geometry)
+    labels = np.zeros((4, 4), np.uint16)
+    labels[3] = 5
+    writer.write(1, labels, [5])
+    assert array[1].tolist() == [[0] * 4, [9] * 4, [9] * 4, [5] * 4]
+
+
+def run_now(function):
+    function()
+
+
+def test_worker_keeps_one_thread_and_the_newest_job():
+    worker = Worker(run_now)
+    gate, seen, threads = threading.Event(), [], set()
+
+    def job(name):
+        threads.add(threading.current_thread().name)
+        gate.wait(5)
+        seen.append(name)
+        return name
+
+    answers: list[str] = []
+    for name in "abc":
+        worker.submit(lambda n=name: job(n), done=answers.append, key="same")
+        time.sleep(0.02)
+    worker.submit(lambda: job("other"), done=answers.append)
+    gate.set()
+    deadline = time.monotonic() + 5
+    while worker.busy and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert seen == ["a", "c", "other"]  # b was never run
+    assert answers == ["c", "other"]  # a came too late
+    assert len(threads) == 1
+    worker.close()
+    worker.submit(lambda: job("late"))
+    assert "late" not in seen
+
+
+def test_errors_in_words():
+    assert in_words(InputError("no such file; check it")) == "No such file; check it."
+    assert in_words(MemoryError()).startswith("Out of memory")
+    assert in_words(RuntimeError("CUDA out of memory")).startswith("Out of memory")
+    assert in_words(FileNotFoundError(2, "No such file", "a.tif")) == "No such file: a.tif."
+    assert "ZeroDivisionError" in in_words(ZeroDivisionError("x"))
