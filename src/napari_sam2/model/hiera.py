@@ -12,11 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.config import HieraConfig
-from napari_sam2.model.layers import MLP
+from napari_sam2.model.layers import MLP, in_parts
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
-    return F.max_pool2d(x_bhwc.permute(0, 3, 1, 2), 2, 2).permute(0, 2, 3, 1)
+    # Pooling is slow on the strides that a part of `qkv` has.
+    x = x_bhwc.contiguous().permute(0, 3, 1, 2)
+    return F.max_pool2d(x, 2, 2).permute(0, 2, 3, 1)
+
+
+def _bicubic(old: int, new: int, like: Tensor) -> Tensor:
+    """Matrix (old, new) that interpolates a line of `old` values to `new`."""
+    basis = torch.eye(old, device=like.device, dtype=like.dtype)[None, :, :, None]
+    return F.interpolate(basis, size=(new, 1), mode="bicubic")[0, :, :, 0]
 
 
 def to_windows(x_bhwc: Tensor, size: int) -> Tensor:
@@ -84,12 +92,16 @@ class Block(nn.Module):
             shortcut = _pool(shortcut) if self.pool else shortcut
         if self.window:
             height, width = shortcut.shape[1:3]
-            y = self.attn(to_windows(normed, self.window))
+            values = 3 * shortcut.shape[-1] * self.window**2
+            y = in_parts(self.attn, to_windows(normed, self.window), values)
             y = from_windows(y, height, width)
         else:
             y = self.attn(normed)
         x = shortcut + y
-        out: Tensor = x + self.mlp(self.norm2(x))
+        return x + in_parts(self._mlp, x.flatten(0, 2), 4 * x.shape[-1]).view_as(x)
+
+    def _mlp(self, x_nc: Tensor) -> Tensor:
+        out: Tensor = self.mlp(self.norm2(x_nc))
         return out
 
 
@@ -126,14 +138,24 @@ class Hiera(nn.Module):
 
     def positions(self, height: int, width: int) -> Tensor:
         """Position embedding (1, height, width, C): a coarse map plus one repeated per window."""
-        coarse = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
-        size = self.pos_embed_window.shape[-1]
-        tiles = self.pos_embed_window.tile(1, 1, -(-height // size), -(-width // size))
-        return (coarse + tiles[:, :, :height, :width]).permute(0, 2, 3, 1)
+        rows, columns = (
+            _bicubic(old, new, self.pos_embed)
+            for old, new in zip(self.pos_embed.shape[2:], (height, width), strict=True)
+        )
+        # Rows and columns one after the other, and channels last at once: several times faster
+        # than torch's bicubic interpolation of the map.
+        wide = torch.einsum("cij,jw->iwc", self.pos_embed[0], columns)
+        coarse = torch.einsum("ih,iwc->hwc", rows, wide)
+        window = self.pos_embed_window[0].permute(1, 2, 0)
+        size = window.shape[0]
+        tiles = window.tile(-(-height // size), -(-width // size), 1)
+        return (coarse + tiles[:height, :width])[None]
 
     def forward(self, image_b3hw: Tensor) -> list[Tensor]:
         """Return the maps of the four stages, (B, C * 2^i, H / 2^(i+2), W / 2^(i+2))."""
-        x = self.patch_embed(image_b3hw).permute(0, 2, 3, 1)
+        # Channels last from the start, as the blocks want them.
+        image = image_b3hw.contiguous(memory_format=torch.channels_last)
+        x = self.patch_embed(image).permute(0, 2, 3, 1)
         x = x + self.positions(x.shape[1], x.shape[2])
         maps = []
         for i, block in enumerate(self.blocks):

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_PART = 1 << 21  # values that are made at once between the steps of a function
+_WHOLE = 1 << 23  # up to so many, memory is used again; above, C libraries ask for fresh pages
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+    """Apply a function that treats all rows alike, a few rows at a time if they are many.
+
+    On a CPU, a large intermediate result costs more than the arithmetic. On other devices, and
+    for training, all rows go at once.
+
+    Parameters
+    ----------
+    function : maps rows to rows.
+    x : (rows, ...).
+    width : values that one row becomes on the way.
+    """
+    if torch.is_grad_enabled() or x.device.type != "cpu" or len(x) * width <= _WHOLE:
+        return function(x)
+    return torch.cat([function(part) for part in torch.split(x, max(1, _PART // width))])
 
 
 class LayerNorm2d(nn.Module):

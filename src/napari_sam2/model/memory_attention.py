@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import Attention
+from napari_sam2.model.layers import Attention, in_parts
 from napari_sam2.model.positions import rotate
 
 Phases = tuple[Tensor, Tensor]
@@ -49,7 +49,12 @@ class MemoryAttentionLayer(nn.Module):
         """
         x = x_nlc + self._attend_self(self.norm1(x_nlc), phases)
         x = x + self._attend_memory(self.norm2(x), memory_nmc, keys_nmc, phases, key_phases)
-        out: Tensor = x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        return x + in_parts(self._feedforward, x.flatten(0, 1), self.linear1.out_features).view_as(
+            x
+        )
+
+    def _feedforward(self, x_nc: Tensor) -> Tensor:
+        out: Tensor = self.linear2(F.relu(self.linear1(self.norm3(x_nc))))
         return out
 
     def _attend_self(self, x: Tensor, phases: Phases) -> Tensor:

@@ -108,7 +108,12 @@ def _angles(y_bhd: Tensor, x_bwd: Tensor) -> Tensor:
 def rotate(x_nhld: Tensor, phases: tuple[Tensor, Tensor]) -> Tensor:
     """Turn neighbouring pairs of channels of (N, heads, L, D) by the phases of their tokens."""
     cos, sin = phases
-    even, odd = x_nhld.view(*x_nhld.shape[:-1], -1, 2).unbind(-1)
+    pairs = x_nhld.view(*x_nhld.shape[:-1], -1, 2)
+    if x_nhld.dtype == torch.float32 and x_nhld.device.type != "mps":
+        # The same numbers as below, in one pass over the memory in place of five.
+        turned = torch.view_as_complex(pairs) * torch.complex(cos, sin)
+        return torch.view_as_real(turned).flatten(-2)
+    even, odd = pairs.unbind(-1)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 

@@ -180,13 +180,11 @@ class SAM2(nn.Module):
         h, w = image_b3hw.shape[-2:]
         if h % 32 or w % 32:
             raise ValueError(f"image size {h} x {w} is not a multiple of 32")
-        stride16, stride8, stride4 = self.image_encoder(image_b3hw)
-        return ImageFeatures(
-            stride16=stride16,
-            stride8=self.mask_decoder.conv_s1(stride8),
-            stride4=self.mask_decoder.conv_s0(stride4),
-            grid=TokenGrid(h // 16, w // 16),
+        decoder = self.mask_decoder
+        stride16, stride8, stride4 = self.image_encoder(
+            image_b3hw, decoder.conv_s1, decoder.conv_s0
         )
+        return ImageFeatures(stride16, stride8, stride4, TokenGrid(h // 16, w // 16))
 
     def recall(self, features: ImageFeatures, recollection: Recollection | None) -> Tensor:
         """Condition a frame on what N objects remember.
