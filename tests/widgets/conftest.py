@@ -211,7 +211,8 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
 
     yield make
     for widget in widgets:
-        viewer.window.remove_dock_widget(widget)
+        if widget.parent() is not None:
+            viewer.window.remove_dock_widget(widget)
         widget._shut_down()
     viewer.layers.clear()
     viewer.dims.order = tuple(range(viewer.dims.ndim))

@@ -258,6 +258,34 @@ def test_a_model_that_fails_is_said(open_desk):
     assert "no device" in desk.status
 
 
+def test_cancel_of_a_download(open_desk, qtbot):
+    downloads: list[str] = []
+
+    def download(request, progress):
+        try:
+            for have in range(10_000):
+                progress(have * 1_000_000, 10_000_000_000)
+                time.sleep(0.01)
+        finally:
+            downloads.append(request.model)
+
+    desk = open_desk()
+    desk.widget.controller._factory = download
+    desk.viewer.add_image(blobs())
+    form = desk.widget.form
+    qtbot.waitUntil(lambda: form.progress.format().endswith("of 10000 MB"), timeout=5000)
+    form.cancel.click()
+    desk.done()
+    assert downloads == ["micro"]
+    assert "cancelled" in desk.status
+    desk.widget.propagate()
+    assert "Choose a model" in desk.status
+    desk.widget.controller._factory = FakeFactory()
+    form.model.native.activated.emit(0)
+    desk.done()
+    assert desk.widget.session is not None
+
+
 def test_removing_the_image_is_said(open_desk):
     desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.03))
     desk.point(0, *SMALL)
@@ -345,6 +373,17 @@ def test_one_plane_of_a_volume_over_time(open_desk):
     desk.layers.points.add([[0, 2, 20, 20]])
     desk.done()
     assert "tracks in the plane" in desk.status
+
+
+def test_frames_along_the_second_axis(open_desk):
+    data = np.moveaxis(blobs(), 0, 1)
+    desk = open_desk(data, axis_labels=("y", "t", "x"), scale=(2, 3, 0.5))
+    assert desk.layers.geometry.axis == 1
+    desk.point(0, *SMALL)
+    desk.widget.propagate()
+    desk.done()
+    assert desk.layers.labels.data[20, 5, 30] == 1
+    assert desk.layers.labels.data.shape == data.shape
 
 
 def test_one_image(open_desk):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import pytest
 import tifffile
 from fakes import FakeFactory, blobs
 from qtpy.QtCore import Qt, QTimer
@@ -77,8 +76,8 @@ def test_brush_eraser_and_undo_by_mouse(open_window):
     assert window.widget.session.prompts[1][0].mask[70, 12]
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_frames_along_another_axis_with_scale(open_window, axis):
+def test_frames_along_another_axis_with_scale(open_window):
+    axis = 2
     data = np.moveaxis(blobs(), 0, axis)
     window = open_window(data, axis=axis, scale=(2, 0.5, 3), translate=(5, -7, 2))
     window.click(*LARGE)
@@ -108,6 +107,24 @@ def test_the_window_is_never_blocked(open_window):
     # 2 s of waiting for the session, in none of which the window stood still.
     assert np.median(np.diff([now for now, _ in beats])) < 0.2
     assert len(beats) > 20
+
+
+def test_closing_the_dock_stops_the_work(open_window):
+    window = open_window(blobs(50), session_factory=FakeFactory(delay=0.1))
+    window.click(*SMALL)
+    window.widget.propagate()
+    window.settle()
+    run = window.widget.controller.run
+    assert run is not None
+    dock = window.viewer.window._wrapped_dock_widgets["SAM 2 masklets"]
+    dock.destroyOnClose()
+    window.settle()
+    assert run.cancelled.is_set()
+    assert window.widget._closed
+    assert "N" not in map(str, window.viewer.keymap)
+    window.viewer.add_image(blobs(), name="another")  # nobody listens any more
+    window.settle()
+    assert len(window.viewer.layers) == 5
 
 
 def test_a_real_sequence(open_window, dev_data):

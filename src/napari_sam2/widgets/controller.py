@@ -124,14 +124,14 @@ class Controller:
 
     def close(self) -> None:
         """Leave the session; what was written stays."""
-        self.cancel()
         self._generation += 1
+        self.opening, self.download = False, None
+        self.cancel()
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
         self.session = None
         self._writer = None
-        self.opening = False
         self.changed.emit()
 
     # --- prompts -------------------------------------------------------------------------
@@ -245,7 +245,13 @@ class Controller:
         self.changed.emit()
 
     def cancel(self) -> None:
-        """End the propagation after the current frame."""
+        """End the propagation after the current frame, or the loading of a model."""
+        if self.opening:
+            self._generation += 1  # what comes is not wanted any more; a download ends
+            self.opening, self.download = False, None
+            self._obstacle = "Loading was cancelled. Choose a model to go on."
+            self.status.emit(self._obstacle, "info")
+            self.changed.emit()
         if self.run is not None and not self.run.cancelled.is_set():
             self.run.cancelled.set()
             self.status.emit("Cancelling after this frame …", "busy")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QCoreApplication, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
@@ -56,7 +56,7 @@ class MaskletsWidget(QWidget):
         layout.addWidget(self.form)
         self._models: list[tuple[str, str]] = []
         self._filling = False
-        self._closed = False
+        self._closed = self._docked = False
         self._worker = Worker(WindowThread(self))
         keys = KeyBindings(
             {
@@ -168,6 +168,8 @@ class MaskletsWidget(QWidget):
         form.axis.changed.connect(self._on_axis_chosen)
         form.model.changed.connect(self._on_model_chosen)
         form.device.changed.connect(self._on_model_chosen)
+        # Choosing the same model again is another try, after a failure say.
+        form.model.native.activated.connect(self._on_model_chosen)
         form.object_id.changed.connect(self._on_object_chosen)
         form.new_object.clicked.connect(lambda: self.new_object())
         form.delete_object.clicked.connect(lambda: self.delete_object())
@@ -192,11 +194,28 @@ class MaskletsWidget(QWidget):
         assert application is not None
         application.aboutToQuit.connect(self._shut_down)
 
+    def event(self, event: QEvent | None) -> bool:
+        """Notice when napari takes the widget out of its dock, which is all that closing does."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                _soon(self._shut_down_if_undocked)
+        return super().event(event)
+
+    def _shut_down_if_undocked(self) -> None:
+        if not self._closed and self.parent() is None:
+            self._shut_down()
+            self.form.say("This widget was closed; open it again from the menu Plugins.", "info")
+            self.form.set_state(has_image=False, many_frames=False, running=False)
+
     def _shut_down(self) -> None:
         """Stop all work and let go of the viewer. Qt's side may be gone already."""
         if self._closed:
             return
         self._closed = True
+        with suppress(RuntimeError):
+            self._timer.stop()
         self.workbench.status.disconnect()
         self.workbench.changed.disconnect()
         events = self.viewer.layers.events
@@ -299,6 +318,7 @@ class MaskletsWidget(QWidget):
             has_image=bench.layers is not None,
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
             running=self.controller.run is not None,
+            loading=self.controller.opening,
         )
         active = self.controller.run is not None or self.controller.opening
         if active and not self._timer.isActive():

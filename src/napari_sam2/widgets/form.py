@@ -207,7 +207,9 @@ class Form(QWidget):
             self.progress.setValue(value)
             self.progress.setFormat(text)
 
-    def set_state(self, has_image: bool, many_frames: bool, running: bool) -> None:
+    def set_state(
+        self, has_image: bool, many_frames: bool, running: bool, loading: bool = False
+    ) -> None:
         """Enable what can be used now."""
         for button in (self.new_object, self.delete_object, *self.tools.values()):
             button.setEnabled(has_image)
@@ -220,7 +222,7 @@ class Form(QWidget):
             button.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
-        self.cancel.setEnabled(running)
+        self.cancel.setEnabled(running or loading)
 
     def hide_progress(self) -> None:
         """Remove the progress bar."""

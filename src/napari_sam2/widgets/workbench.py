@@ -118,10 +118,12 @@ class Workbench:
 
     def choose_model(self, model: str, device: str) -> None:
         """Use another model or device from now on, with the same prompts."""
-        if (model, device) != (self.model, self.device):
-            self.model, self.device = model, device
-            if self.layers is not None:
-                self.open_session()
+        working = self.controller.ready or self.controller.opening
+        if working and (model, device) == (self.model, self.device):
+            return
+        self.model, self.device = model, device
+        if self.layers is not None:
+            self.open_session()
 
     def open_session(self) -> None:
         """Open a session for the image, with the model chosen."""
