@@ -46,7 +46,7 @@ def test_the_sign_of_points(desk):
     assert desk.frame(0)[LARGE] == 0
     assert desk.layers.points.features["positive"].tolist() == [True, True, False]
     assert len(set(map(tuple, desk.layers.points.face_color))) == 2
-    assert list(desk.layers.points.symbol) == ["disc", "disc", "cross"]
+    assert list(desk.layers.points.symbol) == ["disc", "disc", "diamond"]
 
 
 def test_selecting_a_point_does_not_change_the_next_one(desk):

@@ -221,7 +221,7 @@ class PromptLayers:
             positive = self.points.features["positive"].astype(bool).to_list()
             self.points.face_color = [POSITIVE_COLOUR if p else NEGATIVE_COLOUR for p in positive]
             # Not by colour alone: some eyes do not tell red from green.
-            self.points.symbol = ["disc" if p else "cross" for p in positive]
+            self.points.symbol = ["disc" if p else "diamond" for p in positive]
         if len(self.shapes.data):
             ids = self.shapes.features["object"].astype(int)
             self.shapes.edge_color = np.array([self.labels.get_color(i) for i in ids])
