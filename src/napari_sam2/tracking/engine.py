@@ -33,7 +33,7 @@ from napari_sam2.tracking.windows import Geometry, Window, around, grown, levels
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 _RADIUS = 26.0  # model pixels; the middle of what small models are trained on
-_USUAL_CELLS = (10, 700)  # of 4 px: radii of 7 to 60 px, what they are trained on
+_USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where their answers can be relied on
 
 Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 

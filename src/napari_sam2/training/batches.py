@@ -40,9 +40,9 @@ class BatchConfig:
     seed: int = 0
     pixels: int = 8 * 128 * 128
     sizes: tuple[int, ...] = (128, 192, 256)
-    weights: tuple[float, ...] = (0.6, 0.25, 0.15)
+    weights: tuple[float, ...] = (0.4, 0.35, 0.25)
     objects: int = 8
-    clip_length: tuple[int, int] = (3, 6)
+    clip_length: tuple[int, int] = (4, 8)
     real: tuple[str, ...] = ()
     real_share: float = 0.35
     views: int = 2

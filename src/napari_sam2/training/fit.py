@@ -45,20 +45,20 @@ class TrainConfig:
     """
 
     out: Path
-    steps: int = 12_000
-    warm_images: int = 3_000
-    clip_share: float = 0.6
+    steps: int = 6_150
+    warm_images: int = 2_400
+    clip_share: float = 0.75
     rate: float = 6e-4
     rate_end: float = 1e-5
     warmup: int = 200
     decay: float = 0.02
-    averaging: float = 0.998
+    averaging: float = 0.99
     seed: int = 0
     device: str = "cpu"
     workers: int = 1
     resume: bool = False
     save_every: int = 200
-    half: bool = True
+    half: bool = False
     init: Path | None = None
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = MICRO
