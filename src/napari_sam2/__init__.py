@@ -23,7 +23,14 @@ _EXPORTS = {
     "load_model": "napari_sam2.weights",
 }
 
-__all__ = ["FrameResult", "Frames", "TrackingPolicy", "TrackingSession", "__version__", "load_model"]
+__all__ = [
+    "FrameResult",
+    "Frames",
+    "TrackingPolicy",
+    "TrackingSession",
+    "__version__",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:
