@@ -100,7 +100,7 @@ class Window:
         self.settle()
 
     def done(self) -> None:
-        self.widget.wait(30)
+        self.widget.wait(120)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ class Desk:
         self.layers.labels.paint(self.layers.geometry.to_data(frame, y, x), value)
 
     def done(self) -> None:
-        self.widget.wait(30)
+        self.widget.wait(120)
 
 
 @pytest.fixture

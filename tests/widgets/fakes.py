@@ -42,6 +42,9 @@ class FakeSession:
         self.masks: dict[tuple[int, int], np.ndarray] = {}
         self.tracked: dict[tuple[int, int], np.ndarray] = {}
         self.threads: set[str] = set()
+        self.calls = 0
+        self.gate = threading.Event()  # cleared, it holds every call up
+        self.gate.set()
         self.error: Exception | None = None
 
     @property
@@ -49,8 +52,10 @@ class FakeSession:
         return sorted(self.prompts)
 
     def _begin(self) -> None:
+        self.calls += 1
         self.threads.add(threading.current_thread().name)
         time.sleep(self.delay)
+        self.gate.wait(60)
         if self.error is not None:
             raise self.error
 

@@ -92,9 +92,9 @@ def test_frames_along_another_axis_with_scale(open_window):
 
 def test_the_window_is_never_blocked(open_window):
     window = open_window(blobs(4), session_factory=FakeFactory(delay=0.4))
-    beats: list[tuple[float, float]] = []
+    beats: list[float] = []
     timer = QTimer()
-    timer.timeout.connect(lambda: beats.append((time.monotonic(), time.thread_time())))
+    timer.timeout.connect(lambda: beats.append(time.thread_time()))
     timer.start(10)
     window.click(*SMALL)
     window.widget.propagate()
@@ -103,10 +103,8 @@ def test_the_window_is_never_blocked(open_window):
     assert window.frame(3).any()
     assert window.widget.session.threads == {"napari-sam2_0"}
     # Processor time: other programs may take the processor away for longer.
-    assert np.diff([busy for _, busy in beats]).max() < 0.2
-    # 2 s of waiting for the session, in none of which the window stood still.
-    assert np.median(np.diff([now for now, _ in beats])) < 0.2
-    assert len(beats) > 20
+    assert np.diff(beats).max() < 0.2
+    assert len(beats) > 2 * window.widget.session.calls
 
 
 def test_closing_the_dock_stops_the_work(open_window):
