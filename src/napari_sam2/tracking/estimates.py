@@ -17,7 +17,7 @@ _MARGIN = 2  # cells kept around a mask, so that its outline is resampled as it 
 _BACKGROUND = -16.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quality:
     """How sure the network is of one object on one frame.
 
@@ -38,7 +38,7 @@ class Quality:
         return self.iou / (1 + float(np.exp(-min(max(self.object_score, -30.0), 30.0))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A mask of one object on one frame, small enough to keep for every frame.
 

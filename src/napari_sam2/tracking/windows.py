@@ -80,7 +80,7 @@ def levels(config: ModelConfig, shape: tuple[int, int], attention: Attention) ->
     return [Geometry(shape, (height, width)) for height, width in dict.fromkeys(sizes)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """A rectangle of tokens: upper left corner, size, and the token grid that it lies on."""
 
