@@ -2,7 +2,7 @@
 
 Each run is a process of its own, 20 objects, frames made on the fly, results written to disk.
 
-    python benchmarks/memory.py [--frames 100 1000] [--objects 20] [--size 256]
+    python benchmarks/memory.py [--frames 100 1000] [--objects 20] [--size 256] [--quick]
 """
 
 from __future__ import annotations
@@ -69,11 +69,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--quick", action="store_true", help="20 and 60 small frames")
     parser.add_argument("--one", action="store_true", help="a single run, in this process")
     options = parser.parse_args()
     if options.one:
         print(run(options.frames[0], options.size, options.objects))
         return
+    if options.quick:
+        options.frames, options.size = [20, 60], 64
     peaks = []
     for frames in options.frames:
         command = [sys.executable, __file__, "--one", "--frames", str(frames)]
