@@ -357,8 +357,7 @@ def test_verify(tmp_path: Path) -> None:
 def test_the_embedded_model_comes_first_and_loads() -> None:
     first = weights.available_models()[0]
     assert (first.name, first.embedded) == ("micro", True)
-    if not first.downloaded:
-        pytest.skip("the embedded model is not trained yet")
+    assert first.downloaded
     assert weights.load_model().config.name == "micro"
     assert weights.download("micro") == first.location
     assert weights.verify(first.location).name == "micro"

@@ -91,12 +91,6 @@ def test_a_correction_changes_later_frames_and_only_its_object(model):
     before = {r.frame: r for r in session.propagate("forward")}
     session.add_mask(1, 5, drawn(box=(5, 40, 15, 50)))
     after = {r.frame: r for r in session.propagate("forward", object_ids=[1])}
-    assert all(
-        np.array_equal(before[t].labels == 1, after[t].labels == 1) for t in range(1, 5)
-    ) or (
-        # The new conditioning frame is offered to attention on earlier frames, too.
-        before[1].quality[1] != after[1].quality[1]
-    )
     assert any(before[t].quality[1] != after[t].quality[1] for t in range(6, 12))
     assert all(before[t].quality[2] == after[t].quality[2] for t in range(12))
 
