@@ -8,39 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError, OutputError, writing
-from napari_sam2.tracking.masklets import Masklets, label_dtype, merge_masks
-
-
-def test_score_decides_not_the_id() -> None:
-    logits = np.array([[[2.0, 1.0, -1.0, 3.0]], [[1.0, 5.0, -2.0, 3.0]]], dtype=np.float32)
-    np.testing.assert_array_equal(merge_masks([7, 4], logits), [[7, 4, 0, 4]])
-    np.testing.assert_array_equal(merge_masks([4, 7], logits), [[4, 7, 0, 4]])
-
-
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 6))
-def test_merging_equals_its_definition_in_any_order(seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    logits = rng.integers(-2, 3, (count, 4, 5)).astype(np.float32)  # many ties
-    ids = rng.permutation(50)[:count] + 1
-    order = np.argsort(ids)
-    winner = ids[order][logits[order].argmax(0)]
-    expected = np.where(logits.max(0) > 0, winner, 0)
-    merged = merge_masks(ids.tolist(), logits)
-    assert merged.dtype == np.uint16
-    np.testing.assert_array_equal(merged, expected)
-
-
-def test_merging_no_objects_and_bad_arguments() -> None:
-    assert not merge_masks([], np.zeros((0, 3, 4), np.float32)).any()
-    with pytest.raises(InputError, match="do not fit"):
-        merge_masks([1], np.zeros((2, 3, 4), np.float32))
-    with pytest.raises(InputError, match="use uint32"):
-        merge_masks([70000], np.ones((1, 3, 4), np.float32))
-    assert merge_masks([70000], np.ones((1, 3, 4), np.float32), np.uint32).max() == 70000
+from napari_sam2.tracking.masklets import Masklets, label_dtype
 
 
 def test_label_dtype() -> None:

@@ -218,3 +218,15 @@ def test_frames_of_odd_sizes(model, shape):
     session = a_session(model, stack=stack)
     session.add_points(1, 0, [[0, 3]], [True])
     assert all(r.labels.shape == shape for r in session.propagate())
+
+
+def test_a_pixel_goes_to_the_object_that_claims_it_most(model):
+    session = a_session(model)
+    logits = [
+        session.add_box(i, 0, box).logits
+        for i, box in ((7, [[10, 10], [50, 60]]), (4, [[15, 20], [55, 70]]))
+    ]
+    claims = np.stack(logits)
+    assert ((claims > 0).sum(axis=0) == 2).any()
+    expected = np.where(claims.max(axis=0) > 0, np.array([7, 4])[claims.argmax(axis=0)], 0)
+    np.testing.assert_array_equal(session.result(0).labels, expected)

@@ -12,10 +12,11 @@ from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.prompt_encoder import BOX_START, NEGATIVE, PADDING, POSITIVE
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
-from napari_sam2.training.batches import BatchConfig, make_batch
+from napari_sam2.training.batches import BatchConfig, _zoomed, make_batch
 from napari_sam2.training.fit import TrainConfig, Trainer, learning_rate, plan_steps, train
 from napari_sam2.training.losses import frame_loss, hard_iou
 from napari_sam2.training.steps import clip_step, image_step, prepare
+from napari_sam2.training.synthetic import Clip
 from tests.tracking.toy import TOY, toy_model
 
 SMALL = BatchConfig(pixels=2 * 64 * 64, sizes=(64,), weights=(1.0,), objects=3, clip_length=(3, 3))
@@ -75,9 +76,41 @@ def test_clips_come_after_the_single_frames(tmp_path):
     assert not any(plan[:40])
     assert 15 < sum(plan[40:]) < 45
     assert plan == plan_steps(config)
+
+
+def test_the_rate_rises_stays_and_falls(tmp_path):
+    config = recipe(tmp_path, steps=100, warmup=10, cooldown=20, rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
-    assert rates[0] == pytest.approx(config.rate)
-    assert rates[-1] < 0.02 * config.rate
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert set(rates[10:80]) == {1.0}
+    assert rates[80:] == pytest.approx(np.arange(20, 0, -1) / 20)
+
+
+def test_crops_are_magnified_until_an_object_has_the_size_that_sessions_look_for():
+    config = dataclasses.replace(
+        SMALL, pixels=8 * 192 * 192, sizes=(192,), radius=25, radius_spread=0.0
+    )
+    largest = []
+    for number in range(6):
+        batch = make_batch(config, number, clips=False)
+        for labels in batch.labels[:, 0]:
+            areas = np.bincount(labels.flatten().numpy())[1:]
+            largest.append(np.sqrt(areas.max() / np.pi))
+    assert np.median(largest) > 24
+
+
+def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():
+    y, x = np.mgrid[:64, :64]
+    disk = (y - 40) ** 2 + (x - 20) ** 2 < 36
+    clip = Clip(np.stack([disk, disk]).astype(np.float32), np.stack([disk, disk]) * 7, "test")
+    config = dataclasses.replace(SMALL, radius=18, radius_spread=0.0)
+    zoomed = _zoomed(clip, np.random.default_rng(0), config)
+    assert zoomed.images.shape == clip.images.shape
+    assert set(np.unique(zoomed.labels)) == {0, 7}
+    inside = zoomed.labels[0] == 7
+    assert np.sqrt(inside.sum() / np.pi) == pytest.approx(18, rel=0.1)
+    assert zoomed.images[0][inside].mean() > 0.9
+    assert zoomed.images[0][~inside].mean() < 0.1
 
 
 @pytest.mark.parametrize("clips", [False, True])

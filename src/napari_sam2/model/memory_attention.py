@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam2.model.attention import attend
 from napari_sam2.model.layers import Attention, in_parts
 from napari_sam2.model.positions import rotate
 
@@ -75,8 +76,11 @@ class MemoryAttentionLayer(nn.Module):
             k = torch.cat([rotate(k[:, :, :placed], key_phases), k[:, :, placed:]], dim=2)
         else:
             k = rotate(k, key_phases)
-        v = attn.split(attn.v_proj(memory))
-        return attn.merge(F.scaled_dot_product_attention(q, k, v))
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            v = attn.split(attn.v_proj(memory))
+            return attn.merge(F.scaled_dot_product_attention(q, k, v))
+        out: Tensor = attn.out_proj(attn.v_proj(attend(q[:, 0], k[:, 0], memory)))
+        return out
 
 
 class MemoryAttention(nn.Module):

@@ -32,6 +32,13 @@ class TokenGrid:
     width: int
     origins: tuple[tuple[int, int], ...] = ((0, 0),)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Size of a map, from the frame's corner, that holds all windows; in steps of 64."""
+        rows = max(row for row, _ in self.origins) + self.height
+        columns = max(column for _, column in self.origins) + self.width
+        return 64 * -(-rows // 64), 64 * -(-columns // 64)
+
     def rows(self, device: torch.device) -> Tensor:
         """Row coordinates (B, height), float32."""
         start = torch.tensor([[float(r)] for r, _ in self.origins], device=device)
@@ -58,7 +65,6 @@ def _interleaved_sines(values_bl: Tensor, dim: int) -> Tensor:
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
 
-@lru_cache(maxsize=32)
 def sine_positions(grid: TokenGrid, dim: int, reference: int, device: torch.device) -> Tensor:
     """Sine position map of a grid (Vaswani et al. 2017, in two dimensions).
 
@@ -73,14 +79,9 @@ def sine_positions(grid: TokenGrid, dim: int, reference: int, device: torch.devi
     -------
     (B, dim, h, w) float32
     """
-    with torch.inference_mode(False), torch.no_grad():
-        scale = 2 * math.pi / (reference + 1e-6)
-        y = _interleaved_sines((grid.rows(device) + 1) * scale, dim // 2)
-        x = _interleaved_sines((grid.columns(device) + 1) * scale, dim // 2)
-        return _spread(y, x)
+    return _cut(_sine_map(grid.reach, dim, reference, device), grid)
 
 
-@lru_cache(maxsize=32)
 def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines of axial rotary positions (SAM 2, appendix D.1; Heo et al. 2024).
 
@@ -89,20 +90,37 @@ def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tens
     two float32 tensors (B, 1, h * w, dim / 2): the first half of the pairs turns with the
     column, the second with the row.
     """
+    whole = _rotary_map(grid.reach, dim, device)
+    cos, sin = (_cut(part, grid).flatten(2).transpose(1, 2)[:, None] for part in whole)
+    return cos.contiguous(), sin.contiguous()
+
+
+def _cut(map_1dhw: Tensor, grid: TokenGrid) -> Tensor:
+    """Cut the windows of a grid out of the map of the whole frame."""
+    h, w = grid.height, grid.width
+    return torch.cat([map_1dhw[:, :, r : r + h, c : c + w] for r, c in grid.origins])
+
+
+# Whole maps only, so that windows that wander about do not fill the caches.
+@lru_cache(maxsize=8)
+def _sine_map(size: tuple[int, int], dim: int, reference: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
+        grid = TokenGrid(*size)
+        scale = 2 * math.pi / (reference + 1e-6)
+        y = _interleaved_sines((grid.rows(device) + 1) * scale, dim // 2)
+        x = _interleaved_sines((grid.columns(device) + 1) * scale, dim // 2)
+        return _spread(y, x)
+
+
+@lru_cache(maxsize=8)
+def _rotary_map(size: tuple[int, int], dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False), torch.no_grad():
+        grid = TokenGrid(*size)
         speed = _TEMPERATURE ** -(torch.arange(0, dim, 4, device=device, dtype=torch.float32) / dim)
-        y = grid.rows(device)[..., None] * speed
-        x = grid.columns(device)[..., None] * speed
-        angle = _angles(y, x)
-        return angle.cos()[:, None], angle.sin()[:, None]
-
-
-def _angles(y_bhd: Tensor, x_bwd: Tensor) -> Tensor:
-    b, h, d = y_bhd.shape
-    w = x_bwd.shape[1]
-    x = x_bwd[:, None].expand(b, h, w, d)
-    y = y_bhd[:, :, None].expand(b, h, w, d)
-    return torch.cat([x, y], dim=-1).flatten(1, 2)
+        rows = grid.rows(device)[..., None] * speed
+        columns = grid.columns(device)[..., None] * speed
+        angle = _spread(rows, columns).roll(speed.numel(), dims=1)  # columns first
+        return angle.cos(), angle.sin()
 
 
 def rotate(x_nhld: Tensor, phases: tuple[Tensor, Tensor]) -> Tensor:

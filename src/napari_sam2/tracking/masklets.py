@@ -30,48 +30,6 @@ def label_dtype(ids: Iterable[int]) -> np.dtype[Any]:
     return np.dtype(np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32)
 
 
-def merge_masks(
-    ids: Sequence[int],
-    logits: npt.NDArray[np.float32],
-    dtype: npt.DTypeLike = np.uint16,
-) -> npt.NDArray[Any]:
-    """Give every pixel to the object with the highest logit there, if that is above 0.
-
-    Parameters
-    ----------
-    ids
-        N object ids, in any order; at equal logits the lower id wins.
-    logits
-        (N, Y, X) mask logits.
-    dtype
-        Of the label image.
-
-    Returns
-    -------
-    ndarray
-        (Y, X) labels, 0 is background.
-
-    Raises
-    ------
-    InputError
-        If the ids and logits do not match, or an id does not fit into `dtype`.
-    """
-    if logits.ndim != 3 or len(ids) != len(logits):
-        raise InputError(f"{len(ids)} object ids do not fit logits of shape {logits.shape}")
-    target = np.dtype(dtype)
-    if len(ids) and label_dtype(ids).itemsize > target.itemsize:
-        raise InputError(f"object id {max(ids)} does not fit into {target}; use uint32 labels")
-    labels = np.zeros(logits.shape[1:], dtype=target)
-    best = np.zeros(logits.shape[1:], dtype=logits.dtype)
-    wins = np.empty(logits.shape[1:], dtype=bool)
-    # A running maximum: no copy of the (N, Y, X) block, and faster than argmax over its first axis.
-    for k in np.argsort(np.asarray(ids, dtype=np.int64), kind="stable"):
-        np.greater(logits[k], best, out=wins)
-        np.copyto(best, logits[k], where=wins)
-        np.copyto(labels, target.type(ids[k]), where=wins)
-    return labels
-
-
 class Masklets:
     """The masks of all objects over all frames: labels (T, Y, X), 0 where there is none.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from napari_sam2.tracking.estimate_log import EstimateLog
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.prompt import Prompt
@@ -30,7 +31,7 @@ class TrackedObject:
     bank: MemoryBank
     prompts: dict[int, Prompt] = field(default_factory=dict)
     pending: dict[int, Pending] = field(default_factory=dict)
-    estimates: dict[int, Estimate] = field(default_factory=dict)
+    estimates: EstimateLog = field(default_factory=EstimateLog)
     # Frames that a propagation has passed, and whether it went backward.
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.

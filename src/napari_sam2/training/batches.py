@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from napari_sam2.training.static import StaticImages
 from napari_sam2.training.synthetic import Clip, make_clip
 
-_MIN_AREA = 40  # px; less is not an object that anybody would click
+_MIN_AREA = 100  # px; smaller ones are followed on a finer level
+_MOST_ZOOM = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class BatchConfig:
     pixels : pixels a batch of single frames holds; the number of images follows from it.
     sizes, weights : sides of the crops and how often each is used.
     objects : most objects per image.
+    radius, radius_spread : every crop is magnified around one of its objects until that has about
+        this radius in pixels (log-normal), as a session's levels do; small cells are blurred then,
+        as they are in use.
     clip_length : fewest and most frames of a clip.
     real : folders of licensed static images to mix in.
     real_share : part of the clips that comes from them.
@@ -38,10 +43,12 @@ class BatchConfig:
     """
 
     seed: int = 0
-    pixels: int = 8 * 128 * 128
+    pixels: int = 10 * 128 * 128
     sizes: tuple[int, ...] = (128, 192, 256)
-    weights: tuple[float, ...] = (0.4, 0.35, 0.25)
+    weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     objects: int = 8
+    radius: float = 25.0
+    radius_spread: float = 0.4
     clip_length: tuple[int, int] = (4, 8)
     real: tuple[str, ...] = ()
     real_share: float = 0.35
@@ -105,7 +112,7 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     while len(images) < count:
         made = _one_clip(config, rng, frames, size)
         for _ in range(min(config.views, count - len(images))):
-            clip = _view(made, rng)
+            clip = _view(_zoomed(made, rng, config), rng)
             picked = _pick_objects(clip, rng, most)
             if picked:
                 owner += [len(images)] * len(picked)
@@ -118,6 +125,36 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
         owner=torch.tensor(owner),
         ids=torch.tensor(ids),
     )
+
+
+def _zoomed(clip: Clip, rng: np.random.Generator, config: BatchConfig) -> Clip:
+    """Magnify a clip around an object of its first frame; its size stays."""
+    ids, areas = np.unique(clip.labels[0], return_counts=True)
+    fit = np.flatnonzero((ids > 0) & (areas >= min(_MIN_AREA, areas[ids > 0].max(initial=0))))
+    if not len(fit):
+        return clip
+    size = clip.labels.shape[-1]
+    chosen = int(rng.choice(fit))
+    wanted = config.radius * np.exp(rng.normal(0, config.radius_spread))
+    wanted = np.clip(wanted, 8, 0.3 * size)
+    zoom = float(np.clip(wanted / np.sqrt(areas[chosen] / np.pi), 1, _MOST_ZOOM))
+    ys, xs = np.nonzero(clip.labels[0] == ids[chosen])
+    middle = np.array([ys.mean(), xs.mean()]) + rng.uniform(-0.2, 0.2, 2) * size / zoom
+    half = size / zoom / 2
+    y0, x0 = np.clip(middle - half, 0, size - 2 * half)
+    steps = (np.arange(size, dtype=np.float32) + 0.5) / zoom
+    y, x = (torch.from_numpy(2 * (o + steps) / size - 1).float() for o in (y0, x0))
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]
+    images = _sampled(clip.images, grid, "bilinear")
+    labels = _sampled(clip.labels, grid, "nearest").astype(np.int32)
+    return Clip(images, labels, clip.kind)
+
+
+def _sampled(stack: npt.NDArray[Any], grid: Tensor, mode: str) -> npt.NDArray[np.float32]:
+    planes = torch.from_numpy(stack.astype(np.float32))[None]
+    found = F.grid_sample(planes, grid, mode=mode, padding_mode="border", align_corners=False)
+    values: npt.NDArray[np.float32] = found[0].numpy()
+    return values
 
 
 def _view(clip: Clip, rng: np.random.Generator) -> Clip:

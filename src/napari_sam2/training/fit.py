@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from napari_sam2.model.config import MICRO, ModelConfig
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
+from napari_sam2.training.optimizer import Optimizer
 from napari_sam2.training.steps import clip_step, image_step, prepare
 
 
@@ -33,7 +33,9 @@ class TrainConfig:
     steps : optimiser steps.
     warm_images : steps with single frames only, before clips come in.
     clip_share : part of the later steps that are clips.
-    rate, rate_end, warmup, decay : AdamW with a linear warm-up and a cosine.
+    rate, warmup, cooldown, decay : the learning rate rises for `warmup` steps, stays, and falls to
+        nothing over the last `cooldown` steps; a run can so be prolonged from a checkpoint that
+        lies before them.
     averaging : decay of the moving average of the weights, which is what is saved.
     seed, device, workers : of the run; workers make data.
     resume : go on from the checkpoint in `out`, if there is one.
@@ -45,12 +47,12 @@ class TrainConfig:
     """
 
     out: Path
-    steps: int = 6_150
-    warm_images: int = 2_400
-    clip_share: float = 0.75
-    rate: float = 6e-4
-    rate_end: float = 1e-5
+    steps: int = 11_500
+    warm_images: int = 6_000
+    clip_share: float = 0.9
+    rate: float = 8e-4
     warmup: int = 200
+    cooldown: int = 1_500
     decay: float = 0.02
     averaging: float = 0.99
     seed: int = 0
@@ -81,11 +83,10 @@ def plan_steps(config: TrainConfig) -> list[bool]:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine down to `rate_end`."""
-    if step < config.warmup:
-        return config.rate * (step + 1) / config.warmup
-    part = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.rate_end + 0.5 * (config.rate - config.rate_end) * (1 + math.cos(math.pi * part))
+    """Linear warm-up, a plateau, and a linear way down."""
+    rising = (step + 1) / max(1, config.warmup)
+    falling = (config.steps - step) / max(1, config.cooldown)
+    return config.rate * min(1.0, rising, falling)
 
 
 class Trainer:
@@ -98,13 +99,7 @@ class Trainer:
         self.model = prepare(SAM2(config.model), config.init).to(self.device)
         self.head = DenseHead(config.model.hidden).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.parameters() if p.ndim > 1]},
-            {"params": [p for p in self.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
-        )
+        self.optimizer = Optimizer([self.model, self.head], config.decay)
         self.step = 0
         self.checkpoint = config.out / "checkpoint.pt"
         if config.resume and self.checkpoint.exists():
@@ -144,15 +139,13 @@ class Trainer:
         """Take one step."""
         config = self.config
         rng = np.random.default_rng([config.seed, 29, self.step])
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.half):
             result = (clip_step if clip else image_step)(self.model, self.head, batch, rng)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.forget()
         result.loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), 1.0)
         if torch.isfinite(norm):
-            self.optimizer.step()
+            self.optimizer.step(learning_rate(config, self.step))
             self._update_average()
         self.step += 1
         return {"loss": float(result.loss.detach()), "norm": float(norm), **result.scores}

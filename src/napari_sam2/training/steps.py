@@ -25,6 +25,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _DENSE_WEIGHT = 2.0
 _CORRECTION_RATE = 0.25  # of later frames that get a correction click
+_UNCARRIED_RATE = 0.4  # of later frames where memory alone has to tell
 
 
 @dataclass
@@ -208,7 +209,7 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
         else:
             conditioned = model.recall(features, track.recollection(model, frame, horizon))
             prompts = None
-            if model.config.carried_mask:
+            if model.config.carried_mask and rng.random() >= _UNCARRIED_RATE:
                 prompts = carried(_displaced(answer.logits.detach(), rng))
             answer = _answer(model, conditioned, features, prompts, truth)
             ious.append(float(answer.loss.iou))

@@ -1,0 +1,37 @@
+"""Attention over unprojected memories gives what torch's attention over projected ones gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from napari_sam2.model.attention import _KEYS, _QUERIES, attend
+
+
+@pytest.mark.parametrize(
+    ("n", "queries", "keys"),
+    [(1, 5, 7), (3, 40, 30), (70, 90, 200), (2, _QUERIES + 88, _KEYS + 76), (1, 1, 2 * _KEYS)],
+)
+def test_projecting_after_the_sum_changes_nothing(n: int, queries: int, keys: int) -> None:
+    torch.manual_seed(0)
+    q, k = 3 * torch.randn(n, queries, 32), 3 * torch.randn(n, keys, 32)
+    memory, project = torch.randn(n, keys, 8), nn.Linear(8, 32)
+    expected = F.scaled_dot_product_attention(q, k, project(memory))
+    torch.testing.assert_close(project(attend(q, k, memory)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_may_be_large() -> None:
+    torch.manual_seed(0)
+    q, k = 200 * torch.randn(1, _QUERIES + 8, 16), torch.randn(1, _KEYS + 300, 16)
+    memory = torch.randn(1, _KEYS + 300, 4)
+    expected = F.scaled_dot_product_attention(q.double(), k.double(), memory.double())
+    torch.testing.assert_close(attend(q, k, memory).double(), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_one_memory_serves_many_queries() -> None:
+    q, k, memory = torch.randn(4, 6, 16), torch.randn(1, 9, 16), torch.randn(1, 9, 8)
+    every = attend(q, k, memory)
+    for i in range(4):
+        torch.testing.assert_close(every[i : i + 1], attend(q[i : i + 1], k, memory))
