@@ -1,11 +1,10 @@
-"""The session's calls into the network: which windows, which batches, which cached encodings.
+"""The session's calls into the network: which windows, which batches.
 
 Knows frames and windows, but nothing of prompts' history or of the order of interactions.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,8 @@ from napari_sam2.model.prompt_encoder import (
     PromptInputs,
     carried,
 )
-from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
+from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate, qualities
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
@@ -85,29 +85,12 @@ class Engine:
         self.frames = frames
         self.levels = {g.tokens: g for g in levels(model.config, frames.shape, attention)}
         self.windowed = attention == "windowed"
-        self.cached = cached_frames * len(self.levels)
         self.batch_tokens = batch_tokens
-        self._encodings: OrderedDict[tuple[int, tuple[int, int]], ImageFeatures] = OrderedDict()
+        self.encodings = Encodings(model, frames, self.levels, self.windowed, cached_frames)
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
         return self.levels[window.grid]
-
-    def features(self, frame: int, grid: tuple[int, int]) -> ImageFeatures:
-        """Encode a frame at a level, or take its encoding from the cache."""
-        key = (frame, grid)
-        if key in self._encodings:
-            self._encodings.move_to_end(key)
-        else:
-            image = self.frames.tensor(frame, self.levels[grid].size).to(self.model.device)
-            while len(self._encodings) >= self.cached:
-                self._encodings.popitem(last=False)
-            self._encodings[key] = self.model.encode_image(image)
-        return self._encodings[key]
-
-    def in_windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
-        """Cut windows of one size and level out of a frame's encoding."""
-        return self.features(frame, windows[0].grid).crop(_grid(windows))
 
     def fitting(self, extent: Extent) -> Geometry:
         """Return the level on which something is of the size that the network knows best."""
@@ -198,7 +181,7 @@ class Engine:
         look : memories to use; None on a frame that was not tracked.
         earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
         """
-        features = self.in_windows(frame, [window])
+        features = self.encodings.windows(frame, [window])
         if prompt.mask is not None:
             full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
             adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
@@ -269,7 +252,7 @@ class Engine:
 
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
-        features = self.in_windows(frame, windows)
+        features = self.encodings.windows(frame, windows)
         conditioned = self.model.recall(features, self._recollect(looks))
         prompts = None
         if self.model.config.carried_mask:
@@ -290,7 +273,7 @@ class Engine:
         pointer: Tensor | None, prompted: bool,
     ) -> Remembered:  # fmt: skip
         """Encode one object's mask on a frame into what is remembered of it."""
-        features = self.in_windows(frame, [window])
+        features = self.encodings.windows(frame, [window])
         device = self.model.device
         scores = torch.tensor([score], device=device)
         memory = self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
@@ -314,12 +297,6 @@ def _around(geometry: Geometry, extent: Extent, least: int = 8) -> Window:
     sy, sx = geometry.scale
     y0, x0, y1, x1 = extent
     return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
-
-
-def _grid(windows: Sequence[Window]) -> TokenGrid:
-    origins = tuple((w.row, w.column) for w in windows)
-    origins = origins[:1] if len(set(origins)) == 1 and origins[0] == (0, 0) else origins
-    return TokenGrid(windows[0].height, windows[0].width, origins)
 
 
 def _remembered(

@@ -86,6 +86,8 @@ class Frames:
         self._length = sizes[self.axis] if planes == 3 else 1
         spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
+        self._last_planes: tuple[int, torch.Tensor] | None = None
+        self._last_resized: tuple[tuple[int, tuple[int, int]], torch.Tensor] | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -141,24 +143,51 @@ class Frames:
             return scaled
         return np.broadcast_to(scaled[..., None], (*self.shape, 3))
 
-    def tensor(self, index: int, size: tuple[int, int]) -> torch.Tensor:
+    def tensor(
+        self, index: int, size: tuple[int, int], part: tuple[slice, slice] | None = None
+    ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
 
         Resized bilinearly with antialiasing, then normalised by ImageNet's mean and deviation,
         as the published model expects it.
+
+        Parameters
+        ----------
+        index : of the frame.
+        size : to resize the whole frame to.
+        part : rows and columns of the resized frame to return; only they are made where the frame
+            is enlarged.
         """
-        scaled = torch.from_numpy(np.ascontiguousarray(self._scaled(index)))
-        planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
-        resized = F.interpolate(
-            planes[None].contiguous(),
-            size=size,
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        planes = self._planes(index)
+        if part is not None and min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
+            resized = enlarged_part(planes, size, part)
+        else:
+            resized = self._resized(index, size)
+            resized = resized if part is None else resized[:, part[0], part[1]]
         mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
         std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
-        return (resized - mean) / std
+        return (resized[None] - mean) / std
+
+    def _planes(self, index: int) -> torch.Tensor:
+        """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
+        if self._last_planes is None or self._last_planes[0] != index:
+            scaled = torch.from_numpy(np.ascontiguousarray(self._scaled(index)))
+            planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
+            self._last_planes = (index, planes.contiguous())
+        return self._last_planes[1]
+
+    def _resized(self, index: int, size: tuple[int, int]) -> torch.Tensor:
+        key = (index, size)
+        if self._last_resized is None or self._last_resized[0] != key:
+            resized = F.interpolate(
+                self._planes(index)[None],
+                size=size,
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
+            )
+            self._last_resized = (key, resized[0])
+        return self._last_resized[1]
 
     def _scaled(self, index: int) -> npt.NDArray[np.float32]:
         low, high = self.contrast
@@ -170,6 +199,22 @@ class Frames:
         if self.dtype.kind == "f":
             np.nan_to_num(values, copy=False, nan=0.0)
         return values.astype(np.float32, copy=False)
+
+
+def enlarged_part(
+    planes_cyx: torch.Tensor, size: tuple[int, int], part: tuple[slice, slice]
+) -> torch.Tensor:
+    """Cut a part out of planes enlarged bilinearly to `size`, without enlarging the rest."""
+    places, spans = [], []
+    for length, full, wanted in zip(planes_cyx.shape[1:], size, part, strict=True):
+        pixels = torch.arange(wanted.start, wanted.stop, dtype=torch.float64)
+        at = ((pixels + 0.5) * length / full - 0.5).clamp(0, length - 1)
+        low, high = int(at[0]), min(int(at[-1]) + 2, length)
+        places.append((2 * (at - low) / max(high - low - 1, 1) - 1).float())
+        spans.append(slice(low, high))
+    grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), dim=-1)
+    cut = planes_cyx[:, spans[0], spans[1]][None]
+    return F.grid_sample(cut, grid[None], padding_mode="border", align_corners=True)[0]
 
 
 def _array(data: Any) -> npt.NDArray[Any]:

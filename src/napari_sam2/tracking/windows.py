@@ -18,9 +18,10 @@ from torch import Tensor
 from napari_sam2.model.config import Attention, ModelConfig
 
 TOKEN = 16  # model pixels
-_SIDES = (8, 12, 16, 24, 32)  # of windows, in tokens; larger objects get the whole frame
+_SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
 _ZOOMS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 _MOST_LEVELS = 5
+_LARGEST = 16_384  # model pixels along a side, where frames are encoded in tiles
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,15 @@ class Geometry:
 def levels(config: ModelConfig, shape: tuple[int, int], attention: Attention) -> list[Geometry]:
     """Return the magnifications at which frames of (Y, X) pixels are looked at, coarse to fine.
 
-    Published models see every frame at one size. A model that keeps the aspect ratio gets the
-    powers of two that fit its input range, or, looking at whole frames, the one closest to 1.
+    Published models see every frame at one size. A model that keeps the aspect ratio gets powers
+    of two, or, looking at whole frames, the one closest to 1 that fits its input range.
     """
     if config.square_input:
         return [Geometry(shape, (config.image_size, config.image_size))]
     low, high = config.input_range
     longer = max(shape)
+    if attention == "windowed":
+        high = _LARGEST
     zooms = [z for z in _ZOOMS if low <= longer * z <= high][-_MOST_LEVELS:]
     if not zooms:
         zooms = [min(max(longer, low), high) / longer]
@@ -113,6 +116,8 @@ def around(
 ) -> Window:
     """Return a window around a box, with room for the object to move and for its surroundings.
 
+    The largest window is as large as a frame of the published models.
+
     Parameters
     ----------
     geometry : of the stack.
@@ -121,11 +126,9 @@ def around(
     """
     y0, x0, y1, x1 = box
     needed = max(least, 2 * max(y1 - y0, x1 - x0) / TOKEN + 4)
-    fitting = [side for side in _SIDES if side >= needed]
-    if not fitting:
-        return whole(geometry)
+    side = next((side for side in _SIDES if side >= needed), _SIDES[-1])
     rows, columns = geometry.tokens
-    height, width = min(fitting[0], rows), min(fitting[0], columns)
+    height, width = min(side, rows), min(side, columns)
     row = round((y0 + y1) / 2 / TOKEN - height / 2)
     column = round((x0 + x1) / 2 / TOKEN - width / 2)
     row, column = min(max(row, 0), rows - height), min(max(column, 0), columns - width)

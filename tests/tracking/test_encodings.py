@@ -1,0 +1,120 @@
+"""Windows put together from tiles are windows of the frame, wherever they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_sam2.model.positions import TokenGrid
+from napari_sam2.model.sam2 import ImageFeatures
+from napari_sam2.tracking.encodings import Encodings, cuts
+from napari_sam2.tracking.frames import Frames, enlarged_part
+from napari_sam2.tracking.windows import Geometry, Window
+from tests.tracking.toy import toy_model
+
+
+class Echo:
+    """Stands for a network whose encoding is the image itself, averaged; counts its work."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.tiles: list[tuple[int, ...]] = []
+
+    def encode_image(self, image):
+        self.tiles += [tuple(image.shape[-2:])] * len(image)
+        maps = [torch.nn.functional.avg_pool2d(image, stride) for stride in (16, 8, 4)]
+        return ImageFeatures(*maps, TokenGrid(*maps[0].shape[-2:]))
+
+
+@given(st.integers(1, 400))
+def test_tiles_cover_an_axis_once_and_are_of_one_size(half):
+    length = 2 * half
+    found = cuts(length)
+    kept = [i for cut in found for i in range(cut.start, cut.stop)]
+    assert kept == list(range(length))
+    assert len({cut.last - cut.first for cut in found}) == 1
+    for cut in found:
+        assert 0 <= cut.first <= cut.start
+        assert cut.stop <= cut.last <= length
+        assert cut.first % 2 == 0
+        assert cut.first == 0 or cut.start - cut.first >= 2
+        assert cut.last == length or cut.last - cut.stop >= 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_windows_hold_what_the_frame_holds_there(data):
+    rows, columns = (2 * data.draw(st.integers(1, 40)) for _ in range(2))
+    shape = data.draw(st.sampled_from([(16 * rows, 16 * columns), (4 * rows, 4 * columns)]))
+    stack = np.random.default_rng(0).integers(0, 255, (2, *shape)).astype(np.uint8)
+    frames = Frames(stack, contrast=(0, 255))
+    geometry = Geometry(shape, (16 * rows, 16 * columns))
+    encodings = Encodings(Echo(), frames, {geometry.tokens: geometry}, tiled=True, kept=2)
+    height, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
+    windows = [
+        Window(
+            data.draw(st.integers(0, rows - height)),
+            data.draw(st.integers(0, columns - width)),
+            height,
+            width,
+            geometry.tokens,
+        )
+        for _ in range(2)
+    ]
+    found = encodings.windows(1, windows)
+    whole = Echo().encode_image(frames.tensor(1, geometry.size))
+    for n, window in enumerate(windows):
+        for name, scale in (("stride16", 1), ("stride8", 2), ("stride4", 4)):
+            expected = getattr(whole, name)[0][(slice(None), *window.slices(scale))]
+            torch.testing.assert_close(getattr(found, name)[n], expected, rtol=0, atol=1e-4)
+
+
+def test_only_tiles_with_windows_are_encoded_and_only_once():
+    frames = Frames(np.zeros((3, 640, 640), np.uint8), contrast=(0, 255))
+    geometry = Geometry((640, 640), (1280, 1280))
+    model = Echo()
+    encodings = Encodings(model, frames, {geometry.tokens: geometry}, tiled=True, kept=2)
+    corner, middle = Window(0, 0, 8, 8, (80, 80)), Window(28, 28, 8, 8, (80, 80))
+    encodings.windows(0, [corner])
+    assert model.tiles == [(320, 320)]
+    encodings.windows(0, [corner, middle])
+    assert len(model.tiles) == 1 + 4
+    encodings.windows(1, [corner])
+    encodings.windows(2, [corner])  # now frame 0 is forgotten
+    encodings.windows(2, [corner])
+    assert len(model.tiles) == 7
+    encodings.windows(0, [corner])
+    assert len(model.tiles) == 8
+
+
+def test_a_small_frame_is_one_tile_and_encoded_as_a_whole():
+    model = toy_model()
+    stack = np.random.default_rng(0).integers(0, 255, (1, 60, 90)).astype(np.uint8)
+    frames = Frames(stack, contrast=(0, 255))
+    geometry = Geometry((60, 90), (128, 192))
+    levels = {geometry.tokens: geometry}
+    window = Window(1, 2, 4, 4, geometry.tokens)
+    with torch.inference_mode():
+        tiled = Encodings(model, frames, levels, True, 1).windows(0, [window])
+        exact = Encodings(model, frames, levels, False, 1).windows(0, [window])
+    assert tiled.grid == exact.grid
+    torch.testing.assert_close(tiled.stride16, exact.stride16, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(tiled.stride4, exact.stride4, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 1), (64, 32)), ((1, 7), (32, 96)), ((50, 3), (64, 64))]
+)
+def test_parts_of_tiny_frames(shape, size):
+    planes = torch.rand(1, *shape)
+    whole = torch.nn.functional.interpolate(
+        planes[None], size, mode="bilinear", align_corners=False
+    )[0]
+    part = (slice(3, 20), slice(5, 30))
+    torch.testing.assert_close(
+        enlarged_part(planes, size, part), whole[:, part[0], part[1]], rtol=0, atol=1e-5
+    )
