@@ -15,6 +15,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _page import machine, write_section
+
+TITLE = "## Memory over the length of a stack"
 
 
 class Movie:
@@ -77,12 +80,35 @@ def main() -> None:
         return
     if options.quick:
         options.frames, options.size = [20, 60], 64
-    peaks = []
+    rows = ["| frames | peak, MiB | ratio |", "|---:|---:|---:|"]
+    peaks: list[float] = []
     for frames in options.frames:
         command = [sys.executable, __file__, "--one", "--frames", str(frames)]
         command += ["--objects", str(options.objects), "--size", str(options.size)]
         peaks.append(float(subprocess.check_output(command, text=True)))
-        print(f"{frames:6d} frames: peak {peaks[-1]:7.1f} MiB, {peaks[-1] / peaks[0]:.3f} x")
+        rows.append(f"| {frames} | {peaks[-1]:.1f} | {peaks[-1] / peaks[0]:.3f} |")
+        print(rows[-1], flush=True)
+    if not options.quick:
+        write_section(TITLE, section(rows, options))
+
+
+def section(rows: list[str], options: argparse.Namespace) -> str:
+    """Describe the runs in words, for the page."""
+    command = f"--frames {' '.join(map(str, options.frames))} --size {options.size}"
+    return "\n".join(
+        [
+            TITLE,
+            "",
+            f"`python benchmarks/memory.py {command}`: `micro` follows {options.objects} objects,",
+            "frames are made on the fly, results go to disk, every run is a process of its own. A",
+            "session keeps some hundred bytes of each object and frame, its mask cut to where it",
+            "is, so that everything can be corrected later.",
+            "",
+            *rows,
+            "",
+            f"{machine(1)}.",
+        ]
+    )
 
 
 if __name__ == "__main__":

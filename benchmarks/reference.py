@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import re
 import resource
 import subprocess
 import sys
@@ -20,17 +17,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
+from _page import machine, write_section
 
 SIDES = ("ours", "reference")
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
-REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 TITLE = "## Whole frames, beside the reference"
 SHAPE = (512, 640)
 
@@ -181,23 +177,9 @@ def section(rows: list[str], options: argparse.Namespace) -> str:
             "",
             *rows,
             "",
-            f"{date.today().isoformat()}, {options.threads} thread(s) of {os.cpu_count()} cores,"
-            f" {platform.system()} {platform.machine()}, torch {torch.__version__},"
-            f" sam2 {version('sam2')}.",
-            "",
+            f"{machine(options.threads)}, sam2 {version('sam2')}.",
         ]
     )
-
-
-def write(text: str) -> None:
-    """Put the section into the page, in place of an older one."""
-    page = REPORT.read_text(encoding="utf-8") if REPORT.exists() else "# Performance\n"
-    older = re.compile(re.escape(TITLE) + r".*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    if older.search(page):
-        page = older.sub(lambda _: text, page)
-    else:
-        page = page.rstrip("\n") + "\n\n" + text
-    REPORT.write_text(page, encoding="utf-8")
 
 
 def main() -> None:
@@ -218,7 +200,7 @@ def main() -> None:
     rows = table(measure(options), options.frames)
     print("\n".join(rows))
     if not options.quick:
-        write(section(rows, options))
+        write_section(TITLE, section(rows, options))
 
 
 if __name__ == "__main__":

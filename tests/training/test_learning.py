@@ -64,6 +64,7 @@ def test_the_shipped_file_carries_its_recipe_and_the_log_its_curve(tmp_path):
     assert kept["seed"] == 5
     assert kept["step"] == 4
     assert kept["batch"]["objects"] == 3
+    assert kept["commit"]
     assert build_model(weights).config == TOY
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 4

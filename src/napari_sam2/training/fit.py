@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,16 @@ class TrainConfig:
         values["init"] = self.init.name if self.init else None
         values["batch"]["real"] = [Path(p).name for p in self.batch.real]
         del values["model"], values["resume"], values["device"], values["workers"]
-        return values
+        return {**values, "commit": _commit()}
+
+
+def _commit() -> str:
+    """Return the commit of the source that trains, or its version outside of a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"napari-sam2 {metadata.version('napari-sam2')}"
 
 
 def plan_steps(config: TrainConfig) -> list[bool]:
