@@ -12,7 +12,7 @@ from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.prompt_encoder import BOX_START, NEGATIVE, PADDING, POSITIVE
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
-from napari_sam2.training.batches import BatchConfig, _zoomed, make_batch
+from napari_sam2.training.batches import BatchConfig, _redrawn, _zoomed, make_batch
 from napari_sam2.training.fit import TrainConfig, Trainer, learning_rate, plan_steps, train
 from napari_sam2.training.losses import frame_loss, hard_iou
 from napari_sam2.training.steps import clip_step, image_step, prepare
@@ -98,6 +98,17 @@ def test_crops_are_magnified_until_an_object_has_the_size_that_sessions_look_for
             areas = np.bincount(labels.flatten().numpy())[1:]
             largest.append(np.sqrt(areas.max() / np.pi))
     assert np.median(largest) > 24
+
+
+@pytest.mark.parametrize(("outward", "radius"), [(0.23, 12.3), (0.0, 10), (-0.23, 7.7)])
+def test_outlines_move_and_neighbours_stay_apart(outward, radius):
+    y, x = np.mgrid[:64, :64]
+    labels = 3 * ((y - 32) ** 2 + (x - 16) ** 2 < 100) + 4 * ((y - 32) ** 2 + (x - 48) ** 2 < 100)
+    clip = Clip(np.zeros((1, 64, 64), np.float32), labels[None].astype(np.int32), "test")
+    redrawn = _redrawn(clip, outward).labels[0]
+    for value in (3, 4):
+        assert np.sqrt((redrawn == value).sum() / np.pi) == pytest.approx(radius, abs=0.7)
+    assert redrawn.max() == 4
 
 
 def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import expand_labels, find_boundaries
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -36,6 +38,8 @@ class BatchConfig:
         this radius in pixels (log-normal), as a session's levels do; small cells are blurred then,
         as they are in use.
     clip_length : fewest and most frames of a clip.
+    outline : in each clip all outlines are moved outward by a part of the radius between these
+        two; annotators differ, and what is meant has to be read off the prompt and remembered.
     real : folders of licensed static images to mix in.
     real_share : part of the clips that comes from them.
     views : how often a clip is used in a batch, turned and relit each time; making clips costs
@@ -50,6 +54,7 @@ class BatchConfig:
     radius: float = 25.0
     radius_spread: float = 0.4
     clip_length: tuple[int, int] = (4, 8)
+    outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
     real_share: float = 0.35
     views: int = 2
@@ -113,6 +118,8 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
         made = _one_clip(config, rng, frames, size)
         for _ in range(min(config.views, count - len(images))):
             clip = _view(_zoomed(made, rng, config), rng)
+            if clips:
+                clip = _redrawn(clip, rng.uniform(*config.outline))
             picked = _pick_objects(clip, rng, most)
             if picked:
                 owner += [len(images)] * len(picked)
@@ -148,6 +155,27 @@ def _zoomed(clip: Clip, rng: np.random.Generator, config: BatchConfig) -> Clip:
     images = _sampled(clip.images, grid, "bilinear")
     labels = _sampled(clip.labels, grid, "nearest").astype(np.int32)
     return Clip(images, labels, clip.kind)
+
+
+def _redrawn(clip: Clip, outward: float) -> Clip:
+    """Move all outlines of a clip outward (or inward) by a part of the median radius."""
+    areas = np.bincount(clip.labels[0].ravel())[1:]
+    if not areas.any():
+        return clip
+    pixels = outward * float(np.sqrt(np.median(areas[areas > 0]) / np.pi))
+    labels = [_grown(plane, pixels) if pixels > 0 else _shrunk(plane, -pixels)
+              for plane in clip.labels]  # fmt: skip
+    return Clip(clip.images, np.stack(labels), clip.kind)
+
+
+def _grown(labels: npt.NDArray[np.int32], pixels: float) -> npt.NDArray[np.int32]:
+    grown: npt.NDArray[np.int32] = expand_labels(labels, pixels)
+    return grown
+
+
+def _shrunk(labels: npt.NDArray[np.int32], pixels: float) -> npt.NDArray[np.int32]:
+    depth = distance_transform_edt(~find_boundaries(labels, mode="outer"))
+    return np.where(depth > pixels, labels, 0).astype(np.int32)
 
 
 def _sampled(stack: npt.NDArray[Any], grid: Tensor, mode: str) -> npt.NDArray[np.float32]:
