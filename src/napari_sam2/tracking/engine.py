@@ -6,7 +6,7 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
+from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, levels, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
@@ -190,9 +191,20 @@ class Engine:
             earlier = adopted.best_logits[0]
         recollection = None if look is None else self._recollect([look])
         conditioned = self.model.recall(features, recollection)
-        return self.model.predict_masks(
+        prediction = self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
+        # Of several clicks, one may be meant for a part that lies apart.
+        return self._tidied(prediction) if len(prompt.points) < 2 else prediction
+
+    def _tidied(self, prediction: MaskPrediction) -> MaskPrediction:
+        """Tidy the chosen masks; whole frames stay as published."""
+        if not self.windowed:
+            return prediction
+        logits = prediction.logits.clone()
+        rows = torch.arange(len(logits), device=logits.device)
+        logits[rows, prediction.chosen] = tidied(prediction.best_logits)
+        return replace(prediction, logits=logits)
 
     def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
         geometry = self.geometry(window)
@@ -258,7 +270,7 @@ class Engine:
         if self.model.config.carried_mask:
             masks = torch.stack([look.carried() for look in looks])
             prompts = carried(masks.to(self.model.device).clamp(-32, 32))
-        prediction = self.model.predict_masks(conditioned, features, prompts)
+        prediction = self._tidied(self.model.predict_masks(conditioned, features, prompts))
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         for i, look in enumerate(looks):
