@@ -1,7 +1,7 @@
 """A tracking session: prompts in, masks out, on any frame and in any order.
 
-The session owns what is known of every object (prompts, memories, masks so far) and the order of
-things; `engine` owns the calls into the network.
+The session owns what is known of every object (prompts, memories, masks so far); `follower` takes
+the objects from frame to frame, `engine` owns the calls into the network.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.config import Attention
-from napari_sam2.model.sam2 import SAM2, MaskPrediction
+from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.follower import Follower, estimated
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import Pending, TrackedObject
-from napari_sam2.tracking.passes import Direction, Pass, passes
+from napari_sam2.tracking.passes import Direction, passes
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.results import FrameResult, Preview
-from napari_sam2.tracking.windows import Window
 
 _DRAWN_LOGIT = 10.0
 
@@ -77,6 +77,7 @@ class TrackingSession:
             self.policy.batch_tokens,
         )
         self._objects: dict[int, TrackedObject] = {}
+        self._follower = Follower(self._engine, self._objects)
 
     @property
     def object_ids(self) -> list[int]:
@@ -228,11 +229,11 @@ class TrackingSession:
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].prompts for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        self._memorize_prompts(ids)
+        self._follower.memorize_prompts(ids)
         for way in ways:
-            self._recover(way, ids)
+            self._follower.recover(way, ids)
             for frame in way.frames:
-                self._track(frame, way, ids)
+                self._follower.track(frame, way, ids)
                 yield self._merge(frame)
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:
@@ -274,7 +275,7 @@ class TrackingSession:
             earlier = obj.start_logits(frame, window, continued)
             prediction = self._engine.answer(frame, window, prompt, look, earlier)
         logits = prediction.best_logits[0]
-        estimate = _estimated(window, prediction)
+        estimate = estimated(window, prediction)
         score = float(prediction.object_score[0])
         # Stored only now: a failure above leaves the object as it was.
         self._objects.setdefault(object_id, obj)
@@ -296,58 +297,6 @@ class TrackingSession:
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
-
-    def _memorize_prompts(self, ids: list[int]) -> None:
-        """Take the prompted frames into the memory banks."""
-        waiting = sorted((f, i) for i in ids for f in self._objects[i].pending)
-        for frame, object_id in waiting:
-            obj = self._objects[object_id]
-            item = obj.pending[frame]
-            kept = self._engine.memorize(
-                frame, item.window, item.logits, item.score, item.pointer, prompted=True
-            )
-            obj.bank.remember(frame, kept, conditioning=True)
-            del obj.pending[frame]
-
-    def _recover(self, way: Pass, ids: list[int]) -> None:
-        """Remember again the frames before a start in the middle of what was tracked."""
-        if not way.frames:
-            return
-        step, start = (-1 if way.reverse else 1), way.frames[0]
-        reach = self.model.config.num_memories - 1
-        for near in range(start - step * reach, start, step):
-            for obj in (self._objects[i] for i in ids):
-                kept, estimate = obj.bank.tracked.get(near), obj.estimates.get(near)
-                lost = kept is None or kept.memory is None
-                if not lost or estimate is None or near in obj.prompts:
-                    continue
-                if way.follows(obj.prompts, start):
-                    pointer = None if kept is None else kept.pointer
-                    score = estimate.quality.object_score
-                    again = self._engine.memorize(
-                        near, estimate.window, estimate.logits(), score, pointer, prompted=False
-                    )
-                    obj.bank.remember(near, again, conditioning=False)
-
-    def _track(self, frame: int, way: Pass, ids: list[int]) -> None:
-        """Follow objects to a frame."""
-        followed: list[TrackedObject] = []
-        looks: list[Look] = []
-        for obj in (self._objects[i] for i in ids):
-            if not way.follows(obj.prompts, frame):
-                continue
-            if frame in obj.prompts:
-                obj.tracked[frame] = way.reverse
-                continue
-            selection = obj.bank.select(frame, way.reverse, len(self.frames))
-            last = obj.last_seen(frame, way.reverse)
-            followed.append(obj)
-            looks.append(Look(obj.bank, self._engine.next_window(last), selection, last))
-        for index, prediction in self._engine.track(frame, looks):
-            obj = followed[index]
-            obj.estimates[frame] = _estimated(looks[index].window, prediction)
-            obj.tracked[frame] = way.reverse
-            obj.bank.evict(frame)
 
     def _merge(self, frame: int) -> FrameResult:
         """Give each pixel to the object that claims it most."""
@@ -375,7 +324,3 @@ class TrackingSession:
             return (slice(None), slice(None)), drawn
         geometry = self._engine.geometry(estimate.window)
         return to_data(geometry, estimate.window, estimate.logits())
-
-
-def _estimated(window: Window, prediction: MaskPrediction) -> Estimate:
-    return Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])

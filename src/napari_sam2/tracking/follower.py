@@ -1,0 +1,83 @@
+"""From frame to frame: which memories are made, and when, while objects are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.passes import Pass
+from napari_sam2.tracking.windows import Window
+
+
+class Follower:
+    """Takes the objects of a session through its frames.
+
+    Parameters
+    ----------
+    engine : the network on the session's stack.
+    objects : of the session, by id; shared with it.
+    """
+
+    def __init__(self, engine: Engine, objects: Mapping[int, TrackedObject]) -> None:
+        self.engine = engine
+        self.objects = objects
+
+    def memorize_prompts(self, ids: Iterable[int]) -> None:
+        """Take the prompted frames into the memory banks."""
+        waiting = sorted((f, i) for i in ids for f in self.objects[i].pending)
+        for frame, object_id in waiting:
+            obj = self.objects[object_id]
+            item = obj.pending[frame]
+            kept = self.engine.memorize(
+                frame, item.window, item.logits, item.score, item.pointer, prompted=True
+            )
+            obj.bank.remember(frame, kept, conditioning=True)
+            del obj.pending[frame]
+
+    def recover(self, way: Pass, ids: Iterable[int]) -> None:
+        """Remember again the frames before a start in the middle of what was tracked."""
+        if not way.frames:
+            return
+        step, start = (-1 if way.reverse else 1), way.frames[0]
+        reach = self.engine.model.config.num_memories - 1
+        for near in range(start - step * reach, start, step):
+            for obj in (self.objects[i] for i in ids):
+                kept, estimate = obj.bank.tracked.get(near), obj.estimates.get(near)
+                lost = kept is None or kept.memory is None
+                if not lost or estimate is None or near in obj.prompts:
+                    continue
+                if way.follows(obj.prompts, start):
+                    pointer = None if kept is None else kept.pointer
+                    score = estimate.quality.object_score
+                    again = self.engine.memorize(
+                        near, estimate.window, estimate.logits(), score, pointer, prompted=False
+                    )
+                    obj.bank.remember(near, again, conditioning=False)
+
+    def track(self, frame: int, way: Pass, ids: Iterable[int]) -> None:
+        """Follow objects to a frame."""
+        followed: list[TrackedObject] = []
+        looks: list[Look] = []
+        for obj in (self.objects[i] for i in ids):
+            if not way.follows(obj.prompts, frame):
+                continue
+            if frame in obj.prompts:
+                obj.tracked[frame] = way.reverse
+                continue
+            selection = obj.bank.select(frame, way.reverse, len(self.engine.frames))
+            last = obj.last_seen(frame, way.reverse)
+            followed.append(obj)
+            looks.append(Look(obj.bank, self.engine.next_window(last), selection, last))
+        for index, prediction in self.engine.track(frame, looks):
+            obj = followed[index]
+            obj.estimates[frame] = estimated(looks[index].window, prediction)
+            obj.tracked[frame] = way.reverse
+            obj.bank.evict(frame)
+
+
+def estimated(window: Window, prediction: MaskPrediction) -> Estimate:
+    """Return what is kept of the answer (N = 1) in a window."""
+    return Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])
