@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
@@ -146,7 +147,7 @@ def test_objects_in_a_batch_do_not_influence_each_other(model):
 
 def test_memory_in_use_does_not_grow_with_the_stack(model):
     def kept(frames):
-        session = a_session(model, stack=moving_disk(frames))
+        session = a_session(model, stack=np.repeat(moving_disk(1), frames, axis=0))
         session.add_mask(1, 0, drawn())
         for _ in session.propagate("forward"):
             pass
@@ -230,3 +231,30 @@ def test_a_pixel_goes_to_the_object_that_claims_it_most(model):
     assert ((claims > 0).sum(axis=0) == 2).any()
     expected = np.where(claims.max(axis=0) > 0, np.array([7, 4])[claims.argmax(axis=0)], 0)
     np.testing.assert_array_equal(session.result(0).labels, expected)
+
+
+def test_an_object_that_stays_away_is_looked_for_now_and_then(model):
+    stack = moving_disk(40)
+    session = a_session(model, stack=stack)
+    session.add_box(1, 0, [[18, 8], [42, 32]])
+    with torch.no_grad():
+        score = model.mask_decoder.pred_obj_score_head.layers[-1]
+        before = score.bias.clone()
+        score.bias.fill_(-1e4)  # from now on nothing is ever found
+    looked: list[int] = []
+    track = session._engine.track
+
+    def watched(frame, looks):
+        looked.extend([frame] * len(looks))
+        return track(frame, looks)
+
+    session._engine.track = watched
+    try:
+        results = list(session.propagate("forward"))
+    finally:
+        with torch.no_grad():
+            score.bias.copy_(before)
+    assert looked == [*range(1, 9), 9, 17, 25, 33]
+    assert len(results) == 40
+    assert not any(result.labels.any() for result in results[1:])
+    assert all(1 in result.quality for result in results)

@@ -41,6 +41,8 @@ class Follower:
         """Remember again the frames before a start in the middle of what was tracked."""
         if not way.frames:
             return
+        for i in ids:
+            self.objects[i].missing = 0
         step, start = (-1 if way.reverse else 1), way.frames[0]
         reach = self.engine.model.config.num_memories - 1
         for near in range(start - step * reach, start, step):
@@ -65,16 +67,20 @@ class Follower:
             if not way.follows(obj.prompts, frame):
                 continue
             if frame in obj.prompts:
-                obj.tracked[frame] = way.reverse
+                obj.pass_frame(frame, way.reverse, obj.estimates[frame])
+                continue
+            last = obj.last_seen(frame, way.reverse)
+            if self.engine.windowed and obj.rests:
+                obj.pass_frame(frame, way.reverse, last)
+                obj.bank.evict(frame)
                 continue
             selection = obj.bank.select(frame, way.reverse, len(self.engine.frames))
-            last = obj.last_seen(frame, way.reverse)
             followed.append(obj)
             looks.append(Look(obj.bank, self.engine.next_window(last), selection, last))
         for index, prediction in self.engine.track(frame, looks):
             obj = followed[index]
-            obj.estimates[frame] = estimated(looks[index].window, prediction)
-            obj.tracked[frame] = way.reverse
+            found = estimated(looks[index].window, prediction)
+            obj.pass_frame(frame, way.reverse, found)
             obj.bank.evict(frame)
 
 

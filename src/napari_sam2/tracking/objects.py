@@ -13,6 +13,8 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved
 from napari_sam2.tracking.windows import Window
 
+_PATIENCE = 8  # frames
+
 
 @dataclass
 class Pending:
@@ -36,6 +38,22 @@ class TrackedObject:
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.
     before: dict[int, Estimate] = field(default_factory=dict)
+    # Frames in a row, up to the last one passed, on which it was not found.
+    missing: int = 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has been missing for so long that the next frame may be left out.
+
+        Looking for an object in large windows costs many times more than following it.
+        """
+        return self.missing >= _PATIENCE and self.missing % _PATIENCE != 0
+
+    def pass_frame(self, frame: int, reverse: bool, estimate: Estimate) -> None:
+        """Note what a propagation found on a frame."""
+        self.estimates[frame] = estimate
+        self.tracked[frame] = reverse
+        self.missing = 0 if estimate.kept.size else self.missing + 1
 
     def level(self, frame: int) -> tuple[int, int] | None:
         """Return the token grid on which the object lives, if not for the prompt on `frame`."""
