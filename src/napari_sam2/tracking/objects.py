@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from napari_sam2.tracking.estimate_log import EstimateLog
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.repair import Stretches, stretches
 from napari_sam2.tracking.resampling import moved
 from napari_sam2.tracking.windows import Window
 
@@ -38,6 +40,8 @@ class TrackedObject:
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.
     before: dict[int, Estimate] = field(default_factory=dict)
+    # Frames whose prompt has changed since they were passed.
+    changed: set[int] = field(default_factory=set)
     # Frames in a row, up to the last one passed, on which it was not found.
     missing: int = 0
 
@@ -65,6 +69,22 @@ class TrackedObject:
         if frame in self.tracked and frame not in self.prompts and frame in self.estimates:
             self.before[frame] = self.estimates[frame]
 
+    def note_change(self, frame: int) -> None:
+        """Remember that what was tracked is no longer what the prompts say."""
+        if self.tracked:
+            self.changed.add(frame)
+
+    def stretches(self) -> Stretches:
+        """Return the frames that changed prompts concern."""
+        return stretches(self.prompts, self.tracked, self.changed)
+
+    def settle(self, visited: Container[int]) -> None:
+        """Take note that some frames have been passed again."""
+        for frame in list(self.changed):
+            parts = stretches(self.prompts, self.tracked, [frame])
+            if all(t in visited for t in (*parts.forward, *parts.backward)):
+                self.changed.discard(frame)
+
     def start_of(self, frame: int, continued: bool) -> Estimate | None:
         """Return the mask that a prompt on a frame corrects.
 
@@ -90,6 +110,7 @@ class TrackedObject:
 
     def take_back(self, frame: int) -> None:
         """Forget a prompt; what tracking said of the frame comes back."""
+        self.note_change(frame)
         del self.prompts[frame]
         self.pending.pop(frame, None)
         self.bank.forget(frame)

@@ -23,7 +23,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import Pending, TrackedObject
-from napari_sam2.tracking.passes import Direction, passes
+from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.results import FrameResult, Preview
@@ -235,6 +235,54 @@ class TrackingSession:
             for frame in way.frames:
                 self._follower.track(frame, way, ids)
                 yield self._merge(frame)
+        visited = {frame for way in ways for frame in way.frames}
+        for i in ids:
+            self._objects[i].settle(visited)
+
+    def stale_frames(self) -> dict[int, tuple[int, ...]]:
+        """Return, by object id, the frames that `repair` would compute again."""
+        found = {i: obj.stretches() for i, obj in self._objects.items()}
+        return {
+            i: tuple(sorted((*parts.forward, *parts.backward)))
+            for i, parts in found.items()
+            if parts.forward or parts.backward
+        }
+
+    @torch.inference_mode()
+    def repair(self, object_ids: Iterable[int] | None = None) -> Iterator[FrameResult]:
+        """Compute again what changed prompts concern, and only that.
+
+        After a correction on a frame that was propagated, these are the object's frames up to the
+        next prompted frame on either side. Stop iterating at any time: what is left stays stale.
+
+        Parameters
+        ----------
+        object_ids : repair only these.
+
+        Yields
+        ------
+        FrameResult
+            One per frame that was computed again, holding all objects.
+
+        Raises
+        ------
+        InputError
+            If an id does not exist.
+        """
+        ids = self._checked_ids(object_ids)
+        parts = {i: self._objects[i].stretches() for i in ids}
+        self._follower.memorize_prompts(ids)
+        for reverse in (False, True):
+            frames = {i: p.backward if reverse else p.forward for i, p in parts.items()}
+            for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
+                members = [i for i, some in frames.items() if frame in some]
+                way = Pass(range(frame, frame + 1), reverse, from_last=False)
+                step = 1 if reverse else -1
+                self._follower.recover(way, [i for i in members if frame + step not in frames[i]])
+                self._follower.track(frame, way, members)
+                yield self._merge(frame)
+        for i in ids:
+            self._objects[i].changed.clear()
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:
         known = self._objects.get(object_id)
@@ -280,6 +328,7 @@ class TrackingSession:
         # Stored only now: a failure above leaves the object as it was.
         self._objects.setdefault(object_id, obj)
         obj.prompts[frame] = prompt
+        obj.note_change(frame)
         obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
         obj.estimates[frame] = estimate
         return estimate
@@ -289,13 +338,16 @@ class TrackingSession:
         return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
+        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].prompts]
+        if not ids:
+            raise InputError("nothing to propagate; click, box or paint an object on a frame first")
+        return ids
+
+    def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = self.object_ids if object_ids is None else list(object_ids)
         missing = [i for i in ids if i not in self._objects]
         if missing:
             raise InputError(f"there is no object {missing[0]}; there are {self.object_ids}")
-        ids = [i for i in ids if self._objects[i].prompts]
-        if not ids:
-            raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
 
     def _merge(self, frame: int) -> FrameResult:

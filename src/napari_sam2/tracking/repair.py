@@ -1,0 +1,55 @@
+"""Which frames have to be computed again after a prompt was changed.
+
+A conditioning frame is an anchor: what lies beyond the next one on either side stays as it is. So
+a correction costs the stretch between its neighbours, of the object that it concerns, and no more.
+A full propagation would also let frames further away attend to the new memory; what that changes
+there is small, and is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Frames of one object to compute again, in the order in which they are visited.
+
+    Parameters
+    ----------
+    forward : rising, behind the object's first prompt.
+    backward : falling, before it.
+    """
+
+    forward: tuple[int, ...] = ()
+    backward: tuple[int, ...] = ()
+
+
+def stretches(
+    prompted: Collection[int], tracked: Mapping[int, bool], changed: Iterable[int]
+) -> Stretches:
+    """Find the frames that changed prompts concern.
+
+    Parameters
+    ----------
+    prompted : frames that carry a prompt now.
+    tracked : frames that a propagation has passed.
+    changed : frames whose prompt is new, another one, or gone.
+    """
+    if not prompted:
+        return Stretches()
+    first = min(prompted)
+    again: set[int] = set()
+    for frame in changed:
+        left = max((t for t in prompted if t < frame), default=None)
+        right = min((t for t in prompted if t > frame), default=None)
+        again.update(
+            t
+            for t in tracked
+            if t not in prompted and (left is None or t > left) and (right is None or t < right)
+        )
+    return Stretches(
+        tuple(sorted(t for t in again if t > first)),
+        tuple(sorted((t for t in again if t < first), reverse=True)),
+    )

@@ -1,0 +1,125 @@
+"""After a correction, only the stretch between its neighbouring prompts is computed again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.repair import stretches
+from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from tests.tracking.toy import moving_disk, toy_model
+
+FRAMES = 16
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toy_model()
+
+
+def start(model, attention="windowed") -> TrackingSession:
+    frames = Frames(moving_disk(FRAMES), contrast=(0, 255))
+    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
+
+
+def at(frame: int) -> list[list[int]]:
+    return [[18, 8 + 3 * frame], [42, 32 + 3 * frame]]
+
+
+frame_sets = st.sets(st.integers(0, 30), max_size=6)
+
+
+@given(st.sets(st.integers(0, 30), min_size=1, max_size=6), st.integers(0, 30), frame_sets)
+def test_stretches_reach_to_the_next_prompts(prompted, frame, gaps):
+    tracked = dict.fromkeys(sorted(set(range(31)) - gaps), False)
+    parts = stretches(prompted, tracked, [frame])
+    found = {*parts.forward, *parts.backward}
+    assert found <= set(tracked) - prompted
+    assert list(parts.forward) == sorted(parts.forward)
+    assert list(parts.backward) == sorted(parts.backward, reverse=True)
+    for t in tracked:
+        between = any(min(t, frame) < p < max(t, frame) for p in prompted)
+        if t not in prompted:
+            assert (t in found) == (not between)
+
+
+@pytest.mark.parametrize("attention", ["windowed", "exact"])
+def test_a_repair_equals_a_full_run_between_the_prompts(model, attention):
+    session = start(model, attention)
+    session.add_box(1, 0, at(0))
+    session.add_box(1, 10, at(10))
+    before = {r.frame: r.labels for r in session.propagate("forward")}
+    assert session.stale_frames() == {}
+    session.add_box(1, 5, at(4))
+    assert session.stale_frames() == {1: (1, 2, 3, 4, 6, 7, 8, 9)}
+    repaired = {r.frame: r.labels for r in session.repair()}
+    assert list(repaired) == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert session.stale_frames() == {}
+    for frame in range(11, FRAMES):
+        np.testing.assert_array_equal(session.result(frame).labels, before[frame])
+    full = {r.frame: r.labels for r in session.propagate("forward")}
+    for frame, labels in repaired.items():
+        np.testing.assert_array_equal(labels, full[frame])
+
+
+def test_only_the_object_that_was_corrected_is_computed_again(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    session.add_box(2, 0, [[2, 60], [16, 80]])
+    list(session.propagate("forward"))
+    seen: list[int] = []
+    track = session._engine.track
+    session._engine.track = lambda frame, looks: (seen.append(len(looks)), track(frame, looks))[1]
+    session.add_points(2, 6, [[8, 70]], [True])
+    results = list(session.repair())
+    assert len(results) == FRAMES - 2
+    assert set(seen) == {1}
+    assert all(1 in result.quality for result in results)
+
+
+def test_a_prompt_taken_back_makes_its_stretch_stale_too(model):
+    session = start(model)
+    session.add_box(1, 2, at(2))
+    list(session.propagate("both"))
+    session.add_box(1, 8, at(8))
+    list(session.repair())
+    session.clear_prompt(1, 8)
+    assert session.stale_frames() == {1: tuple(range(3, FRAMES))}
+    list(session.repair())
+    assert session.stale_frames() == {}
+
+
+def test_changing_the_first_prompt_repairs_both_ways(model):
+    session = start(model)
+    session.add_box(1, 5, at(5))
+    list(session.propagate("both"))
+    session.add_points(1, 5, [[30, 40]], [False])
+    order = [result.frame for result in session.repair()]
+    assert order == [*range(6, FRAMES), *range(4, -1, -1)]
+
+
+def test_a_repair_that_was_stopped_goes_on_later(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(session.propagate("forward"))
+    session.add_box(1, 5, at(5))
+    repair = session.repair()
+    next(repair)
+    repair.close()
+    assert 1 in session.stale_frames()
+    partial = session.propagate("forward", stop=8)
+    list(partial)
+    assert 1 in session.stale_frames()
+    list(session.propagate("forward"))
+    assert session.stale_frames() == {}
+
+
+def test_nothing_to_repair_is_no_error_but_an_unknown_object_is(model):
+    session = start(model)
+    assert list(session.repair()) == []
+    with pytest.raises(InputError, match="no object 4"):
+        list(session.repair([4]))
