@@ -101,6 +101,10 @@ class Encodings:
         )
         return ImageFeatures(stride16, stride8, stride4, _grid(windows))
 
+    def forget(self) -> None:
+        """Drop all encodings; they are made again when asked for."""
+        self._tiles.clear()
+
     def _of_frame(self, frame: int) -> dict[tuple[Level, Place], ImageFeatures]:
         if frame not in self._tiles:
             while len(self._tiles) >= self.kept:

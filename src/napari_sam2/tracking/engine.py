@@ -29,6 +29,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
+from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, levels, whole
 
@@ -88,6 +89,7 @@ class Engine:
         self.windowed = attention == "windowed"
         self.batch_tokens = batch_tokens
         self.encodings = Encodings(model, frames, self.levels, self.windowed, cached_frames)
+        self.room = Room(model, self.encodings)
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
@@ -133,7 +135,9 @@ class Engine:
         if not self.windowed:
             return whole(geometry)
         box = last.box()
-        return grown(geometry, last.window) if box is None else around(geometry, box)
+        if box is None:
+            return grown(geometry, last.window)
+        return around(geometry, box, usual=max(last.window.height, last.window.width))
 
     def must_find(self, prompt: Prompt) -> bool:
         """Whether clicks alone have to tell how large the object is."""
@@ -182,6 +186,11 @@ class Engine:
         look : memories to use; None on a frame that was not tracked.
         earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
         """
+        return self.room.attempt(lambda: self._answer(frame, window, prompt, look, earlier))
+
+    def _answer(
+        self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
+    ) -> MaskPrediction:
         features = self.encodings.windows(frame, [window])
         if prompt.mask is not None:
             full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
@@ -219,7 +228,7 @@ class Engine:
 
     def _recollect(self, looks: Sequence[Look]) -> Recollection:
         """Gather what objects of equal selections remember into one batch."""
-        first = looks[0].selection
+        first, device = looks[0].selection, self.model.device
         memories = []
         for k in range(len(first.memories)):
             items = [look.bank[look.selection.memories[k][0]].memory for look in looks]
@@ -227,11 +236,13 @@ class Engine:
             origins = tuple(part.grid.origins[0] for part in parts)
             origins = origins[:1] if len(set(origins)) == 1 else origins
             grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
-            memories.append(Memory(torch.cat([part.features for part in parts]), grid))
-        width = self.model.config.hidden
-        none = torch.zeros(0, width, device=self.model.device)
-        pointers = torch.stack([torch.cat([none, *_pointers(look)]) for look in looks])
-        times = torch.tensor([time for _, time in first.pointers], device=self.model.device)
+            features = torch.cat([part.features.to(device) for part in parts])
+            memories.append(Memory(features, grid))
+        none = torch.zeros(0, self.model.config.hidden)
+        pointers = torch.stack(
+            [torch.cat([none.to(device), *_pointers(look, device)]) for look in looks]
+        )
+        times = torch.tensor([time for _, time in first.pointers], device=device)
         slots = [slot for _, slot in first.memories]
         return Recollection(memories, slots, pointers, times, first.horizon)
 
@@ -258,9 +269,21 @@ class Engine:
             count = max(1, self.batch_tokens // (window.height * window.width))
             for start in range(0, len(members), count):
                 part = members[start : start + count]
-                yield from zip(
-                    part, self._track_batch(frame, [looks[i] for i in part]), strict=True
-                )
+                found = self._track_some(frame, [looks[i] for i in part])
+                yield from zip(part, found, strict=True)
+
+    def _track_some(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
+        """Track a batch; in halves where memory runs out, and in the end on the CPU."""
+        if len(looks) == 1:
+            return self.room.attempt(lambda: self._track_batch(frame, looks))
+        try:
+            return self._track_batch(frame, looks)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        self.batch_tokens = max(self.batch_tokens // 2, 64)
+        half = len(looks) // 2
+        return [*self._track_some(frame, looks[:half]), *self._track_some(frame, looks[half:])]
 
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
@@ -285,11 +308,14 @@ class Engine:
         pointer: Tensor | None, prompted: bool,
     ) -> Remembered:  # fmt: skip
         """Encode one object's mask on a frame into what is remembered of it."""
-        features = self.encodings.windows(frame, [window])
-        device = self.model.device
-        scores = torch.tensor([score], device=device)
-        memory = self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
-        return _remembered(memory, 0, window, pointer, logits_hw)
+
+        def compute() -> Memory:
+            features = self.encodings.windows(frame, [window])
+            device = self.model.device
+            scores = torch.tensor([score], device=device)
+            return self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
+
+        return _remembered(self.room.attempt(compute), 0, window, pointer, logits_hw)
 
 
 def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
@@ -321,9 +347,9 @@ def _remembered(
     return Remembered(Memory(features, grid), pointer, logits_hw.clone())
 
 
-def _pointers(look: Look) -> list[Tensor]:
+def _pointers(look: Look, device: torch.device) -> list[Tensor]:
     kept = [look.bank[t].pointer for t, _ in look.selection.pointers]
-    return [pointer for pointer in kept if pointer is not None]
+    return [pointer.to(device) for pointer in kept if pointer is not None]
 
 
 def _row(prediction: MaskPrediction, i: int) -> MaskPrediction:

@@ -112,7 +112,10 @@ def whole(geometry: Geometry) -> Window:
 
 
 def around(
-    geometry: Geometry, box: tuple[float, float, float, float], least: int = _SIDES[0]
+    geometry: Geometry,
+    box: tuple[float, float, float, float],
+    least: int = _SIDES[0],
+    usual: int = 0,
 ) -> Window:
     """Return a window around a box, with room for the object to move and for its surroundings.
 
@@ -123,10 +126,14 @@ def around(
     geometry : of the stack.
     box : (y0, x0, y1, x1) in model pixels.
     least : smallest side, in tokens.
+    usual : side to keep if it is large enough and not far too large: objects whose windows have
+        had the same sides share a batch.
     """
     y0, x0, y1, x1 = box
     needed = max(least, 2 * max(y1 - y0, x1 - x0) / TOKEN + 4)
     side = next((side for side in _SIDES if side >= needed), _SIDES[-1])
+    if usual in _SIDES and side < usual <= 1.7 * needed:
+        side = usual
     rows, columns = geometry.tokens
     height, width = min(side, rows), min(side, columns)
     row = round((y0 + y1) / 2 / TOKEN - height / 2)

@@ -1,0 +1,108 @@
+"""Where memory runs out: smaller batches, fewer encodings, then the CPU, said out loud."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.room import Room, out_of_memory
+from napari_sam2.tracking.session import TrackingSession
+from tests.tracking.toy import moving_disk, toy_model
+
+
+def full() -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (full(), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("MPS backend out of memory (allocated 9 GB)"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_which_errors_are_about_memory(error, answer):
+    assert out_of_memory(error) == answer
+
+
+def test_batches_are_halved_and_the_result_is_the_same():
+    def run(most: int | None):
+        frames = Frames(moving_disk(4), contrast=(0, 255))
+        session = TrackingSession(toy_model(), frames)
+        for i in range(5):
+            session.add_box(i + 1, 0, [[18, 8 + i], [42, 32 + i]])
+        engine, seen = session._engine, []
+        track_batch = engine._track_batch
+
+        def limited(frame, looks):
+            if most is not None and len(looks) > most:
+                raise full()
+            seen.append(len(looks))
+            return track_batch(frame, looks)
+
+        engine._track_batch = limited
+        return [result.labels for result in session.propagate("forward")], seen
+
+    expected, whole = run(None)
+    found, parts = run(2)
+    assert max(whole) == 5
+    assert max(parts) == 2
+    for a, b in zip(expected, found, strict=True):
+        assert np.mean(a == b) > 0.999
+
+
+class Machine:
+    """A model on a card that has room for nothing, with a host that has."""
+
+    def __init__(self, room_on_host: bool = True) -> None:
+        self.device = torch.device("cuda")
+        self.room_on_host = room_on_host
+        self.forgotten = 0
+
+    def to(self, device):
+        self.device = torch.device(device)
+
+    def forget(self):
+        self.forgotten += 1
+
+    def compute(self):
+        if self.device.type == "cuda" or not self.room_on_host:
+            raise full()
+        return "done"
+
+
+def test_in_the_end_the_cpu_takes_over_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    machine = Machine()
+    with pytest.warns(RuntimeWarning, match="going on with the CPU"):
+        assert Room(machine, machine).attempt(machine.compute) == "done"
+    assert machine.device.type == "cpu"
+    assert machine.forgotten == 2
+
+
+def test_what_the_cpu_has_no_room_for_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    machine = Machine(room_on_host=False)
+    with pytest.warns(RuntimeWarning), pytest.raises(torch.OutOfMemoryError):
+        Room(machine, machine).attempt(machine.compute)
+
+
+def test_other_errors_pass_at_once():
+    calls = []
+
+    def compute():
+        calls.append(1)
+        raise ValueError("no")
+
+    room = Room(SimpleNamespace(device=torch.device("cpu")), SimpleNamespace())
+    with pytest.raises(ValueError, match="no"):
+        room.attempt(compute)
+    assert calls == [1]
