@@ -104,6 +104,9 @@ def track(
     attention: Annotated[
         Attention | None, typer.Option(help="Default: what suits the model.")
     ] = None,
+    zoom: Annotated[
+        float | None, typer.Option(help="Magnification. Default: by the size of each object.")
+    ] = None,
     channel: Annotated[int | None, typer.Option(help="Channel to track in.")] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
@@ -133,7 +136,7 @@ def track(
         overwrite=overwrite,
     )
     network = _load(model, device)
-    policy = TrackingPolicy(attention=attention.value if attention else None)
+    policy = TrackingPolicy(attention=attention.value if attention else None, zoom=zoom)
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
     kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.model.config import MICRO, PUBLISHED
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.resampling import moved, to_data
 from napari_sam2.tracking.windows import Window, around, grown, levels, whole
@@ -103,3 +105,17 @@ def test_logits_come_back_from_another_level(row, column):
     shifted = Window(max(row - 1, 0), column, 8, 8, (20, 20))
     again = moved(moved(logits, source, shifted), shifted, source)
     assert torch.equal(again > 0, logits > 0)
+
+
+def test_a_chosen_zoom_is_the_only_level():
+    (geometry,) = levels(MICRO, (300, 500), "windowed", zoom=1.5)
+    assert geometry.size == (448, 736)
+    for config, attention, zoom, words in (
+        (MICRO, "exact", 2.0, "leave it out"),
+        (PUBLISHED["sam2_hiera_tiny"], "windowed", 2.0, "leave it out"),
+        (MICRO, "windowed", 0.01, "0.064 to 33"),
+        (MICRO, "windowed", -1.0, "0.064 to 33"),
+        (MICRO, "windowed", float("nan"), "0.064 to 33"),
+    ):
+        with pytest.raises(InputError, match=words):
+            levels(config, (300, 500), attention, zoom=zoom)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam2.model.config import Attention
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import (
     BOX_END,
@@ -31,7 +30,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
 from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.tidying import tidied
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, levels, whole
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 _RADIUS = 26.0  # model pixels; the middle of what small models are trained on
@@ -70,7 +69,8 @@ class Engine:
     ----------
     model : the network, on its device.
     frames : the stack.
-    attention : "exact" looks at whole frames as published, "windowed" at windows.
+    levels : magnifications at which frames are looked at, coarse to fine.
+    windowed : look at objects in windows; otherwise at whole frames, as published.
     cached_frames : frames whose encodings are kept, the last ones used.
     batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
     """
@@ -79,14 +79,15 @@ class Engine:
         self,
         model: SAM2,
         frames: Frames,
-        attention: Attention,
+        levels: Sequence[Geometry],
+        windowed: bool,
         cached_frames: int,
         batch_tokens: int,
     ) -> None:
         self.model = model
         self.frames = frames
-        self.levels = {g.tokens: g for g in levels(model.config, frames.shape, attention)}
-        self.windowed = attention == "windowed"
+        self.levels = {g.tokens: g for g in levels}
+        self.windowed = windowed
         self.batch_tokens = batch_tokens
         self.encodings = Encodings(model, frames, self.levels, self.windowed, cached_frames)
         self.room = Room(model, self.encodings)

@@ -27,6 +27,7 @@ from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.results import FrameResult, Preview
+from napari_sam2.tracking.windows import levels
 
 _DRAWN_LOGIT = 10.0
 
@@ -39,11 +40,13 @@ class TrackingPolicy:
     ----------
     attention : "exact" looks at whole frames, as published; "windowed" looks at each object in a
         window that follows it. None: what suits the model.
+    zoom : model pixels per data pixel, for windows. None: for each object by its size.
     cached_frames : encodings kept.
     batch_tokens : tokens of all objects that go through the network together.
     """
 
     attention: Attention | None = None
+    zoom: float | None = None
     cached_frames: int = 4
     batch_tokens: int = 4 * 4096
 
@@ -57,6 +60,11 @@ class TrackingSession:
     frames : the stack.
     policy : see `TrackingPolicy`.
 
+    Raises
+    ------
+    InputError
+        If the policy's zoom cannot be used with the model or the frames.
+
     Examples
     --------
     >>> session = TrackingSession(model, Frames(stack))
@@ -69,10 +77,12 @@ class TrackingSession:
         self.policy = policy or TrackingPolicy()
         self.model = model
         self.frames = frames
+        attention = self.policy.attention or model.config.attention
         self._engine = Engine(
             model,
             frames,
-            self.policy.attention or model.config.attention,
+            levels(model.config, frames.shape, attention, self.policy.zoom),
+            attention == "windowed",
             self.policy.cached_frames,
             self.policy.batch_tokens,
         )

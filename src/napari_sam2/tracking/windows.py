@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.config import Attention, ModelConfig
+from napari_sam2.tracking.errors import InputError
 
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
@@ -62,12 +63,28 @@ class Geometry:
         return torch.from_numpy(xy.astype(np.float32))
 
 
-def levels(config: ModelConfig, shape: tuple[int, int], attention: Attention) -> list[Geometry]:
+def levels(
+    config: ModelConfig, shape: tuple[int, int], attention: Attention, zoom: float | None = None
+) -> list[Geometry]:
     """Return the magnifications at which frames of (Y, X) pixels are looked at, coarse to fine.
 
     Published models see every frame at one size. A model that keeps the aspect ratio gets powers
     of two, or, looking at whole frames, the one closest to 1 that fits its input range.
+
+    Parameters
+    ----------
+    config : of the model.
+    shape : (Y, X) of the frames.
+    attention : whole frames or windows.
+    zoom : the only magnification to use, in model pixels per data pixel.
+
+    Raises
+    ------
+    InputError
+        If `zoom` cannot be used with the model, the policy or frames of this size.
     """
+    if zoom is not None:
+        return [_at_zoom(config, shape, attention, zoom)]
     if config.square_input:
         return [Geometry(shape, (config.image_size, config.image_size))]
     low, high = config.input_range
@@ -79,8 +96,30 @@ def levels(config: ModelConfig, shape: tuple[int, int], attention: Attention) ->
         zooms = [min(max(longer, low), high) / longer]
     if attention == "exact":
         zooms = [min(zooms, key=lambda z: abs(np.log(z)))]
-    sizes = [tuple(max(32, 32 * round(side * z / 32)) for side in shape) for z in zooms]
-    return [Geometry(shape, (height, width)) for height, width in dict.fromkeys(sizes)]
+    sizes = [_size(shape, z) for z in zooms]
+    return [Geometry(shape, size) for size in dict.fromkeys(sizes)]
+
+
+def _size(shape: tuple[int, int], zoom: float) -> tuple[int, int]:
+    height, width = (max(32, 32 * round(side * zoom / 32)) for side in shape)
+    return height, width
+
+
+def _at_zoom(
+    config: ModelConfig, shape: tuple[int, int], attention: Attention, zoom: float
+) -> Geometry:
+    if config.square_input or attention == "exact":
+        raise InputError(
+            "zoom is for windows and models that take frames of any size, such as micro; leave it "
+            "out"
+        )
+    if not (zoom > 0 and 32 <= zoom * max(shape) <= _LARGEST):
+        least, most = 32 / max(shape), _LARGEST / max(shape)
+        raise InputError(
+            f"zoom {zoom:g} does not suit frames of {shape[1]} x {shape[0]} px; choose one from "
+            f"{least:.2g} to {most:.2g}"
+        )
+    return Geometry(shape, _size(shape, zoom))
 
 
 @dataclass(frozen=True, slots=True)
