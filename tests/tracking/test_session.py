@@ -258,3 +258,16 @@ def test_an_object_that_stays_away_is_looked_for_now_and_then(model):
     assert len(results) == 40
     assert not any(result.labels.any() for result in results[1:])
     assert all(1 in result.quality for result in results)
+
+
+def test_windows_of_a_published_model_are_cut_out_of_whole_frames():
+    published = toy_model(
+        image_size=256, square_input=True, drawn_prompts=False, carried_mask=False
+    )
+    seen = []
+    encode = published.encode_image
+    published.encode_image = lambda image: (seen.append(tuple(image.shape)), encode(image))[1]
+    session = a_session(published, "windowed")
+    session.add_box(1, 0, [[18, 8], [42, 32]])
+    list(session.propagate("forward", stop=3))
+    assert seen == [(1, 3, 256, 256)] * 3

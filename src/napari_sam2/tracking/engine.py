@@ -89,7 +89,9 @@ class Engine:
         self.levels = {g.tokens: g for g in levels}
         self.windowed = windowed
         self.batch_tokens = batch_tokens
-        self.encodings = Encodings(model, frames, self.levels, self.windowed, cached_frames)
+        # Published models know whole frames only.
+        tiled = windowed and not model.config.square_input
+        self.encodings = Encodings(model, frames, self.levels, tiled, cached_frames)
         self.room = Room(model, self.encodings)
 
     def geometry(self, window: Window) -> Geometry:
