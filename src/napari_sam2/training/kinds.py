@@ -42,7 +42,7 @@ def _drift(rng: Rng, radius: float) -> tuple[float, float]:
 
 
 def _z(rng: Rng, z_stack: bool) -> float:
-    return _log(rng, 0.05, 0.35) if z_stack else 0.0
+    return _log(rng, 0.06, 0.45) if z_stack else 0.0
 
 
 def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60) -> Habits:
@@ -63,7 +63,7 @@ def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60
         drift=_drift(rng, radius),
         wobble=rng.uniform(0.02, 0.2),
         division=rng.choice([0, 0.05, 0.12]),
-        death=rng.choice([0, 0.02]),
+        death=rng.choice([0, 0.02, 0.06]),
         ghosts=rng.choice([0, 0, 0.2]),
         z_step=_z(rng, z_stack),
     )
@@ -252,14 +252,14 @@ def _one_big(rng: Rng, size: Size, z_stack: bool) -> Habits:
 _PHASE: dict[Callable[[Traits, float], Look], float] = {rendering.phase_contrast: 1.0}
 
 KINDS: dict[str, Kind] = {
-    "nuclei": Kind(0.2, 0.3, _cells(_blobs, {rendering.fluorescence: 1.0})),
+    "nuclei": Kind(0.2, 0.5, _cells(_blobs, {rendering.fluorescence: 1.0})),
     "adherent": Kind(0.2, 0.0, _cells(_adherent, _PHASE, 0.4)),
     "colony": Kind(
-        0.12, 0.1, _cells(_packed, {rendering.colony_phase: 0.8, rendering.phase_contrast: 0.2})
+        0.12, 0.2, _cells(_packed, {rendering.colony_phase: 0.8, rendering.phase_contrast: 0.2})
     ),
     "rods": Kind(
         0.06,
-        0.1,
+        0.2,
         _cells(
             _rods,
             {
@@ -270,10 +270,10 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "small_phase": Kind(0.06, 0.0, _cells(lambda r, s, z: _blobs(r, s, z, 7, 20), _PHASE, 0.5)),
-    "relief": Kind(0.06, 0.1, _cells(_blobs, {rendering.relief: 1.0})),
+    "relief": Kind(0.06, 0.3, _cells(_blobs, {rendering.relief: 1.0})),
     "tissue": Kind(0.12, 0.5, _walls),
     "organelles": Kind(0.09, 0.7, _organelles),
     "neurites": Kind(0.03, 0.6, _neurite_sections),
     "interference": Kind(0.03, 0.0, _cells(_one_big, {rendering.interference: 1.0})),
-    "anything": Kind(0.08, 0.3, _cells(_blobs, {rendering.anything: 1.0})),
+    "anything": Kind(0.08, 0.5, _cells(_blobs, {rendering.anything: 1.0})),
 }

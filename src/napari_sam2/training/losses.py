@@ -10,6 +10,8 @@ from torch import Tensor
 
 from napari_sam2.model.mask_decoder import DecoderOutput
 
+_ABSENT_WEIGHT = 2.0  # in the object score: one object-frame in ten is absent
+
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Return 1 - soft Dice over the last two axes: (..., H, W) -> (...)."""
@@ -57,7 +59,11 @@ def frame_loss(output: DecoderOutput, truth: Tensor, single: bool) -> FrameLoss:
     single : whether mask 0 would be shown, otherwise the best of the others.
     """
     present = (truth > 0.5).flatten(1).any(1)
-    score = F.binary_cross_entropy_with_logits(output.object_score.float(), present.float())
+    score = F.binary_cross_entropy_with_logits(
+        output.object_score.float(),
+        present.float(),
+        weight=torch.where(present, 1.0, _ABSENT_WEIGHT),
+    )
     weight = present.float() / present.float().sum().clamp(min=1)
     logits = output.logits.float()
     target = truth[:, None].expand_as(logits)
