@@ -17,11 +17,15 @@ from napari_sam2.training.traits import Traits
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of clip: how often it is drawn, how often as z-stack, and how it is made."""
+    """A kind of clip: how often it is drawn, how often as z-stack, and how it is made.
+
+    Light microscopes also see what lies above and below the plane in focus (`haze`).
+    """
 
     weight: float
     z_share: float
     make: Callable[[Rng, Size, bool], Scene]
+    haze: bool = False
 
 
 def _log(rng: Rng, low: float, high: float) -> float:
@@ -252,7 +256,7 @@ def _one_big(rng: Rng, size: Size, z_stack: bool) -> Habits:
 _PHASE: dict[Callable[[Traits, float], Look], float] = {rendering.phase_contrast: 1.0}
 
 KINDS: dict[str, Kind] = {
-    "nuclei": Kind(0.2, 0.5, _cells(_blobs, {rendering.fluorescence: 1.0})),
+    "nuclei": Kind(0.2, 0.5, _cells(_blobs, {rendering.fluorescence: 1.0}), haze=True),
     "adherent": Kind(0.2, 0.0, _cells(_adherent, _PHASE, 0.4)),
     "colony": Kind(
         0.12, 0.2, _cells(_packed, {rendering.colony_phase: 0.8, rendering.phase_contrast: 0.2})
@@ -271,9 +275,9 @@ KINDS: dict[str, Kind] = {
     ),
     "small_phase": Kind(0.06, 0.0, _cells(lambda r, s, z: _blobs(r, s, z, 7, 20), _PHASE, 0.5)),
     "relief": Kind(0.06, 0.3, _cells(_blobs, {rendering.relief: 1.0})),
-    "tissue": Kind(0.12, 0.5, _walls),
+    "tissue": Kind(0.12, 0.5, _walls, haze=True),
     "organelles": Kind(0.09, 0.7, _organelles),
     "neurites": Kind(0.03, 0.6, _neurite_sections),
     "interference": Kind(0.03, 0.0, _cells(_one_big, {rendering.interference: 1.0})),
-    "anything": Kind(0.08, 0.5, _cells(_blobs, {rendering.anything: 1.0})),
+    "anything": Kind(0.08, 0.5, _cells(_blobs, {rendering.anything: 1.0}), haze=True),
 }
