@@ -25,7 +25,7 @@ class Movie:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, frames: int, size: int, objects: int) -> None:
+    def __init__(self, frames: int, size: int, objects: int, radius: float | None = None) -> None:
         rng = np.random.default_rng(0)
         self.shape = (frames, size, size)
         self.ndim = 3
@@ -33,7 +33,7 @@ class Movie:
         grid = (np.stack(np.divmod(np.arange(objects), side), 1) + 0.5) * size / side
         self.centres = grid
         self.phases = rng.uniform(0, 2 * np.pi, (objects, 2))
-        self.radius = size / side / 4
+        self.radius = radius or size / side / 4
 
     def masks(self, frame: int) -> list[np.ndarray]:
         y, x = np.mgrid[: self.shape[1], : self.shape[2]]
