@@ -41,6 +41,8 @@ class FakeSession:
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}
         self.tracked: dict[tuple[int, int], np.ndarray] = {}
+        self.changed: dict[int, set[int]] = {}
+        self.repaired: list[tuple[int, int]] = []
         self.threads: set[str] = set()
         self.calls = 0
         self.gate = threading.Event()  # cleared, it holds every call up
@@ -70,6 +72,8 @@ class FakeSession:
         merged = prompts.get(frame, Prompt()).merged(prompt)
         prompts[frame] = merged.validate(self.frames.shape)
         mask = self._segment(frame, merged)
+        if any(i == object_id for i, _ in self.tracked):
+            self.changed.setdefault(object_id, set()).add(frame)
         self.masks[object_id, frame] = mask
         return FakePreview(object_id, frame, mask)
 
@@ -133,6 +137,22 @@ class FakeSession:
         forward = list(range(first, len(self.frames)))
         backward = list(range(first - 1, -1, -1))
         return {"forward": forward, "backward": backward, "both": forward + backward}[direction]
+
+    def stale_frames(self) -> dict[int, tuple[int, ...]]:
+        found = {}
+        for object_id, frames in self.changed.items():
+            later = {t for i, t in self.tracked if i == object_id and t > min(frames)}
+            found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
+        return {i: frames for i, frames in found.items() if frames}
+
+    def repair(self):
+        for object_id, frames in self.stale_frames().items():
+            for frame in frames:
+                self._begin()
+                self.repaired.append((object_id, frame))
+                self.tracked[object_id, frame] = np.zeros(self.frames.shape, bool)
+                yield self.result(frame)
+        self.changed.clear()
 
     def propagate(
         self, direction: str = "both", start: Any = None, stop: Any = None, object_ids: Any = None

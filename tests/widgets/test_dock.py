@@ -224,6 +224,23 @@ def test_cancel_keeps_what_is_done(open_desk):
     assert desk.layers.labels.editable
 
 
+def test_repair_computes_what_a_correction_concerns(desk):
+    desk.point(0, *SMALL)
+    desk.widget.repair()
+    desk.done()
+    assert "nothing to repair" in desk.status.lower()
+    desk.widget.propagate()
+    desk.done()
+    desk.point(3, 20, 26)
+    desk.done()
+    desk.widget.form.directions["repair"].click()
+    desk.done()
+    assert desk.widget.session.repaired == [(1, 4), (1, 5)]
+    assert desk.status.startswith("Done: 2 frames")
+    assert desk.frame(2).any()
+    assert not desk.frame(5).any()  # what the fake says after a repair
+
+
 def test_only_the_newest_prompt_is_answered(desk):
     desk.widget.session.gate.clear()
     for x in (17, 19, 21, 23):

@@ -34,6 +34,11 @@ def centre_of_largest(labels: np.ndarray) -> tuple[int, int]:
     return int(y), int(x)
 
 
+def centre_of(mask: np.ndarray) -> tuple[float, float]:
+    y, x = np.argwhere(mask).mean(axis=0)
+    return float(y), float(x)
+
+
 @pytest.mark.parametrize(("name", "dtype"), [("hela_nuclei", "uint16"), ("u373_phase", "uint8")])
 def test_every_kind_of_prompt(open_desk, random_session, dev_data, name, dtype):
     images = tifffile.imread(dev_data / name / "images.tif", key=range(3))
@@ -77,3 +82,10 @@ def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
     for frame in range(3):
         cell, mask = truth[frame] == truth[0][y, x], window.frame(frame) == 1
         assert (cell & mask).sum() / (cell | mask).sum() > 0.5
+    window.widget.workbench.set_positive(True)
+    window.widget.session.add_points(1, 1, [centre_of(truth[1] == truth[0][y, x])], [True])
+    assert window.widget.session.stale_frames() == {1: (2,)}
+    window.key("H")
+    window.done()
+    assert window.widget.session.stale_frames() == {}
+    assert "Done: 1 frame," in window.status

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from psygnal import Signal
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.answers import answer
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
@@ -16,7 +17,7 @@ from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
-Direction = Literal["both", "forward", "backward"]
+Direction = Literal["both", "forward", "backward", "repair"]
 
 
 @dataclass
@@ -212,9 +213,18 @@ class Controller:
     def _propagate(
         self, session: Any, writer: ResultWriter, direction: Direction, run: Run
     ) -> None:
-        run.total = session.total_frames(direction)
+        if direction == "repair":
+            stale = session.stale_frames()
+            if not stale:
+                raise InputError(
+                    "nothing to repair: no prompt has changed since its object was propagated"
+                )
+            run.total = len(set().union(*stale.values()))
+            results = session.repair()
+        else:
+            run.total = session.total_frames(direction)
+            results = session.propagate(direction=direction)
         start = time.monotonic()
-        results = session.propagate(direction=direction)
         try:
             while not run.cancelled.is_set():
                 result = next(results, None)
@@ -241,7 +251,8 @@ class Controller:
                 f"Cancelled after {run.done} of {run.total} frames; what was done is kept.", "info"
             )
         else:
-            self.status.emit(f"Done: {run.done} frames, {run.rate:.1f} per second.", "done")
+            frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+            self.status.emit(f"Done: {frames}, {run.rate:.1f} per second.", "done")
         self.changed.emit()
 
     def cancel(self) -> None:

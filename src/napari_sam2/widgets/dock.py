@@ -64,6 +64,7 @@ class MaskletsWidget(QWidget):
                 "Q": ("Toggle positive and negative points", self.toggle_polarity),
                 "U": ("Take back the last point", self.remove_last_point),
                 "G": ("Propagate both ways", self.propagate),
+                "H": ("Repair what corrections concern", self.repair),
             }
         )
         self.controller = Controller(self._worker, session_factory)
@@ -134,8 +135,12 @@ class MaskletsWidget(QWidget):
         self.workbench.remove_last_point()
 
     def propagate(self, direction: Direction = "both") -> None:
-        """Follow all objects 'forward', 'backward' or 'both' ways; returns at once."""
+        """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
         self.workbench.propagate(direction)
+
+    def repair(self) -> None:
+        """Compute again only the frames that changed prompts concern; returns at once."""
+        self.propagate("repair")
 
     def cancel(self) -> None:
         """End the propagation after the current frame; what is done is kept."""

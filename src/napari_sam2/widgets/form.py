@@ -134,9 +134,12 @@ class Form(QWidget):
             "backward": _button("◀ Backward", "Follow all objects to the first frame"),
             "both": _button("Both (G)", "Follow all objects through the whole stack [G]"),
             "forward": _button("Forward ▶", "Follow all objects to the last frame"),
+            "repair": _button(
+                "Repair (H)", "After corrections: compute only the frames they concern again [H]"
+            ),
         }
         for name, button in self.directions.items():
-            button.setAccessibleName(f"Propagate {name}")
+            button.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
         self.follow = QCheckBox("Show frames as they are done")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
@@ -149,8 +152,9 @@ class Form(QWidget):
         self._progress_row.setLayout(row)
         rows = QVBoxLayout()
         rows.setSpacing(4)
-        rows.addLayout(_row(*self.directions.values()))
-        rows.addWidget(self.follow)
+        *ways, repair = self.directions.values()
+        rows.addLayout(_row(*ways))
+        rows.addLayout(_row(self.follow, repair))
         rows.addWidget(self._progress_row)
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()
