@@ -49,12 +49,12 @@ class TrainConfig:
     """
 
     out: Path
-    steps: int = 11_500
+    steps: int = 12_600
     warm_images: int = 6_000
-    clip_share: float = 0.9
+    clip_share: float = 0.65
     rate: float = 8e-4
     warmup: int = 200
-    cooldown: int = 1_500
+    cooldown: int = 2_000
     decay: float = 0.02
     averaging: float = 0.99
     seed: int = 0
