@@ -30,6 +30,7 @@ from napari_sam2.tracking.results import FrameResult, Preview
 from napari_sam2.tracking.windows import levels
 
 _DRAWN_LOGIT = 10.0
+_FRAME_TOKENS = 4096  # of a whole frame of the published models
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class TrackingPolicy:
         window that follows it. None: what suits the model.
     zoom : model pixels per data pixel, for windows. None: for each object by its size.
     cached_frames : encodings kept.
-    batch_tokens : tokens of all objects that go through the network together.
+    batch_tokens : tokens of all objects that go through the network together. None: on a CPU those
+        of one whole frame, more would only take memory; on other devices those of four.
     """
 
     attention: Attention | None = None
     zoom: float | None = None
     cached_frames: int = 4
-    batch_tokens: int = 4 * 4096
+    batch_tokens: int | None = None
 
 
 class TrackingSession:
@@ -84,7 +86,7 @@ class TrackingSession:
             levels(model.config, frames.shape, attention, self.policy.zoom),
             attention == "windowed",
             self.policy.cached_frames,
-            self.policy.batch_tokens,
+            self.policy.batch_tokens or _FRAME_TOKENS * (1 if model.device.type == "cpu" else 4),
         )
         self._objects: dict[int, TrackedObject] = {}
         self._follower = Follower(self._engine, self._objects)
