@@ -21,6 +21,7 @@ from napari_sam2.model.config import MICRO, ModelConfig
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
+from napari_sam2.training.losses import SCORE_SHIFT
 from napari_sam2.training.optimizer import Optimizer
 from napari_sam2.training.steps import clip_step, image_step, prepare
 
@@ -143,6 +144,10 @@ class Trainer:
         part.replace(self.checkpoint)
         averaged = SAM2(self.config.model)
         averaged.load_state_dict(self.average)
+        score = averaged.mask_decoder.pred_obj_score_head.layers[-1]
+        assert isinstance(score, torch.nn.Linear)
+        with torch.no_grad():
+            score.bias += SCORE_SHIFT
         recipe = {**self.config.recipe(), "step": self.step}
         save_model(averaged, self.config.out / "weights.safetensors", recipe)
 
