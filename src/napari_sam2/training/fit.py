@@ -147,7 +147,7 @@ class Trainer:
         score = averaged.mask_decoder.pred_obj_score_head.layers[-1]
         assert isinstance(score, torch.nn.Linear)
         with torch.no_grad():
-            score.bias += SCORE_SHIFT
+            score.bias.add_(SCORE_SHIFT)
         recipe = {**self.config.recipe(), "step": self.step}
         save_model(averaged, self.config.out / "weights.safetensors", recipe)
 
