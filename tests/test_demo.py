@@ -13,10 +13,12 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import colour, overlay
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.tracking.seeds import automatic_seeds
 from napari_sam2.training import samples
+from napari_sam2.weights import load_model
 from tests.tracking.toy import toy_model
 
 SHAPE = (64, 96)
@@ -76,10 +78,23 @@ def test_a_stack_of_ones_own_is_tracked_without_scores(tmp_path: Path, model: SA
     tifffile.imwrite(path, disks()[0], imagej=True, metadata={"axes": "ZYX"})
     assert demo.run(path, tmp_path, model=model) == []
     prompts = load_prompts(tmp_path / "prompts.json").objects
-    assert [list(by_frame) for by_frame in prompts.values()] == [[1], [1]], "middle of a z-stack"
+    assert {frame for by_frame in prompts.values() for frame in by_frame} == {1}, "the middle plane"
 
 
 @pytest.mark.usefixtures("no_window")
+def test_seeds_in_one_cell_become_one_object() -> None:
+    images, labels = disks()
+    points = {1: (20, 17), 2: (44, 60), 3: (20, 23)}
+    prompts = {
+        i: {0: Prompt(points=np.array([p], float), positive=np.array([True]))}
+        for i, p in points.items()
+    }
+    kept = demo.distinct(load_model("micro", device="cpu"), Frames(images), prompts)
+    assert list(kept) == [1, 2]
+    cells = [int(labels[0][tuple(p[0].points[0].astype(int))]) for p in kept.values()]
+    assert sorted(cells) == [3, 5]
+
+
 def test_nothing_to_track(tmp_path: Path, model: SAM2) -> None:
     path = tmp_path / "dark.tif"
     tifffile.imwrite(path, np.zeros((3, *SHAPE), np.uint8), imagej=True, metadata={"axes": "TYX"})

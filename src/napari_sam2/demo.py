@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,16 @@ from napari_sam2.preview import write_gif
 from napari_sam2.stacks import open_stack
 from napari_sam2.terminal import progress, say
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import save_prompts
 from napari_sam2.tracking.seeds import automatic_seeds
+from napari_sam2.tracking.session import TrackingSession
 
 Labels = npt.NDArray[Any]
 
 MAX_OBJECTS = 20
+_SHARED = 0.4  # of a mask; more, and it is taken for another object's
 _WINDOW_SECONDS = 180
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 
@@ -91,11 +94,13 @@ def run(
     if input_path is None:
         input_path, truth = _write_sample(output)
     job = _job(input_path, output, truth)
-    save_prompts(output / "prompts.json", job.prompts)
     if model is None:
         from napari_sam2.weights import load_model
 
         model = load_model()
+    if truth is None:
+        job = replace(job, prompts=distinct(model, job.frames, job.prompts))
+    save_prompts(output / "prompts.json", job.prompts)
     seconds = _track(job, model)
     masklets = read_labels(job.output)
     done = f"{len(job.prompts)} objects over {len(masklets)} frames in {seconds:.1f} s"
@@ -109,6 +114,33 @@ def run(
     for path in sorted(p for p in output.iterdir() if not p.name.startswith(".")):
         print(f"  {path.name:<14} {path.stat().st_size / 1e3:8.0f} kB")
     return scores
+
+
+def distinct(model: SAM2, frames: Frames, prompts: Prompts) -> Prompts:
+    """Leave out prompts whose masks are mostly those of another, surer one; ids start at 1.
+
+    Parameters
+    ----------
+    model
+        Answers the prompts.
+    frames
+        The stack.
+    prompts
+        Of objects on one frame each.
+    """
+    session = TrackingSession(model, frames)
+    taken = np.zeros(frames.shape, dtype=bool)
+    kept: Prompts = {}
+    answers = []
+    for by_frame in prompts.values():
+        ((frame, prompt),) = by_frame.items()
+        preview = session.add_points(1, frame, prompt.points, prompt.positive, replace=True)
+        answers.append((preview.quality.score, frame, prompt, preview.mask))
+    for _, frame, prompt, mask in sorted(answers, key=lambda answer: -answer[0]):
+        if not kept or (mask.any() and (mask & taken).sum() <= _SHARED * mask.sum()):
+            kept[len(kept) + 1] = {frame: prompt}
+            taken |= mask
+    return kept
 
 
 def _write_sample(output: Path) -> tuple[Path, Labels]:
