@@ -82,7 +82,6 @@ def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
     for frame in range(3):
         cell, mask = truth[frame] == truth[0][y, x], window.frame(frame) == 1
         assert (cell & mask).sum() / (cell | mask).sum() > 0.5
-    window.widget.workbench.set_positive(True)
     window.widget.session.add_points(1, 1, [centre_of(truth[1] == truth[0][y, x])], [True])
     assert window.widget.session.stale_frames() == {1: (2,)}
     window.key("H")

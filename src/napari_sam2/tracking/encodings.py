@@ -75,7 +75,7 @@ class Encodings:
         self.levels = levels
         self.tiled = tiled
         self.kept = kept
-        self._tiles: OrderedDict[int, dict[tuple[Level, Place], ImageFeatures]] = OrderedDict()
+        self._tiles: OrderedDict[int, dict[tuple[Level, Place], Maps]] = OrderedDict()
 
     def windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
         """Return the encoding of windows of one size and level on a frame."""
@@ -85,15 +85,14 @@ class Encodings:
             key = (level, (0, 0))
             if key not in tiles:
                 image = self.frames.tensor(frame, self.levels[level].size)
-                tiles[key] = self.model.encode_image(image.to(self.model.device))
-            return tiles[key].crop(_grid(windows))
+                tiles[key] = _maps(self.model.encode_image(image.to(self.model.device)))
+            return ImageFeatures(*tiles[key], TokenGrid(*level)).crop(_grid(windows))
         rows, columns = (cuts(length) for length in level)
         touched = [_touched(window, rows, columns) for window in windows]
         missing = {place for places in touched for place in places if (level, place) not in tiles}
         self._encode(frame, level, sorted(missing), rows, columns)
         parts = [
-            [(rows[i], columns[j], _maps(tiles[level, (i, j)])) for i, j in places]
-            for places in touched
+            [(rows[i], columns[j], tiles[level, (i, j)]) for i, j in places] for places in touched
         ]
         stride16, stride8, stride4 = (
             torch.stack([_laid(w, p, k) for w, p in zip(windows, parts, strict=True)])
@@ -105,7 +104,7 @@ class Encodings:
         """Drop all encodings; they are made again when asked for."""
         self._tiles.clear()
 
-    def _of_frame(self, frame: int) -> dict[tuple[Level, Place], ImageFeatures]:
+    def _of_frame(self, frame: int) -> dict[tuple[Level, Place], Maps]:
         if frame not in self._tiles:
             while len(self._tiles) >= self.kept:
                 self._tiles.popitem(last=False)
@@ -137,7 +136,7 @@ def _maps(features: ImageFeatures) -> Maps:
     return features.stride16, features.stride8, features.stride4
 
 
-def _core(encoded: ImageFeatures, n: int, row: Cut, column: Cut) -> ImageFeatures:
+def _core(encoded: ImageFeatures, n: int, row: Cut, column: Cut) -> Maps:
     """Keep the middle of one tile, (C, h, w) each."""
     stride16, stride8, stride4 = (
         x[
@@ -148,8 +147,7 @@ def _core(encoded: ImageFeatures, n: int, row: Cut, column: Cut) -> ImageFeature
         ].clone()
         for x, scale in zip(_maps(encoded), (1, 2, 4), strict=True)
     )
-    grid = TokenGrid(row.stop - row.start, column.stop - column.start, ((row.start, column.start),))
-    return ImageFeatures(stride16, stride8, stride4, grid)
+    return stride16, stride8, stride4
 
 
 def _touched(window: Window, rows: list[Cut], columns: list[Cut]) -> list[Place]:

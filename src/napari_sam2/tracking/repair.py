@@ -2,8 +2,7 @@
 
 A conditioning frame is an anchor: what lies beyond the next one on either side stays as it is. So
 a correction costs the stretch between its neighbours, of the object that it concerns, and no more.
-A full propagation would also let frames further away attend to the new memory; what that changes
-there is small, and is given up.
+A full propagation would also let frames further away attend to the new memory; that is given up.
 """
 
 from __future__ import annotations

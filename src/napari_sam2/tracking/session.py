@@ -285,7 +285,7 @@ class TrackingSession:
         parts = {i: self._objects[i].stretches() for i in ids}
         self._follower.memorize_prompts(ids)
         for reverse in (False, True):
-            frames = {i: p.backward if reverse else p.forward for i, p in parts.items()}
+            frames = {i: set(p.backward if reverse else p.forward) for i, p in parts.items()}
             for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
                 members = [i for i, some in frames.items() if frame in some]
                 way = Pass(range(frame, frame + 1), reverse, from_last=False)
