@@ -97,7 +97,7 @@ def _one_clip(config: BatchConfig, rng: np.random.Generator, frames: int, size: 
 
 
 def _pick_objects(clip: Clip, rng: np.random.Generator, most: int) -> list[int]:
-    """Choose objects of the first frame; every other time first those that shrink or go.
+    """Choose objects of the first frame; every other time first those that change in size.
 
     Ends are rare, and the hardest to learn.
     """
@@ -107,7 +107,8 @@ def _pick_objects(clip: Clip, rng: np.random.Generator, most: int) -> list[int]:
     order = rng.permutation(len(ids))
     if len(clip.labels) > 1 and rng.random() < 0.5:
         last = np.bincount(clip.labels[-1].ravel(), minlength=int(clip.labels.max()) + 1)[ids]
-        order = order[np.argsort(last[order] > 0.5 * areas[order], kind="stable")]
+        change = np.abs(np.log((last + 1.0) / areas))
+        order = order[np.argsort(change[order] < np.log(1.8), kind="stable")]
     return [int(ids[i]) for i in order[:most]]
 
 

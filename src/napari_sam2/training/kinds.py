@@ -52,12 +52,13 @@ def _z(rng: Rng, z_stack: bool) -> float:
 def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60) -> Habits:
     """Nuclei and other round bodies."""
     radius = _log(rng, low, high)
+    volume = z_stack and rng.random() < 0.6
     return Habits(
         radius=radius,
         spread=rng.uniform(0.05, 0.35),
         count=_count(rng, size, radius),
         packing=rng.choice([0.75, 0.9, 1.05, 1.3]),
-        colony=rng.random() < 0.25,
+        colony=rng.random() < 0.25 and not volume,
         aspect=(1, rng.uniform(1.1, 2.2)),
         power=(2, rng.choice([2, 3])),
         roughness=rng.choice([0.02, 0.05, 0.12]),
@@ -70,6 +71,8 @@ def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60
         death=rng.choice([0, 0.02, 0.06]),
         ghosts=rng.choice([0, 0, 0.2]),
         z_step=_z(rng, z_stack),
+        profile=rng.uniform(1.7, 3.5) if z_stack else 2.0,
+        volume=volume,
     )
 
 
@@ -180,7 +183,8 @@ def _cells(
             cast,
             lambda scene, traits: look(traits, _mean_radius(scene)),
             on_top=bool(rng.random() < 0.5) and not cast.habits.colony,
-            noise=noise * (4.0 if rng.random() < 0.12 else _log(rng, 0.5, 1.5)),
+            noise=noise
+            * (4.0 if rng.random() < (0.2 if z_stack else 0.12) else _log(rng, 0.5, 1.5)),
         )
 
     return make
@@ -202,6 +206,7 @@ def _organelles(rng: Rng, size: Size, z_stack: bool) -> Scene:
         aspect=(1, 2.8),
         division=0.0,
         z_step=_log(rng, 0.06, 0.5) if z_stack else 0.0,
+        volume=False,
     )
     cast = Population(rng, habits, size)
     around = Tissue(rng, _neurites(rng, size, z_stack, habits.radius * 2.2), size)
@@ -256,7 +261,7 @@ def _one_big(rng: Rng, size: Size, z_stack: bool) -> Habits:
 _PHASE: dict[Callable[[Traits, float], Look], float] = {rendering.phase_contrast: 1.0}
 
 KINDS: dict[str, Kind] = {
-    "nuclei": Kind(0.2, 0.5, _cells(_blobs, {rendering.fluorescence: 1.0}), haze=True),
+    "nuclei": Kind(0.3, 0.6, _cells(_blobs, {rendering.fluorescence: 1.0}), haze=True),
     "adherent": Kind(0.2, 0.0, _cells(_adherent, _PHASE, 0.4)),
     "colony": Kind(
         0.12, 0.2, _cells(_packed, {rendering.colony_phase: 0.8, rendering.phase_contrast: 0.2})

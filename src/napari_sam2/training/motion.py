@@ -20,6 +20,7 @@ from napari_sam2.training.shapes import (
     superellipse,
 )
 
+_DEPTH = 4.2  # radii, of a volume of cells
 _ORDERS = np.repeat(np.arange(2, MODES + 2), 2)
 
 
@@ -45,6 +46,8 @@ class Habits:
     division, death, budding : chance of each per cell and frame.
     ghosts : part of the cells that is not labelled (debris, dead or out-of-focus cells).
     z_step : planes advance by this much per frame over the radius; 0 is a time-lapse.
+    profile : exponent of the outline along z; 2 is a sphere, more ends more bluntly.
+    volume : cells of a z-stack lie above and below each other, instead of in one loose layer.
     """
 
     radius: float = 14
@@ -69,6 +72,8 @@ class Habits:
     budding: float = 0.0
     ghosts: float = 0.0
     z_step: float = 0.0
+    profile: float = 2.0
+    volume: bool = False
 
 
 @dataclass
@@ -89,7 +94,7 @@ class Population:
 
     def __post_init__(self) -> None:
         h, rng = self.habits, self.rng
-        centres, radius = self._place()
+        centres, radius, height = self._place()
         n = len(centres)
         self.centre = centres
         self.radius = radius
@@ -107,12 +112,11 @@ class Population:
         self.bend = rng.uniform(-h.bend, h.bend, n)
         self.twist = rng.uniform(-h.bend, h.bend, n) * 0.5
         self.velocity = rng.normal(0, 1, (n, 2))
-        self.height = rng.uniform(-1, 1, n)
+        self.height = height
         self.modes = self._random_modes(n)
         self.base = np.array([self._base() for _ in range(n)], np.float32)
         self.time = 0
-        if h.z_step:
-            self._place_in_z()
+        self.tilt = rng.normal(0, 0.25, (n, 2)) if h.z_step else np.zeros((n, 2))
 
     def _base(self) -> Array:
         h, rng = self.habits, self.rng
@@ -127,14 +131,21 @@ class Population:
         modes = self.rng.normal(0, 1, (n, 2 * MODES)) * fall * self.habits.roughness
         return np.asarray(modes, np.float32)
 
-    def _place(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Centres (N, 2) and radii (N,): spread out, or each beside an earlier one."""
+    def _place(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Centres (N, 2), radii (N,) and heights (N,): spread out, or each beside an earlier one.
+
+        Heights are over the first plane, in mean radii. Cells that fill a volume keep their
+        distance in all three directions, and so lie above and below each other; others do so
+        within the plane.
+        """
         h, rng = self.habits, self.rng
         size = np.array(self.shape, float)
         margin = min(h.radius, 0.3 * size.min())
         wider = 1.0 if h.colony else np.prod((size + 2 * margin) / size)
-        total = max(1, round(h.count * wider / (1 - h.ghosts)))
+        deeper = _DEPTH / 2 if h.volume else 1.0
+        total = max(1, round(h.count * wider * deeper / (1 - h.ghosts)))
         radii = h.radius * np.exp(rng.normal(0, h.spread, total))
+        heights = self._heights(total)
         centres = np.zeros((0, 2))
         kept: list[int] = []
         seeds = 1 + int(rng.integers(0, 3))
@@ -147,12 +158,26 @@ class Population:
                 spots = rng.uniform(-margin, size + margin, (12, 2))
             if kept:
                 offset = spots[:, None] - centres[None]
-                apart = np.hypot(offset[..., 0], offset[..., 1]) / (radii[kept] + radius)
+                above = (heights[i] - heights[kept]) * h.radius * h.volume
+                apart = np.sqrt((offset**2).sum(-1) + above**2) / (radii[kept] + radius)
                 spots = spots[apart.min(1) >= h.packing * 0.97]
             if len(spots):
                 centres = np.concatenate([centres, spots[:1]])
                 kept.append(i)
-        return centres, radii[kept]
+        return centres, radii[kept], heights[kept]
+
+    def _heights(self, total: int) -> NDArray[np.float64]:
+        rng = self.rng
+        if not self.habits.z_step:
+            return np.asarray(rng.uniform(-1, 1, total))
+        if self.habits.volume:
+            heights = rng.uniform(-0.9, _DEPTH - 0.9, total)
+        else:
+            heights = rng.uniform(-0.8, 0.8, total)
+            later = rng.random(total) < 0.35  # comes into view on the way
+            heights[later] += rng.uniform(0, 3, int(later.sum()))
+        heights[0] = rng.uniform(-0.5, 0.5)
+        return np.asarray(heights)
 
     def _beside(
         self, centres: NDArray[np.float64], radii: NDArray[np.float64], radius: float
@@ -165,21 +190,14 @@ class Population:
         spots = centres[others] + gaps[:, None] * np.stack([np.sin(angles), np.cos(angles)], 1)
         return np.asarray(spots[np.argsort(np.hypot(*(spots - centres[0]).T))])
 
-    def _place_in_z(self) -> None:
-        """Give every cell a height over the first plane, in radii, and a tilt."""
-        self.height = self.rng.uniform(-0.8, 0.8, len(self.centre))
-        later = self.rng.random(len(self.centre)) < 0.35  # comes into view on the way
-        self.height[later] += self.rng.uniform(0, 3, int(later.sum()))
-        self.height[0] = self.rng.uniform(-0.5, 0.5)
-        self.tilt = self.rng.normal(0, 0.25, (len(self.centre), 2))
-
     def poses(self) -> list[Pose]:
         """Where all living cells are on this frame."""
         tables = outline_tables(self.modes, self.base)
         centre, radius = self.centre, self.radius
         if self.habits.z_step:
             z = self.time * self.habits.z_step - self.height
-            radius = radius * np.sqrt(np.maximum(0, 1 - z**2))
+            power = self.habits.profile
+            radius = radius * np.maximum(0, 1 - np.abs(z) ** power) ** (1 / power)
             centre = centre + self.tilt * (z * self.radius)[:, None]
         return [
             Pose(

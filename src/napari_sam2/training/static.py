@@ -19,11 +19,14 @@ from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 from skimage.io import imread
 
 from napari_sam2.training.camera import Camera
+from napari_sam2.training.sections import bright_bodies, in_sections, split
 from napari_sam2.training.shapes import Array
 from napari_sam2.training.synthetic import Clip
 
 Labels = NDArray[np.int32]
 _PAD = 24  # px around the crop that motion can bring into view
+_SECTIONED = 0.5  # of the clips of bright bodies are z-stacks
+_LAYERS = 3
 _SUFFIXES = {".tif", ".tiff", ".png"}
 
 
@@ -87,10 +90,14 @@ class StaticImages:
             image, labels = self.pair(int(rng.integers(len(self))))
             if labels.any():
                 break
+        grey = _grey(rng, image)
+        if frames > 1 and rng.random() < _SECTIONED and bright_bodies(grey, labels):
+            cuts = [self._cut(rng, grey, labels, size) for _ in range(_LAYERS)]
+            layers = [split(patch, cells) for patch, cells in cuts if cells.any()]
+            pictures, truth = in_sections(rng, layers, frames)
+            return Clip(Camera(rng, size).expose(pictures), truth, self.name)
         pad = _PAD if frames > 1 else 0
-        patch, cells = self._cut(
-            rng, _grey(rng, image), labels, (size[0] + 2 * pad, size[1] + 2 * pad)
-        )
+        patch, cells = self._cut(rng, grey, labels, (size[0] + 2 * pad, size[1] + 2 * pad))
         if frames == 1:
             pictures, truth = patch[None], cells[None]
         else:

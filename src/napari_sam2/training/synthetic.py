@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
-from napari_sam2.training.camera import Camera
+from napari_sam2.training.camera import Camera, hazy
 from napari_sam2.training.kinds import KINDS
 from napari_sam2.training.scene import Scene
 from napari_sam2.training.shapes import Canvas
@@ -98,24 +97,6 @@ def make_clip(
             return _film(rng, scene, canvas, frames, kind)
 
 
-def _hazy(
-    rng: np.random.Generator, pictures: NDArray[np.float32], z_step: float
-) -> NDArray[np.float32]:
-    """Blur planes along the depth: a cell is still seen, dimmer, where its section has ended.
-
-    Parameters
-    ----------
-    rng : of the strength.
-    pictures : (Z, H, W).
-    z_step : distance of planes over the radius of the cells.
-    """
-    if rng.random() < 0.25:  # a confocal microscope at its best
-        return pictures
-    planes = min(rng.uniform(0.1, 0.45) / z_step, 4.0)
-    hazy: NDArray[np.float32] = gaussian_filter1d(pictures, planes, axis=0, mode="nearest")
-    return hazy
-
-
 def _film(rng: np.random.Generator, scene: Scene, first: Canvas, frames: int, kind: str) -> Clip:
     canvases = [first]
     for _ in range(1, frames):
@@ -125,7 +106,7 @@ def _film(rng: np.random.Generator, scene: Scene, first: Canvas, frames: int, ki
     look = scene.look()
     pictures = np.stack([look(canvas, t) for t, canvas in enumerate(canvases)])
     if KINDS[kind].haze and scene.cast.habits.z_step:
-        pictures = _hazy(rng, pictures, scene.cast.habits.z_step)
+        pictures = hazy(rng, pictures, scene.cast.habits.z_step)
     labels = np.stack([names[canvas.cells] for canvas in canvases])
     images = Camera(rng, scene.shape, scene.noise).expose(pictures.astype(np.float32, copy=False))
     parents = {k: v for k, v in scene.parents.items() if names[k]}
