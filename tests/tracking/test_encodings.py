@@ -1,4 +1,4 @@
-"""Windows put together from tiles are windows of the frame, wherever they lie."""
+"""Encodings of windows hold what the frame holds there, and are made once."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def test_tiles_cover_an_axis_once_and_are_of_one_size(half):
     for cut in found:
         assert 0 <= cut.first <= cut.start
         assert cut.stop <= cut.last <= length
-        assert cut.first % 2 == 0
-        assert cut.first == 0 or cut.start - cut.first >= 2
-        assert cut.last == length or cut.last - cut.stop >= 2
+        assert cut.first == 0 or cut.start - cut.first >= 1
+        assert cut.last == length or cut.last - cut.stop >= 1
 
 
 @settings(deadline=None, max_examples=40)
@@ -53,7 +52,7 @@ def test_windows_hold_what_the_frame_holds_there(data):
     stack = np.random.default_rng(0).integers(0, 255, (2, *shape)).astype(np.uint8)
     frames = Frames(stack, contrast=(0, 255))
     geometry = Geometry(shape, (16 * rows, 16 * columns))
-    encodings = Encodings(Echo(), frames, {geometry.tokens: geometry}, tiled=True, kept=2)
+    encodings = Encodings(Echo(), frames, {geometry.tokens: geometry}, divided=True, kept=2)
     height, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
     windows = [
         Window(
@@ -73,37 +72,60 @@ def test_windows_hold_what_the_frame_holds_there(data):
             torch.testing.assert_close(getattr(found, name)[n], expected, rtol=0, atol=1e-4)
 
 
-def test_only_tiles_with_windows_are_encoded_and_only_once():
+def _counted(kept=2):
     frames = Frames(np.zeros((3, 640, 640), np.uint8), contrast=(0, 255))
     geometry = Geometry((640, 640), (1280, 1280))
     model = Echo()
-    encodings = Encodings(model, frames, {geometry.tokens: geometry}, tiled=True, kept=2)
+    levels = {geometry.tokens: geometry}
+    return model, Encodings(model, frames, levels, divided=True, kept=kept)
+
+
+def test_only_windows_are_encoded_and_only_once():
+    model, encodings = _counted()
     corner, middle = Window(0, 0, 8, 8, (80, 80)), Window(28, 28, 8, 8, (80, 80))
     encodings.windows(0, [corner])
-    assert model.tiles == [(320, 320)]
-    encodings.windows(0, [corner, middle])
-    assert len(model.tiles) == 1 + 4
+    encodings.windows(0, [corner, middle, middle])
+    assert model.tiles == [(128, 128)] * 2
     encodings.windows(1, [corner])
-    encodings.windows(2, [corner])  # now frame 0 is forgotten
-    encodings.windows(2, [corner])
-    assert len(model.tiles) == 7
-    encodings.windows(0, [corner])
-    assert len(model.tiles) == 8
+    encodings.windows(0, [middle])
+    assert len(model.tiles) == 3
 
 
-def test_a_small_frame_is_one_tile_and_encoded_as_a_whole():
+def test_large_windows_are_made_of_tiles():
+    model, encodings = _counted()
+    encodings.windows(0, [Window(10, 10, 32, 32, (80, 80))])
+    assert model.tiles == [(384, 384)] * 4
+    encodings.windows(0, [Window(0, 0, 40, 40, (80, 80))])
+    assert len(model.tiles) == 4
+
+
+def test_what_was_used_longest_ago_is_forgotten():
+    model, encodings = _counted(kept=1)
+    windows = [Window(row, 0, 24, 24, (80, 80)) for row in range(56)]
+    for window in windows:
+        encodings.windows(0, [window])
+        encodings.windows(0, windows[:1])
+    assert len(model.tiles) == 56
+    encodings.windows(0, windows[1:2])
+    assert len(model.tiles) == 57
+    encodings.forget()
+    encodings.windows(0, windows[:1])
+    assert len(model.tiles) == 58
+
+
+def test_a_window_that_is_the_frame_is_encoded_as_published():
     model = toy_model()
     stack = np.random.default_rng(0).integers(0, 255, (1, 60, 90)).astype(np.uint8)
     frames = Frames(stack, contrast=(0, 255))
     geometry = Geometry((60, 90), (128, 192))
     levels = {geometry.tokens: geometry}
-    window = Window(1, 2, 4, 4, geometry.tokens)
+    window = Window(0, 0, *geometry.tokens, geometry.tokens)
     with torch.inference_mode():
-        tiled = Encodings(model, frames, levels, True, 1).windows(0, [window])
+        divided = Encodings(model, frames, levels, True, 1).windows(0, [window])
         exact = Encodings(model, frames, levels, False, 1).windows(0, [window])
-    assert tiled.grid == exact.grid
-    torch.testing.assert_close(tiled.stride16, exact.stride16, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(tiled.stride4, exact.stride4, rtol=1e-4, atol=1e-4)
+    assert divided.grid == exact.grid
+    torch.testing.assert_close(divided.stride16, exact.stride16, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(divided.stride4, exact.stride4, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Encodings of frames: made when first asked for, in tiles where windows are used, the last kept.
+"""Encodings of frames: made when first asked for, the last ones kept.
 
-A tile is encoded with some tokens around it, about as large as the crops that small models are
-trained on, so the cost follows the cells: where no object is, nothing is encoded, and a frame of
-any size is seen at any magnification.
+Where windows are used, each is encoded for itself: about as large as the crops that small models
+are trained on. So the cost follows the cells: where no object is, nothing is encoded, and a frame
+of any size is seen at any magnification. A window larger than that is put together from tiles,
+each encoded with some tokens around it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from torch import Tensor
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.sam2 import SAM2, ImageFeatures
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.windows import TOKEN, Geometry, Window
+from napari_sam2.tracking.windows import TOKEN, Geometry, Window, whole
 
-_CORE = 16  # tokens of a tile that are kept
-_INPUT = 20  # tokens of it that are encoded
-_UNDIVIDED = 24  # up to so many tokens, an axis is not divided
-_TILES_AT_ONCE = 8
+_UNDIVIDED = 24  # up to so many tokens, a window is encoded for itself
+_CORE = 22  # tokens of a tile that are kept
+_INPUT = 24  # tokens of it that are encoded: whole windows of every stage
+_TOKENS_AT_ONCE = 4_608
+_TOKENS_KEPT = 16_384  # for each frame that is kept; what some hundred cells take
 
-Place = tuple[int, int]
-Level = tuple[int, int]
-Maps = tuple[Tensor, Tensor, Tensor]
+Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4, (C, h, w) each
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Encodings:
     model : the network, on its device.
     frames : the stack.
     levels : by their token grids.
-    tiled : encode tiles; otherwise whole frames, as published.
+    divided : encode windows and tiles; otherwise whole frames, as published.
     kept : frames whose encodings are kept, the last ones used.
     """
 
@@ -66,114 +66,103 @@ class Encodings:
         self,
         model: SAM2,
         frames: Frames,
-        levels: dict[Level, Geometry],
-        tiled: bool,
+        levels: dict[tuple[int, int], Geometry],
+        divided: bool,
         kept: int,
     ) -> None:
         self.model = model
         self.frames = frames
         self.levels = levels
-        self.tiled = tiled
-        self.kept = kept
-        self._tiles: OrderedDict[int, dict[tuple[Level, Place], Maps]] = OrderedDict()
+        self.divided = divided
+        self._most = kept * (_TOKENS_KEPT if divided else max(h * w for h, w in levels))
+        self._tokens = 0
+        self._maps: OrderedDict[tuple[int, Window], Maps] = OrderedDict()
 
     def windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
         """Return the encoding of windows of one size and level on a frame."""
-        level = windows[0].grid
-        tiles = self._of_frame(frame)
-        if not self.tiled:
-            key = (level, (0, 0))
-            if key not in tiles:
-                image = self.frames.tensor(frame, self.levels[level].size)
-                tiles[key] = _maps(self.model.encode_image(image.to(self.model.device)))
-            return ImageFeatures(*tiles[key], TokenGrid(*level)).crop(_grid(windows))
-        rows, columns = (cuts(length) for length in level)
-        touched = [_touched(window, rows, columns) for window in windows]
-        missing = {place for places in touched for place in places if (level, place) not in tiles}
-        self._encode(frame, level, sorted(missing), rows, columns)
-        parts = [
-            [(rows[i], columns[j], tiles[level, (i, j)]) for i, j in places] for places in touched
-        ]
-        stride16, stride8, stride4 = (
-            torch.stack([_laid(w, p, k) for w, p in zip(windows, parts, strict=True)])
-            for k in range(3)
-        )
+        first = windows[0]
+        if not self.divided:
+            ((stride16, stride8, stride4),) = self._encoded(frame, [whole(self.levels[first.grid])])
+            everything = ImageFeatures(
+                stride16[None], stride8[None], stride4[None], TokenGrid(*first.grid)
+            )
+            return everything.crop(_grid(windows))
+        if max(first.height, first.width) <= _UNDIVIDED:
+            found = self._encoded(frame, windows)
+        else:
+            found = [self._laid(frame, window) for window in windows]
+        stride16, stride8, stride4 = (torch.stack(maps) for maps in zip(*found, strict=True))
         return ImageFeatures(stride16, stride8, stride4, _grid(windows))
 
     def forget(self) -> None:
         """Drop all encodings; they are made again when asked for."""
-        self._tiles.clear()
+        self._maps.clear()
+        self._tokens = 0
 
-    def _of_frame(self, frame: int) -> dict[tuple[Level, Place], Maps]:
-        if frame not in self._tiles:
-            while len(self._tiles) >= self.kept:
-                self._tiles.popitem(last=False)
-            self._tiles[frame] = {}
-        self._tiles.move_to_end(frame)
-        return self._tiles[frame]
-
-    def _encode(
-        self, frame: int, level: Level, places: Sequence[Place], rows: list[Cut],
-        columns: list[Cut],
-    ) -> None:  # fmt: skip
-        size = self.levels[level].size
-        for start in range(0, len(places), _TILES_AT_ONCE):
-            part = places[start : start + _TILES_AT_ONCE]
-            images = [
-                self.frames.tensor(frame, size, (_pixels(rows[i]), _pixels(columns[j])))
-                for i, j in part
-            ]
+    def _encoded(self, frame: int, windows: Sequence[Window]) -> list[Maps]:
+        """Return the maps of windows of one size, each encoded for itself."""
+        found = {w: self._maps[frame, w] for w in windows if (frame, w) in self._maps}
+        missing = [window for window in dict.fromkeys(windows) if window not in found]
+        size = self.levels[windows[0].grid].size
+        count = max(1, _TOKENS_AT_ONCE // (windows[0].height * windows[0].width))
+        for start in range(0, len(missing), count):
+            part = missing[start : start + count]
+            images = [self.frames.tensor(frame, size, window.slices(TOKEN)) for window in part]
             encoded = self.model.encode_image(torch.cat(images).to(self.model.device))
-            for n, (i, j) in enumerate(part):
-                self._tiles[frame][level, (i, j)] = _core(encoded, n, rows[i], columns[j])
+            maps = encoded.stride16, encoded.stride8, encoded.stride4
+            found |= dict(zip(part, zip(*maps, strict=True), strict=True))
+        self._keep(frame, found)
+        return [found[window] for window in windows]
+
+    def _keep(self, frame: int, found: dict[Window, Maps]) -> None:
+        for window, maps in found.items():
+            if (frame, window) not in self._maps:
+                self._tokens += window.height * window.width
+            self._maps[frame, window] = maps
+            self._maps.move_to_end((frame, window))
+        while self._tokens > self._most and len(self._maps) > 1:
+            (_, oldest), _ = self._maps.popitem(last=False)
+            self._tokens -= oldest.height * oldest.width
+
+    def _laid(self, frame: int, window: Window) -> Maps:
+        """Put the maps of a large window together from tiles."""
+        rows, columns = (cuts(length) for length in window.grid)
+        touched = _touched(window, rows, columns)
+        tiles = [
+            Window(r.first, c.first, r.last - r.first, c.last - c.first, window.grid)
+            for r, c in touched
+        ]
+        maps = self._encoded(frame, tiles)
+        stride16, stride8, stride4 = (
+            _joined(window, touched, [m[k] for m in maps], 1 << k) for k in range(3)
+        )
+        return stride16, stride8, stride4
 
 
-def _pixels(cut: Cut) -> slice:
-    return slice(TOKEN * cut.first, TOKEN * cut.last)
-
-
-def _maps(features: ImageFeatures) -> Maps:
-    return features.stride16, features.stride8, features.stride4
-
-
-def _core(encoded: ImageFeatures, n: int, row: Cut, column: Cut) -> Maps:
-    """Keep the middle of one tile, (C, h, w) each."""
-    stride16, stride8, stride4 = (
-        x[
-            n,
-            :,
-            scale * (row.start - row.first) : scale * (row.stop - row.first),
-            scale * (column.start - column.first) : scale * (column.stop - column.first),
-        ].clone()
-        for x, scale in zip(_maps(encoded), (1, 2, 4), strict=True)
-    )
-    return stride16, stride8, stride4
-
-
-def _touched(window: Window, rows: list[Cut], columns: list[Cut]) -> list[Place]:
+def _touched(window: Window, rows: list[Cut], columns: list[Cut]) -> list[tuple[Cut, Cut]]:
     """Tiles that a window reaches into."""
     bottom, right = window.row + window.height, window.column + window.width
     return [
-        (i, j)
-        for i, row in enumerate(rows)
+        (row, column)
+        for row in rows
         if row.start < bottom and row.stop > window.row
-        for j, column in enumerate(columns)
+        for column in columns
         if column.start < right and column.stop > window.column
     ]
 
 
-def _laid(window: Window, parts: Sequence[tuple[Cut, Cut, Maps]], k: int) -> Tensor:
-    """Put the k-th map of a window together from its tiles."""
-    scale = 1 << k
-    like = parts[0][2][k]
-    out = like.new_empty(like.shape[0], scale * window.height, scale * window.width)
-    for row, column, maps in parts:
+def _joined(
+    window: Window, tiles: Sequence[tuple[Cut, Cut]], maps: Sequence[Tensor], scale: int
+) -> Tensor:
+    """Copy what tiles and a window have in common, with `scale` cells per token."""
+    out = maps[0].new_empty(len(maps[0]), scale * window.height, scale * window.width)
+    for (row, column), tile in zip(tiles, maps, strict=True):
         to, of = zip(
             _shared(row, window.row, window.height, scale),
             _shared(column, window.column, window.width, scale),
             strict=True,
         )
-        out[:, to[0], to[1]] = maps[k][:, of[0], of[1]]
+        out[:, to[0], to[1]] = tile[:, of[0], of[1]]
     return out
 
 
@@ -182,7 +171,7 @@ def _shared(cut: Cut, start: int, length: int, scale: int) -> tuple[slice, slice
     low, high = max(cut.start, start), min(cut.stop, start + length)
     return (
         slice(scale * (low - start), scale * (high - start)),
-        slice(scale * (low - cut.start), scale * (high - cut.start)),
+        slice(scale * (low - cut.first), scale * (high - cut.first)),
     )
 
 

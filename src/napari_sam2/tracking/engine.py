@@ -90,8 +90,8 @@ class Engine:
         self.windowed = windowed
         self.batch_tokens = batch_tokens
         # Published models know whole frames only.
-        tiled = windowed and not model.config.square_input
-        self.encodings = Encodings(model, frames, self.levels, tiled, cached_frames)
+        divided = windowed and not model.config.square_input
+        self.encodings = Encodings(model, frames, self.levels, divided, cached_frames)
         self.room = Room(model, self.encodings)
 
     def geometry(self, window: Window) -> Geometry:

@@ -169,7 +169,7 @@ def around(
         had the same sides share a batch.
     """
     y0, x0, y1, x1 = box
-    needed = max(least, 2 * max(y1 - y0, x1 - x0) / TOKEN + 4)
+    needed = max(least, 1.5 * max(y1 - y0, x1 - x0) / TOKEN + 2)
     side = next((side for side in _SIDES if side >= needed), _SIDES[-1])
     if usual in _SIDES and side < usual <= 1.7 * needed:
         side = usual
