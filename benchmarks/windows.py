@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -96,7 +97,7 @@ def seconds(side: str, weights: str, frames: str) -> dict[str, float]:
 
 
 def small_cells(frames: str) -> dict[str, float]:
-    """J of small cells on a large frame, whole and in crops; every cell in the crop it begins in."""
+    """J of small cells on a large frame, whole and in crops."""
     from napari_sam2.evaluation.metrics import jaccard
 
     movie, stack = movie_of(int(frames), LARGE, SMALL_CELLS, SMALL_RADIUS)
@@ -106,14 +107,12 @@ def small_cells(frames: str) -> dict[str, float]:
     scores = {"whole": [jaccard(found[t] == n + 1, truth[t][n])
                         for t in range(1, int(frames)) for n in numbers]}  # fmt: skip
     scores["crops"] = []
-    for y in range(0, LARGE, CROP):
-        for x in range(0, LARGE, CROP):
-            part = slice(y, y + CROP), slice(x, x + CROP)
-            inside = [n for n in numbers
-                      if y <= movie.centres[n, 0] < y + CROP and x <= movie.centres[n, 1] < x + CROP]  # fmt: skip
-            found = followed(stack[:, *part], {n: truth[0][n][part] for n in inside})
-            scores["crops"] += [jaccard(found[t] == n + 1, truth[t][n][part])
-                                for t in range(1, int(frames)) for n in inside]  # fmt: skip
+    for y, x in np.ndindex(LARGE // CROP, LARGE // CROP):
+        part = slice(CROP * y, CROP * (y + 1)), slice(CROP * x, CROP * (x + 1))
+        inside = [n for n in numbers if tuple(movie.centres[n] // CROP) == (y, x)]
+        found = followed(stack[:, *part], {n: truth[0][n][part] for n in inside})
+        scores["crops"] += [jaccard(found[t] == n + 1, truth[t][n][part])
+                            for t in range(1, int(frames)) for n in inside]  # fmt: skip
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
@@ -146,17 +145,21 @@ def quality(folder: str) -> dict[str, dict[str, float]]:
     return found
 
 
-JOBS = {"seconds": seconds, "small_cells": small_cells, "quality": quality}
+JOBS: dict[str, Callable[..., object]] = {
+    "seconds": seconds,
+    "small_cells": small_cells,
+    "quality": quality,
+}
 
 
-def apart(options: argparse.Namespace, job: str, *given: object) -> dict[str, float]:
+def apart(options: argparse.Namespace, job: str, *given: object) -> Any:
     """Run a job in a process of its own."""
     command = [sys.executable, "-W", "ignore", __file__, "--job", job]
     command += ["--threads", str(options.threads), "--given", *map(str, given)]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
     print(job, *given, found, flush=True)
     return found
 
@@ -213,8 +216,8 @@ def section(rows: list[str], options: argparse.Namespace) -> str:
         TITLE,
         "",
         "`python benchmarks/windows.py`: discs that wander, on noise. SAM 2.1 tiny has random",
-        f"weights, which find nothing, so its windows are laid where the cells are; frames of {SIZE}",
-        f"x {SIZE}, masks as prompts, the better of {options.repeats} runs, in turns.",
+        "weights, which find nothing, so its windows are laid where the cells are. Frames of",
+        f"{SIZE} x {SIZE}, masks as prompts, the better of {options.repeats} runs, in turns.",
         "",
         *rows,
         "",
