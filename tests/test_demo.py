@@ -81,7 +81,6 @@ def test_a_stack_of_ones_own_is_tracked_without_scores(tmp_path: Path, model: SA
     assert {frame for by_frame in prompts.values() for frame in by_frame} == {1}, "the middle plane"
 
 
-@pytest.mark.usefixtures("no_window")
 def test_seeds_in_one_cell_become_one_object() -> None:
     images, labels = disks()
     points = {1: (20, 17), 2: (44, 60), 3: (20, 23)}
@@ -95,6 +94,7 @@ def test_seeds_in_one_cell_become_one_object() -> None:
     assert sorted(cells) == [3, 5]
 
 
+@pytest.mark.usefixtures("no_window")
 def test_nothing_to_track(tmp_path: Path, model: SAM2) -> None:
     path = tmp_path / "dark.tif"
     tifffile.imwrite(path, np.zeros((3, *SHAPE), np.uint8), imagej=True, metadata={"axes": "TYX"})

@@ -59,7 +59,8 @@ class Encodings:
     frames : the stack.
     levels : by their token grids.
     divided : encode windows and tiles; otherwise whole frames, as published.
-    kept : frames whose encodings are kept, the last ones used.
+    kept : how much is kept, of what was used last: so many whole frames, or windows of as many
+        times 16,384 tokens.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ class Engine:
     frames : the stack.
     levels : magnifications at which frames are looked at, coarse to fine.
     windowed : look at objects in windows; otherwise at whole frames, as published.
-    cached_frames : frames whose encodings are kept, the last ones used.
+    cached_frames : see `Encodings`.
     batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
     """
 

@@ -42,7 +42,7 @@ class TrackingPolicy:
     attention : "exact" looks at whole frames, as published; "windowed" looks at each object in a
         window that follows it. None: what suits the model.
     zoom : model pixels per data pixel, for windows. None: for each object by its size.
-    cached_frames : encodings kept.
+    cached_frames : encodings kept: so many whole frames, or as much as some hundred windows each.
     batch_tokens : tokens of all objects that go through the network together. None: on a CPU those
         of one whole frame, more would only take memory; on other devices those of four.
     """
