@@ -10,6 +10,7 @@ import torch
 from napari_sam2.model.checkpoint import build_model, read_recipe
 from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.prompt_encoder import BOX_START, NEGATIVE, PADDING, POSITIVE
+from napari_sam2.tracking.windows import suitable_zoom
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
 from napari_sam2.training.batches import BatchConfig, _redrawn, _zoomed, make_batch
@@ -88,16 +89,15 @@ def test_the_rate_rises_stays_and_falls(tmp_path):
 
 
 def test_crops_are_magnified_until_an_object_has_the_size_that_sessions_look_for():
-    config = dataclasses.replace(
-        SMALL, pixels=8 * 192 * 192, sizes=(192,), radius=25, radius_spread=0.0
-    )
+    config = dataclasses.replace(SMALL, pixels=8 * 192 * 192, sizes=(192,), zoom_spread=0.0)
     largest = []
     for number in range(6):
         batch = make_batch(config, number, clips=False)
         for labels in batch.labels[:, 0]:
             areas = np.bincount(labels.flatten().numpy())[1:]
             largest.append(np.sqrt(areas.max() / np.pi))
-    assert np.median(largest) > 24
+    assert np.median(largest) > 20
+    assert min(largest) > 13
 
 
 @pytest.mark.parametrize(("outward", "radius"), [(0.23, 12.3), (0.0, 10), (-0.23, 7.7)])
@@ -115,12 +115,12 @@ def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():
     y, x = np.mgrid[:64, :64]
     disk = (y - 40) ** 2 + (x - 20) ** 2 < 36
     clip = Clip(np.stack([disk, disk]).astype(np.float32), np.stack([disk, disk]) * 7, "test")
-    config = dataclasses.replace(SMALL, radius=18, radius_spread=0.0)
+    config = dataclasses.replace(SMALL, zoom_spread=0.0)
     zoomed = _zoomed(clip, np.random.default_rng(0), config)
     assert zoomed.images.shape == clip.images.shape
     assert set(np.unique(zoomed.labels)) == {0, 7}
     inside = zoomed.labels[0] == 7
-    assert np.sqrt(inside.sum() / np.pi) == pytest.approx(18, rel=0.1)
+    assert np.sqrt(inside.sum() / np.pi) == pytest.approx(6 * suitable_zoom(6), rel=0.1)
     assert zoomed.images[0][inside].mean() > 0.9
     assert zoomed.images[0][~inside].mean() < 0.1
 

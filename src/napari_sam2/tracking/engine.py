@@ -30,10 +30,9 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
 from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.tidying import tidied
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, whole
+from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
-_RADIUS = 26.0  # model pixels; the middle of what small models are trained on
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where their answers can be relied on
 
 Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
@@ -101,7 +100,8 @@ class Engine:
     def fitting(self, extent: Extent) -> Geometry:
         """Return the level on which something is of the size that the network knows best."""
         radius = max(np.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])) / 2, 0.5)
-        return min(self.levels.values(), key=lambda g: abs(np.log(radius * g.zoom / _RADIUS)))
+        zoom = suitable_zoom(radius)
+        return min(self.levels.values(), key=lambda g: abs(np.log(zoom / g.zoom)))
 
     def prompt_window(
         self, prompt: Prompt, start: Estimate | None, level: tuple[int, int] | None
@@ -155,7 +155,7 @@ class Engine:
         the level where the object is to be followed.
         """
         found = []
-        for geometry in self.levels.values():
+        for geometry in [*self.levels.values()][::-1][::2]:  # every octave is enough
             window = _around(geometry, _extent(prompt, None), _CLICK_SIDE)
             prediction = self.answer(frame, window, prompt, None, None)
             cells = int((prediction.best_logits > 0).sum())

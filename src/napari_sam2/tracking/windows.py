@@ -20,8 +20,9 @@ from napari_sam2.tracking.errors import InputError
 
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
-_ZOOMS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
-_MOST_LEVELS = 5
+_ZOOMS = tuple(2 ** (k / 2) for k in range(-10, 5))  # half octaves, 1/32 to 4
+_MOST_LEVELS = 9
+_USUAL_RADIUS = 35.0  # px, of objects that small models see as they are
 _LARGEST = 16_384  # model pixels along a side, where frames are encoded in tiles
 
 
@@ -69,7 +70,8 @@ def levels(
     """Return the magnifications at which frames of (Y, X) pixels are looked at, coarse to fine.
 
     Published models see every frame at one size. A model that keeps the aspect ratio gets powers
-    of two, or, looking at whole frames, the one closest to 1 that fits its input range.
+    of the square root of two, or, looking at whole frames, the one closest to 1 that fits its input
+    range.
 
     Parameters
     ----------
@@ -98,6 +100,24 @@ def levels(
         zooms = [min(zooms, key=lambda z: abs(np.log(z)))]
     sizes = [_size(shape, z) for z in zooms]
     return [Geometry(shape, size) for size in dict.fromkeys(sizes)]
+
+
+def suitable_zoom(radius: float) -> float:
+    """Return the magnification that suits an object, half of the way to the usual size.
+
+    Small models are best on objects of a middling size, and small objects are made of blur and
+    noise when magnified all the way to it.
+
+    Parameters
+    ----------
+    radius : of the object in data pixels.
+
+    Returns
+    -------
+    float
+        Model pixels per data pixel.
+    """
+    return float(np.sqrt(_USUAL_RADIUS / radius))
 
 
 def _size(shape: tuple[int, int], zoom: float) -> tuple[int, int]:

@@ -17,10 +17,11 @@ from skimage.segmentation import expand_labels, find_boundaries
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from napari_sam2.tracking.windows import suitable_zoom
 from napari_sam2.training.static import StaticImages
 from napari_sam2.training.synthetic import Clip, make_clip
 
-_MIN_AREA = 100  # px; smaller ones are followed on a finer level
+_MIN_AREA = 80  # px; smaller ones are followed on a finer level
 _MOST_ZOOM = 5.0
 
 
@@ -34,9 +35,8 @@ class BatchConfig:
     pixels : pixels a batch of single frames holds; the number of images follows from it.
     sizes, weights : sides of the crops and how often each is used.
     objects : most objects per image.
-    radius, radius_spread : every crop is magnified around one of its objects until that has about
-        this radius in pixels (log-normal), as a session's levels do; small cells are blurred then,
-        as they are in use.
+    zoom_spread : every crop is magnified around one of its objects by about what suits that
+        (log-normal), as a session's levels do; small cells are blurred then, as they are in use.
     clip_length : fewest and most frames of a clip.
     outline : in each clip all outlines are moved outward by a part of the radius between these
         two; annotators differ, and what is meant has to be read off the prompt and remembered.
@@ -51,8 +51,7 @@ class BatchConfig:
     sizes: tuple[int, ...] = (128, 192, 256)
     weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     objects: int = 8
-    radius: float = 25.0
-    radius_spread: float = 0.4
+    zoom_spread: float = 0.3
     clip_length: tuple[int, int] = (4, 8)
     outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
@@ -152,9 +151,9 @@ def _zoomed(clip: Clip, rng: np.random.Generator, config: BatchConfig) -> Clip:
         return clip
     size = clip.labels.shape[-1]
     chosen = int(rng.choice(fit))
-    wanted = config.radius * np.exp(rng.normal(0, config.radius_spread))
-    wanted = np.clip(wanted, 8, 0.3 * size)
-    zoom = float(np.clip(wanted / np.sqrt(areas[chosen] / np.pi), 1, _MOST_ZOOM))
+    radius = np.sqrt(areas[chosen] / np.pi)
+    wanted = suitable_zoom(radius) * np.exp(rng.normal(0, config.zoom_spread))
+    zoom = float(np.clip(wanted, 1, max(1, min(0.3 * size / radius, _MOST_ZOOM))))
     ys, xs = np.nonzero(clip.labels[0] == ids[chosen])
     middle = np.array([ys.mean(), xs.mean()]) + rng.uniform(-0.2, 0.2, 2) * size / zoom
     half = size / zoom / 2

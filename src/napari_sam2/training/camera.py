@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from napari_sam2.training.shapes import Array
@@ -81,6 +82,26 @@ def _uneven_light(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     a, b, c = (np.float32(v) for v in rng.normal(0, 1, 3) * strength)
     light = 1 + a * y + b * x - np.abs(c) * (y * y + x * x) * np.float32(0.5)
     return np.asarray(np.clip(light, 0.3, 2), np.float32)
+
+
+def faded(rng: np.random.Generator, pictures: Array, cells: NDArray[np.int32]) -> Array:
+    """Dim sections with their size: near its ends a body fills only a part of the depth in focus.
+
+    Parameters
+    ----------
+    rng : of the strength.
+    pictures : (Z, H, W).
+    cells : (Z, H, W), number of the cell at a pixel, 0 for none.
+    """
+    if rng.random() < 0.4:
+        return pictures
+    count = int(cells.max(initial=0)) + 1
+    areas = np.stack([np.bincount(plane.ravel(), minlength=count) for plane in cells])
+    part = (areas + 1e-3) / (areas.max(axis=0) + 1e-3)
+    light = part ** rng.uniform(0.2, 0.8)
+    light[:, 0] = 1
+    planes = np.arange(len(cells))[:, None, None]
+    return np.asarray(pictures * light[planes, cells], np.float32)
 
 
 def hazy(rng: np.random.Generator, pictures: Array, z_step: float) -> Array:

@@ -49,7 +49,7 @@ def _z(rng: Rng, z_stack: bool) -> float:
     return _log(rng, 0.06, 0.45) if z_stack else 0.0
 
 
-def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 7, high: float = 60) -> Habits:
+def _blobs(rng: Rng, size: Size, z_stack: bool, low: float = 5.5, high: float = 60) -> Habits:
     """Nuclei and other round bodies."""
     radius = _log(rng, low, high)
     volume = z_stack and rng.random() < 0.6

@@ -89,6 +89,8 @@ def in_sections(rng: np.random.Generator, layers: list[Layer], planes: int) -> t
     """
     z_step = float(np.exp(rng.uniform(np.log(0.08), np.log(0.45))))
     power = rng.uniform(1.7, 3.5)
+    # Near its ends a body fills only a part of the depth in focus, and is dim.
+    dimming = 0.0 if rng.random() < 0.4 else rng.uniform(0.4, 1.6)
     shape = layers[0].light.shape
     light = np.zeros((planes, *shape), np.float32)
     truth = np.zeros((planes, *shape), np.int32)
@@ -101,7 +103,7 @@ def in_sections(rng: np.random.Generator, layers: list[Layer], planes: int) -> t
             z = t * z_step - heights
             scale = np.maximum(0, 1 - np.abs(z) ** power) ** (1 / power)
             seen, cells = _section(layer, scale, tilts * z[:, None])
-            light[t] += seen
+            light[t] += seen * (scale**dimming)[layer.around].astype(np.float32)
             truth[t] = np.where((cells > 0) & (truth[t] == 0), cells + first, truth[t])
         height += rng.uniform(*_LAYER)
         first += n

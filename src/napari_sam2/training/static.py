@@ -84,7 +84,7 @@ class StaticImages:
         Returns
         -------
         Clip
-            Objects have radii of about 7 to 60 px where the image allows it.
+            Objects have radii of about 5 to 60 px where the image allows it.
         """
         while True:
             image, labels = self.pair(int(rng.integers(len(self))))
@@ -114,7 +114,7 @@ class StaticImages:
         spot = np.unravel_index(int(rng.choice(np.flatnonzero(coarse))), coarse.shape)
         radius = stride * np.sqrt((coarse == coarse[spot]).sum() / np.pi)
         spot = tuple(stride * i for i in spot)
-        wanted = np.exp(rng.uniform(np.log(7), np.log(min(60, min(size) / 3)))) / radius
+        wanted = np.exp(rng.uniform(np.log(5.5), np.log(min(60, min(size) / 3)))) / radius
         fits = max(size[0] / labels.shape[0], size[1] / labels.shape[1])
         magnify = float(np.clip(wanted, max(self.zooms[0], fits), max(self.zooms[1], fits)))
         quarter = int(rng.integers(4))

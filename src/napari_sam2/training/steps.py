@@ -25,6 +25,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _DENSE_WEIGHT = 2.0
 _CORRECTION_RATE = 0.25  # of later frames that get a correction click
+_CORRECTIONS = (0.45, 0.3, 0.15, 0.1)  # how often a single frame gets 0, 1, 2, 3 of them
 _UNCARRIED_RATE = 0.4  # of later frames where memory alone has to tell
 
 
@@ -148,22 +149,22 @@ def _corrected(
 
 
 def image_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generator) -> StepResult:
-    """Single frames: a first prompt, then (half of the time) one correction."""
+    """Single frames: a first prompt, then up to three corrections, each of the last answer."""
     encoded = _encode(model, batch, rng)
     dense = head.loss(encoded, batch.labels.flatten(0, 1))
     features = _of_objects(encoded, batch.owner)
     kind = str(rng.choice(["click", "box", "clicks"], p=[0.6, 0.25, 0.15]))
     prompts, truth = _ask(batch, features.grid, rng, kind)
     conditioned = model.recall(features, None)
-    first = _answer(model, conditioned, features, prompts, truth)
-    scores = {f"iou_{kind}": float(first.loss.iou), "dense": float(dense.detach())}
-    loss = first.loss.total
-    if rng.random() < 0.5:
-        again = _corrected(first, prompts, truth, features.grid, rng)
-        second = _answer(model, conditioned, features, again, truth)
-        scores["iou_corrected"] = float(second.loss.iou)
-        loss = 0.5 * (loss + second.loss.total)
-    return StepResult(loss + _DENSE_WEIGHT * dense, scores)
+    answer = _answer(model, conditioned, features, prompts, truth)
+    scores = {f"iou_{kind}": float(answer.loss.iou), "dense": float(dense.detach())}
+    losses = [answer.loss.total]
+    for count in range(int(rng.choice(len(_CORRECTIONS), p=_CORRECTIONS))):
+        prompts = _corrected(answer, prompts, truth, features.grid, rng)
+        answer = _answer(model, conditioned, features, prompts, truth)
+        scores[f"iou_corrected_{count + 1}"] = float(answer.loss.iou)
+        losses.append(answer.loss.total)
+    return StepResult(torch.stack(losses).mean() + _DENSE_WEIGHT * dense, scores)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2.training.camera import Camera, hazy
+from napari_sam2.training.camera import Camera, faded, hazy
 from napari_sam2.training.kinds import KINDS
 from napari_sam2.training.scene import Scene
 from napari_sam2.training.shapes import Canvas
@@ -106,6 +106,8 @@ def _film(rng: np.random.Generator, scene: Scene, first: Canvas, frames: int, ki
     look = scene.look()
     pictures = np.stack([look(canvas, t) for t, canvas in enumerate(canvases)])
     if KINDS[kind].haze and scene.cast.habits.z_step:
+        if kind == "nuclei":
+            pictures = faded(rng, pictures, np.stack([canvas.cells for canvas in canvases]))
         pictures = hazy(rng, pictures, scene.cast.habits.z_step)
     labels = np.stack([names[canvas.cells] for canvas in canvases])
     images = Camera(rng, scene.shape, scene.noise).expose(pictures.astype(np.float32, copy=False))
