@@ -63,7 +63,10 @@ def test_labels_stay_on_the_cells(folder):
     rng = np.random.default_rng(2)
     for _ in range(6):
         clip = images.clip(rng, 4, (64, 64))
+        assert clip.labels[0].any()
         for image, labels in zip(clip.images, clip.labels, strict=True):
+            if not labels.any():
+                continue
             inside, outside = image[labels > 0].mean(), image[labels == 0].mean()
             assert abs(inside - outside) > 0.1
 

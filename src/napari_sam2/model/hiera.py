@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.config import HieraConfig
-from napari_sam2.model.layers import MLP, in_parts
+from napari_sam2.model.layers import MLP, PART, add_feedforward, sparing
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
@@ -84,7 +84,36 @@ class Block(nn.Module):
         self.proj = nn.Linear(width, width_out) if width != width_out else None
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        """Return (B, h, w, C'), or half of h and w where the block pools."""
+        """Return (B, h, w, C'), or half of h and w where the block pools.
+
+        On a CPU, for inference, the result may lie where `x_bhwc` was.
+        """
+        rows = self._rows_at_once(x_bhwc)
+        if rows >= x_bhwc.shape[1]:
+            return self._whole(x_bhwc)
+        step = 2 if self.pool else 1
+        out = x_bhwc
+        if self.proj is not None:
+            b, h, w, _ = x_bhwc.shape
+            out = x_bhwc.new_empty(b, h // step, w // step, self.proj.out_features)
+        for image, result in zip(x_bhwc, out, strict=True):
+            strips = zip(image.split(rows), result.split(rows // step), strict=True)
+            for strip, place in strips:
+                place.copy_(self._whole(strip[None])[0])
+        return out
+
+    def _rows_at_once(self, x_bhwc: Tensor) -> int:
+        """Rows to go through the block together: strips of windows do not know of each other.
+
+        A strip stays in the caches of a CPU from its first norm to its last sum.
+        """
+        _, h, w, _ = x_bhwc.shape
+        values = 4 * w * self.norm2.weight.shape[0]
+        if not self.window or not sparing(x_bhwc, values * h):
+            return h
+        return self.window * max(1, PART // (values * self.window))
+
+    def _whole(self, x_bhwc: Tensor) -> Tensor:
         normed = self.norm1(x_bhwc)
         shortcut = x_bhwc
         if self.proj is not None:
@@ -92,17 +121,14 @@ class Block(nn.Module):
             shortcut = _pool(shortcut) if self.pool else shortcut
         if self.window:
             height, width = shortcut.shape[1:3]
-            values = 3 * shortcut.shape[-1] * self.window**2
-            y = in_parts(self.attn, to_windows(normed, self.window), values)
-            y = from_windows(y, height, width)
+            y = from_windows(self.attn(to_windows(normed, self.window)), height, width)
         else:
             y = self.attn(normed)
         x = shortcut + y
-        return x + in_parts(self._mlp, x.flatten(0, 2), 4 * x.shape[-1]).view_as(x)
-
-    def _mlp(self, x_nc: Tensor) -> Tensor:
-        out: Tensor = self.mlp(self.norm2(x_nc))
-        return out
+        first, second = self.mlp.layers
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
+        return add_feedforward(x.flatten(0, 2), self.norm2, first, second, "gelu").view_as(x)
 
 
 class Hiera(nn.Module):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_PART = 1 << 21  # values that are made at once between the steps of a function
-_WHOLE = 1 << 23  # up to so many, memory is used again; above, C libraries ask for fresh pages
+Activation = Literal["relu", "gelu"]
+
+PART = 1 << 20  # values that are made at once between the steps of a function
+_WHOLE = 1 << 20  # up to so many, memory is used again; above, C libraries ask for fresh pages
+
+
+def sparing(x: Tensor, values: int) -> bool:
+    """Whether something that makes so many values on the way is better done in parts."""
+    return not torch.is_grad_enabled() and x.device.type == "cpu" and values > _WHOLE
 
 
 def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
@@ -25,9 +33,32 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Ten
     x : (rows, ...).
     width : values that one row becomes on the way.
     """
-    if torch.is_grad_enabled() or x.device.type != "cpu" or len(x) * width <= _WHOLE:
+    if not sparing(x, len(x) * width):
         return function(x)
-    return torch.cat([function(part) for part in torch.split(x, max(1, _PART // width))])
+    return torch.cat([function(part) for part in torch.split(x, max(1, PART // width))])
+
+
+def add_feedforward(
+    x_nc: Tensor, norm: nn.LayerNorm, first: nn.Linear, second: nn.Linear, activation: Activation
+) -> Tensor:
+    """Return x + second(activation(first(norm(x)))); for inference on a CPU in the place of x.
+
+    Parameters
+    ----------
+    x_nc : (rows, C).
+    norm, first, second : the layers.
+    activation : "relu" or "gelu".
+    """
+    function = F.relu if activation == "relu" else F.gelu
+    if torch.is_grad_enabled() or x_nc.device.type != "cpu":
+        return x_nc + second(function(first(norm(x_nc))))
+    rows = max(1, PART // first.out_features)
+    space = x_nc.new_empty(min(rows, len(x_nc)), first.out_features)
+    for part in torch.split(x_nc, rows):
+        inner = torch.addmm(first.bias, norm(part), first.weight.t(), out=space[: len(part)])
+        inner.relu_() if activation == "relu" else torch.ops.aten.gelu_(inner)
+        part.addmm_(inner, second.weight.t()).add_(second.bias)
+    return x_nc
 
 
 class LayerNorm2d(nn.Module):

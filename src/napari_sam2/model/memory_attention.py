@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.attention import attend
-from napari_sam2.model.layers import Attention, in_parts
+from napari_sam2.model.layers import Attention, add_feedforward
 from napari_sam2.model.positions import rotate
 
 Phases = tuple[Tensor, Tensor]
@@ -42,21 +42,17 @@ class MemoryAttentionLayer(nn.Module):
 
         Parameters
         ----------
-        x_nlc : tokens of the frame.
+        x_nlc : tokens of the frame; N or, if all objects look at the same, 1.
         memory_nmc : memories and pointers, what is read.
         keys_nmc : the same with their positions in space and time added, what is compared.
         phases : rotary phases of the frame's tokens.
         key_phases : those of the memories that have a place, which come first in `keys_nmc`.
         """
         x = x_nlc + self._attend_self(self.norm1(x_nlc), phases)
+        x = x.expand(len(memory_nmc), -1, -1)  # until here objects on one frame are alike
         x = x + self._attend_memory(self.norm2(x), memory_nmc, keys_nmc, phases, key_phases)
-        return x + in_parts(self._feedforward, x.flatten(0, 1), self.linear1.out_features).view_as(
-            x
-        )
-
-    def _feedforward(self, x_nc: Tensor) -> Tensor:
-        out: Tensor = self.linear2(F.relu(self.linear1(self.norm3(x_nc))))
-        return out
+        rows = x.flatten(0, 1)
+        return add_feedforward(rows, self.norm3, self.linear1, self.linear2, "relu").view_as(x)
 
     def _attend_self(self, x: Tensor, phases: Phases) -> Tensor:
         attn = self.self_attn
@@ -106,7 +102,7 @@ class MemoryAttention(nn.Module):
 
         Parameters
         ----------
-        x_nlc, place_blc : tokens of the frame and their sine positions.
+        x_nlc, place_blc : tokens of the frame and their sine positions; N or 1.
         memory_nmc, memory_place_nmc : memories and their positions in space and time.
         phases, key_phases : as in `MemoryAttentionLayer`.
         """

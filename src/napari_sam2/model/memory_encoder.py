@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_sam2.model.layers import LayerNorm2d
+from napari_sam2.model.layers import LayerNorm2d, in_parts
 
 
 class MaskDownsampler(nn.Sequential):
@@ -36,8 +36,12 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x_nchw: Tensor) -> Tensor:
         """Return a map of the same shape."""
         y = self.norm(self.dwconv(x_nchw)).permute(0, 2, 3, 1)
-        y = self.gamma * self.pwconv2(self.act(self.pwconv1(y)))
+        y = in_parts(self._mixed, y.flatten(0, 2), self.pwconv1.out_features).view_as(y)
         out: Tensor = x_nchw + y.permute(0, 3, 1, 2)
+        return out
+
+    def _mixed(self, y_nc: Tensor) -> Tensor:
+        out: Tensor = self.gamma * self.pwconv2(self.act(self.pwconv1(y_nc)))
         return out
 
 
@@ -53,7 +57,8 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, frame_nchw: Tensor, mask_n1hw: Tensor) -> Tensor:
         """Return the memory."""
-        x = self.pix_feat_proj(frame_nchw) + self.mask_downsampler(mask_n1hw)
+        masks = in_parts(self.mask_downsampler, mask_n1hw, mask_n1hw[0].numel())
+        x = self.pix_feat_proj(frame_nchw) + masks
         for block in self.fuser:
             x = block(x)
         out: Tensor = self.out_proj(x)

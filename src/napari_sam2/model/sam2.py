@@ -204,7 +204,7 @@ class SAM2(nn.Module):
         tokens, places, grids = self._memory_tokens(recollection)
         n, (h, w) = tokens.shape[0], features.stride16.shape[-2:]
         device = tokens.device
-        x = features.stride16.flatten(2).transpose(1, 2).expand(n, -1, -1)
+        x = features.stride16.flatten(2).transpose(1, 2)
         reference, hidden = self.config.grid, self.config.hidden
         place = sine_positions(features.grid, hidden, reference, device)
         phases = [rotary_phases(grid, hidden, device) for grid in grids]

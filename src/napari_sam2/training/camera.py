@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
@@ -104,16 +106,40 @@ def faded(rng: np.random.Generator, pictures: Array, cells: NDArray[np.int32]) -
     return np.asarray(pictures * light[planes, cells], np.float32)
 
 
-def hazy(rng: np.random.Generator, pictures: Array, z_step: float) -> Array:
+@dataclass(frozen=True)
+class Depth:
+    """How a microscope sees along z.
+
+    Parameters
+    ----------
+    blur : standard deviation along z over the radius of the cells; 0 in a confocal microscope at
+        its best.
+    reach : by how much masks are longer along z than the cells are: some annotators follow the
+        blur.
+    """
+
+    blur: float
+    reach: float
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> Depth:
+        """Draw one."""
+        if rng.random() < 0.25:
+            return cls(0.0, 1.0)
+        blur = rng.uniform(0.1, 0.5)
+        return cls(blur, 1 + blur * max(0.0, rng.uniform(-0.5, 1.0)))
+
+
+def hazy(depth: Depth, pictures: Array, z_step: float) -> Array:
     """Blur planes along the depth: a cell is still seen, dimmer, where its section has ended.
 
     Parameters
     ----------
-    rng : of the strength.
+    depth : how much.
     pictures : (Z, H, W).
     z_step : distance of planes over the radius of the cells.
     """
-    if rng.random() < 0.25:  # a confocal microscope at its best
+    planes = min(depth.blur / z_step, 4.0)
+    if planes == 0:
         return pictures
-    planes = min(rng.uniform(0.1, 0.45) / z_step, 4.0)
     return np.asarray(gaussian_filter1d(pictures, planes, axis=0, mode="nearest"), np.float32)

@@ -57,7 +57,7 @@ class TrainConfig:
     warmup: int = 200
     cooldown: int = 2_000
     decay: float = 0.02
-    averaging: float = 0.99
+    averaging: float = 0.998
     seed: int = 0
     device: str = "cpu"
     workers: int = 1

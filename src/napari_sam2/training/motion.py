@@ -190,14 +190,14 @@ class Population:
         spots = centres[others] + gaps[:, None] * np.stack([np.sin(angles), np.cos(angles)], 1)
         return np.asarray(spots[np.argsort(np.hypot(*(spots - centres[0]).T))])
 
-    def poses(self) -> list[Pose]:
-        """Where all living cells are on this frame."""
+    def poses(self, reach: float = 1.0) -> list[Pose]:
+        """Where all living cells are on this frame; `reach` stretches them along z."""
         tables = outline_tables(self.modes, self.base)
         centre, radius = self.centre, self.radius
         if self.habits.z_step:
             z = self.time * self.habits.z_step - self.height
             power = self.habits.profile
-            radius = radius * np.maximum(0, 1 - np.abs(z) ** power) ** (1 / power)
+            radius = radius * np.maximum(0, 1 - np.abs(z / reach) ** power) ** (1 / power)
             centre = centre + self.tilt * (z * self.radius)[:, None]
         return [
             Pose(

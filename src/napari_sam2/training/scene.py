@@ -58,6 +58,14 @@ class Scene:
                 part.step()
                 part.centre = part.centre + jump
 
+    def masks(self, reach: float) -> NDArray[np.int32]:
+        """Return which cell is where on this frame, if cells were longer by `reach` along z."""
+        canvas = Canvas.empty(self.shape)
+        if isinstance(self.cast, Population):
+            for pose in self.cast.poses(reach):
+                draw_cell(canvas, pose, self.on_top)
+        return canvas.cells
+
     def draw(self) -> Canvas:
         """Return the canvas of this frame."""
         canvas = Canvas.empty(self.shape)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, gaussian_filter, map_coordinates
 from skimage.segmentation import expand_labels
 
-from napari_sam2.training.camera import hazy
+from napari_sam2.training.camera import Depth, hazy
 from napari_sam2.training.shapes import Array
 
 Labels = NDArray[np.int32]
@@ -89,6 +89,7 @@ def in_sections(rng: np.random.Generator, layers: list[Layer], planes: int) -> t
     """
     z_step = float(np.exp(rng.uniform(np.log(0.08), np.log(0.45))))
     power = rng.uniform(1.7, 3.5)
+    depth = Depth.drawn(rng)
     # Near its ends a body fills only a part of the depth in focus, and is dim.
     dimming = 0.0 if rng.random() < 0.4 else rng.uniform(0.4, 1.6)
     shape = layers[0].light.shape
@@ -101,13 +102,21 @@ def in_sections(rng: np.random.Generator, layers: list[Layer], planes: int) -> t
         tilts = rng.normal(0, 0.2, (n, 2)) * layer.radii[:, None]
         for t in range(planes):
             z = t * z_step - heights
-            scale = np.maximum(0, 1 - np.abs(z) ** power) ** (1 / power)
-            seen, cells = _section(layer, scale, tilts * z[:, None])
+            shift = tilts * z[:, None]
+            scale = _radius(z, power)
+            seen, cells = _section(layer, scale, shift)
+            if depth.reach > 1:
+                _, cells = _section(layer, _radius(z / depth.reach, power), shift)
             light[t] += seen * (scale**dimming)[layer.around].astype(np.float32)
             truth[t] = np.where((cells > 0) & (truth[t] == 0), cells + first, truth[t])
         height += rng.uniform(*_LAYER)
         first += n
-    return hazy(rng, light, z_step) + layers[0].ground, truth
+    return hazy(depth, light, z_step) + layers[0].ground, truth
+
+
+def _radius(z: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """Radius of a section at height z, over the largest."""
+    return np.asarray(np.maximum(0, 1 - np.abs(z) ** power) ** (1 / power))
 
 
 def _section(

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2.training.camera import Camera, faded, hazy
+from napari_sam2.training.camera import Camera, Depth, faded, hazy
 from napari_sam2.training.kinds import KINDS
+from napari_sam2.training.motion import Population
 from napari_sam2.training.scene import Scene
 from napari_sam2.training.shapes import Canvas
 
@@ -98,18 +99,22 @@ def make_clip(
 
 
 def _film(rng: np.random.Generator, scene: Scene, first: Canvas, frames: int, kind: str) -> Clip:
-    canvases = [first]
+    z_step = scene.cast.habits.z_step if KINDS[kind].haze else 0.0
+    depth = Depth.drawn(rng) if z_step else Depth(0, 1)
+    longer = depth.reach > 1 and isinstance(scene.cast, Population)
+    canvases, masks = [first], [scene.masks(depth.reach) if longer else first.cells]
     for _ in range(1, frames):
         scene.step()
         canvases.append(scene.draw())
+        masks.append(scene.masks(depth.reach) if longer else canvases[-1].cells)
     names = scene.names()
     look = scene.look()
     pictures = np.stack([look(canvas, t) for t, canvas in enumerate(canvases)])
-    if KINDS[kind].haze and scene.cast.habits.z_step:
+    if z_step:
         if kind == "nuclei":
             pictures = faded(rng, pictures, np.stack([canvas.cells for canvas in canvases]))
-        pictures = hazy(rng, pictures, scene.cast.habits.z_step)
-    labels = np.stack([names[canvas.cells] for canvas in canvases])
+        pictures = hazy(depth, pictures, z_step)
+    labels = np.stack([names[cells] for cells in masks])
     images = Camera(rng, scene.shape, scene.noise).expose(pictures.astype(np.float32, copy=False))
     parents = {k: v for k, v in scene.parents.items() if names[k]}
     return Clip(images, labels, kind, parents)
