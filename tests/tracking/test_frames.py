@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,61 @@ def test_reads_one_frame_at_a_time_and_a_bounded_sample() -> None:
     assert (sampled[0], sampled[-1]) == (0, 999)
     frames.image(5)
     assert len(spy.reads) == 17
+
+
+class Slow:
+    """A stack whose reading can be held back; counts readers."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data, self.shape, self.dtype = data, data.shape, data.dtype
+        self.open = threading.Event()
+        self.read: list[int] = []
+        self.readers = self.most = 0
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        self.readers += 1
+        self.most = max(self.most, self.readers)
+        self.open.wait(5)
+        self.read.append(place[0])
+        self.readers -= 1
+        if place[0] == 3:
+            raise OSError("broken")
+        return self.data[place]
+
+
+def test_an_expected_frame_is_read_in_the_background_and_once(stack: np.ndarray) -> None:
+    slow = Slow(stack)
+    frames = Frames(slow, contrast=(0, 255))
+    frames.expect(1)
+    threading.Timer(0.05, slow.open.set).start()
+    first, second = frames.image(0).copy(), frames.tensor(1, stack.shape[1:])
+    plain = Frames(stack, contrast=(0, 255))
+    np.testing.assert_array_equal(first, plain.image(0))
+    assert torch.equal(second, plain.tensor(1, stack.shape[1:]))
+    frames.tensor(1, stack.shape[1:])
+    assert sorted(slow.read) == [0, 1]
+    assert slow.most == 1
+
+
+def test_what_is_expected_is_bounded_and_read_by_one_at_a_time(stack: np.ndarray) -> None:
+    slow = Slow(stack)
+    frames = Frames(slow, contrast=(0, 255))
+    threading.Timer(0.05, slow.open.set).start()
+    for index in range(3):
+        frames.expect(index)
+    frames.tensor(4, stack.shape[1:])
+    assert slow.most == 1
+    assert len(slow.read) <= 4
+
+
+def test_errors_of_an_expected_frame_come_when_it_is_asked_for(stack: np.ndarray) -> None:
+    slow = Slow(stack)
+    slow.open.set()
+    frames = Frames(slow, contrast=(0, 255))
+    frames.expect(3)
+    frames.tensor(0, stack.shape[1:])
+    with pytest.raises(OSError, match="broken"):
+        frames.tensor(3, stack.shape[1:])
 
 
 def test_contrast_is_that_of_the_whole_stack_and_linear() -> None:

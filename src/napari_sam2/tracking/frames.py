@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,8 @@ _SAMPLE_PIXELS = 1 << 16
 
 # Integers up to 16 bits are exact in float32; everything else is scaled in float64 first.
 _FLOAT32_EXACT = ("bool", "uint8", "int8", "uint16", "int16", "float16", "float32")
+
+_READER = ThreadPoolExecutor(1, thread_name_prefix="napari-sam2-reader")
 
 
 class Frames:
@@ -88,6 +91,7 @@ class Frames:
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
         self._last_resized: tuple[tuple[int, tuple[int, int]], torch.Tensor] | None = None
+        self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
 
     def __len__(self) -> int:
         return self._length
@@ -138,7 +142,7 @@ class Frames:
 
         NaN becomes 0. Grey frames are repeated over the three channels (a read-only view).
         """
-        scaled = self._scaled(index)
+        scaled = self._fetched(index)
         if self.rgb:
             return scaled
         return np.broadcast_to(scaled[..., None], (*self.shape, 3))
@@ -168,10 +172,32 @@ class Frames:
         std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
         return (resized[None] - mean) / std
 
+    def expect(self, index: int) -> None:
+        """Start to read a frame in the background, while others are worked on.
+
+        Errors of reading appear when the frame is asked for.
+        """
+        known = self._last_planes is not None and self._last_planes[0] == index
+        if known or index in self._expected:
+            return
+        if len(self._expected) > 1:  # nobody came for the first
+            oldest = self._expected.pop(next(iter(self._expected)))
+            if not oldest.cancel():
+                wait([oldest])
+        _ = self.contrast  # sampled here: arrays need not bear two readers at a time
+        self._expected[index] = _READER.submit(self._scaled, index)
+
+    def _fetched(self, index: int) -> npt.NDArray[np.float32]:
+        future = self._expected.pop(index, None)
+        if future is None:
+            wait(self._expected.values())
+            return self._scaled(index)
+        return future.result()
+
     def _planes(self, index: int) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
         if self._last_planes is None or self._last_planes[0] != index:
-            scaled = torch.from_numpy(np.ascontiguousarray(self._scaled(index)))
+            scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))
             planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
             self._last_planes = (index, planes.contiguous())
         return self._last_planes[1]

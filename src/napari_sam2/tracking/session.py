@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -244,7 +245,9 @@ class TrackingSession:
         self._follower.memorize_prompts(ids)
         for way in ways:
             self._follower.recover(way, ids)
-            for frame in way.frames:
+            for frame, following in zip_longest(way.frames, way.frames[1:]):
+                if following is not None:
+                    self.frames.expect(following)
                 self._follower.track(frame, way, ids)
                 yield self._merge(frame)
         visited = {frame for way in ways for frame in way.frames}
