@@ -114,6 +114,10 @@ def track(
     contrast: Annotated[
         tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
     ] = None,
+    encodings: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
 ) -> None:
     """Follow the prompted objects through STACK and write their labels."""
@@ -136,7 +140,9 @@ def track(
         overwrite=overwrite,
     )
     network = _load(model, device)
-    policy = TrackingPolicy(attention=attention.value if attention else None, zoom=zoom)
+    policy = TrackingPolicy(
+        attention=attention.value if attention else None, zoom=zoom, encodings=encodings
+    )
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
     kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"

@@ -51,7 +51,8 @@ def add_feedforward(
     """
     function = F.relu if activation == "relu" else F.gelu
     if torch.is_grad_enabled() or x_nc.device.type != "cpu":
-        return x_nc + second(function(first(norm(x_nc))))
+        out: Tensor = x_nc + second(function(first(norm(x_nc))))
+        return out
     rows = max(1, PART // first.out_features)
     space = x_nc.new_empty(min(rows, len(x_nc)), first.out_features)
     for part in torch.split(x_nc, rows):

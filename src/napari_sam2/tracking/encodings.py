@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.sam2 import SAM2, ImageFeatures
+from napari_sam2.tracking.encoding_store import EncodingStore, Maps
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window, whole
 
@@ -25,8 +26,6 @@ _CORE = 22  # tokens of a tile that are kept
 _INPUT = 24  # tokens of it that are encoded: whole windows of every stage
 _TOKENS_AT_ONCE = 4_608
 _TOKENS_KEPT = 16_384  # for each frame that is kept; what some hundred cells take
-
-Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4, (C, h, w) each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class Encodings:
     divided : encode windows and tiles; otherwise whole frames, as published.
     kept : how much is kept, of what was used last: so many whole frames, or windows of as many
         times 16,384 tokens.
+    store : keeps whole frames on disk; windows follow the objects and are made anew.
     """
 
     def __init__(
@@ -70,8 +70,10 @@ class Encodings:
         levels: dict[tuple[int, int], Geometry],
         divided: bool,
         kept: int,
+        store: EncodingStore | None = None,
     ) -> None:
         self.model = model
+        self.store = None if divided else store
         self.frames = frames
         self.levels = levels
         self.divided = divided
@@ -109,11 +111,22 @@ class Encodings:
         for start in range(0, len(missing), count):
             part = missing[start : start + count]
             images = [self.frames.tensor(frame, size, window.slices(TOKEN)) for window in part]
-            encoded = self.model.encode_image(torch.cat(images).to(self.model.device))
-            maps = encoded.stride16, encoded.stride8, encoded.stride4
-            found |= dict(zip(part, zip(*maps, strict=True), strict=True))
+            if self.store is not None:
+                found[part[0]] = self._stored(self.store, images[0])
+            else:
+                found |= dict(zip(part, self._made(images), strict=True))
         self._keep(frame, found)
         return [found[window] for window in windows]
+
+    def _made(self, images: list[Tensor]) -> list[Maps]:
+        encoded = self.model.encode_image(torch.cat(images).to(self.model.device))
+        maps = encoded.stride16, encoded.stride8, encoded.stride4
+        return list(zip(*maps, strict=True))
+
+    def _stored(self, store: EncodingStore, image: Tensor) -> Maps:
+        path = store.path(image)
+        found = store.load(path)
+        return store.keep(path, self._made([image])[0]) if found is None else found
 
     def _keep(self, frame: int, found: dict[Window, Maps]) -> None:
         for window, maps in found.items():

@@ -22,6 +22,7 @@ from napari_sam2.model.prompt_encoder import (
     carried,
 )
 from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
+from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate, qualities
 from napari_sam2.tracking.frames import Frames
@@ -72,6 +73,7 @@ class Engine:
     windowed : look at objects in windows; otherwise at whole frames, as published.
     cached_frames : see `Encodings`.
     batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
+    store : of encodings of whole frames.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Engine:
         windowed: bool,
         cached_frames: int,
         batch_tokens: int,
+        store: EncodingStore | None = None,
     ) -> None:
         self.model = model
         self.frames = frames
@@ -90,7 +93,7 @@ class Engine:
         self.batch_tokens = batch_tokens
         # Published models know whole frames only.
         divided = windowed and not model.config.square_input
-        self.encodings = Encodings(model, frames, self.levels, divided, cached_frames)
+        self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings)
 
     def geometry(self, window: Window) -> Geometry:

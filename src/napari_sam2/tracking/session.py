@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import torch
 
 from napari_sam2.model.config import Attention
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
@@ -46,12 +48,15 @@ class TrackingPolicy:
     cached_frames : encodings kept: so many whole frames, or as much as some hundred windows each.
     batch_tokens : tokens of all objects that go through the network together. None: on a CPU those
         of one whole frame, more would only take memory; on other devices those of four.
+    encodings : folder in which the encodings of whole frames are kept, 8 MB each for the published
+        models, at most 20 GB: a stack that is opened again is not encoded again. None: not kept.
     """
 
     attention: Attention | None = None
     zoom: float | None = None
     cached_frames: int = 4
     batch_tokens: int | None = None
+    encodings: Path | None = None
 
 
 class TrackingSession:
@@ -88,6 +93,7 @@ class TrackingSession:
             attention == "windowed",
             self.policy.cached_frames,
             self.policy.batch_tokens or _FRAME_TOKENS * (1 if model.device.type == "cpu" else 4),
+            None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
         self._objects: dict[int, TrackedObject] = {}
         self._follower = Follower(self._engine, self._objects)

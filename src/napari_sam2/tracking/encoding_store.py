@@ -1,0 +1,111 @@
+"""Encodings of whole frames on disk: a stack that is opened again is not encoded again.
+
+One safetensors file of float16 maps for each frame, named by what it depends on: the weights, the
+frame as the network sees it, and its size.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from napari_sam2.model.sam2 import SAM2
+
+Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4, (C, h, w) each
+_NAMES = ("stride16", "stride8", "stride4")
+
+
+class EncodingStore:
+    """A folder of encodings.
+
+    Values are rounded to float16 before their first use, so that the results are the same whether
+    a frame was encoded now or earlier.
+
+    Parameters
+    ----------
+    folder : is made when the first encoding is kept.
+    model : whose encodings these are.
+    most : bytes in the folder; beyond that the files that were used longest ago are removed.
+    """
+
+    def __init__(self, folder: Path, model: SAM2, most: int = 20 << 30) -> None:
+        self.folder = Path(folder)
+        self.model = model
+        self.most = most
+        self._closed = False
+
+    @cached_property
+    def _weights(self) -> bytes:
+        digest = blake2b(digest_size=16)
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(_bytes(value))
+        return digest.digest()
+
+    def path(self, image: Tensor) -> Path:
+        """Return the file for a frame (1, 3, H, W) as the network sees it."""
+        digest = blake2b(self._weights, digest_size=16)
+        digest.update(repr(tuple(image.shape)).encode())
+        digest.update(_bytes(image))
+        return self.folder / f"{digest.hexdigest()}.safetensors"
+
+    def load(self, path: Path) -> Maps | None:
+        """Return what is kept, on the model's device; None if there is nothing whole."""
+        try:
+            found = load(path.read_bytes())
+            path.touch()
+            first, second, third = (found[name].to(self.model.device).float() for name in _NAMES)
+        except (OSError, SafetensorError, KeyError):
+            return None
+        return first, second, third
+
+    def keep(self, path: Path, maps: Maps) -> Maps:
+        """Write an encoding and return it as it will be read; give up on a disk that is full."""
+        halves = [part.half() for part in maps]
+        if not all(bool(part.isfinite().all()) for part in halves):
+            return maps
+        if not self._closed:
+            try:
+                self._write(path, {n: h.cpu() for n, h in zip(_NAMES, halves, strict=True)})
+            except OSError as error:
+                self._closed = True
+                warnings.warn(
+                    f"encodings are no longer kept in {self.folder}: {error}", stacklevel=2
+                )
+        first, second, third = (part.float() for part in halves)
+        return first, second, third
+
+    def _write(self, path: Path, maps: dict[str, Tensor]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = save({name: part.contiguous() for name, part in maps.items()})
+        self._make_room(len(data))
+        with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as part:
+            temporary = Path(part.name)
+            try:
+                part.write(data)
+            except OSError:
+                part.close()
+                temporary.unlink(missing_ok=True)
+                raise
+        temporary.replace(path)
+
+    def _make_room(self, needed: int) -> None:
+        files = [(f, f.stat()) for f in self.folder.glob("*.safetensors")]
+        total = needed + sum(stat.st_size for _, stat in files)
+        for file, stat in sorted(files, key=lambda item: item[1].st_mtime):
+            if total <= self.most:
+                break
+            file.unlink(missing_ok=True)
+            total -= stat.st_size
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

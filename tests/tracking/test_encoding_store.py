@@ -1,0 +1,99 @@
+"""Encodings on disk: found again, bounded, and never believed when broken or another's."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam2.tracking.encoding_store import EncodingStore
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from tests.tracking.toy import toy_model
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).integers(0, 255, (4, 60, 80), np.uint8)
+
+
+def maps(value=1.0):
+    return tuple(torch.full((2, n, n), value) for n in (2, 4, 8))
+
+
+def track(model, stack, folder):
+    policy = TrackingPolicy(attention="exact", encodings=folder)
+    session = TrackingSession(model, Frames(stack, contrast=(0, 255)), policy)
+    session.add_points(1, 0, [[30, 40]], [True])
+    return np.stack([result.labels for result in session.propagate()])
+
+
+def counted(model, monkeypatch):
+    made = []
+    encode = model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda x: made.append(len(x)) or encode(x))
+    return made
+
+
+def test_a_stack_that_is_opened_again_is_not_encoded_again(stack, tmp_path, monkeypatch):
+    model = toy_model()
+    made = counted(model, monkeypatch)
+    first = track(model, stack, tmp_path / "new")
+    assert sum(made) == 4
+    again = track(model, stack, tmp_path / "new")
+    assert sum(made) == 4
+    np.testing.assert_array_equal(first, again)
+
+
+def test_other_frames_and_other_weights_are_encoded(stack, tmp_path, monkeypatch):
+    model = toy_model()
+    track(model, stack, tmp_path)
+    made = counted(model, monkeypatch)
+    changed = stack.copy()
+    changed[2] = 255 - changed[2]
+    track(model, changed, tmp_path)
+    assert sum(made) == 1
+    with torch.no_grad():
+        next(model.parameters()).add_(0.1)
+    track(model, stack, tmp_path)
+    assert sum(made) == 5
+
+
+def test_a_broken_file_is_made_again(stack, tmp_path, monkeypatch):
+    model = toy_model()
+    first = track(model, stack, tmp_path)
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    made = counted(model, monkeypatch)
+    np.testing.assert_array_equal(track(model, stack, tmp_path), first)
+    assert sum(made) == 4
+
+
+def test_the_oldest_go_when_the_folder_is_full(tmp_path):
+    store = EncodingStore(tmp_path, toy_model(), most=2_000)
+    paths = [store.path(torch.full((1, 3, 32, 32), float(k))) for k in range(5)]
+    for age, path in enumerate(paths):
+        store.keep(path, maps())
+        os.utime(path, (age, age))
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2_000
+    assert paths[-1].exists()
+    assert not paths[0].exists()
+
+
+def test_a_disk_that_takes_nothing_is_said_once_and_changes_no_result(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    store = EncodingStore(blocked / "folder", toy_model())
+    with pytest.warns(UserWarning, match="no longer kept"):
+        store.keep(store.path(torch.zeros(1, 3, 32, 32)), maps())
+    kept = store.keep(store.path(torch.ones(1, 3, 32, 32)), maps(0.1))
+    assert float(kept[0].max()) == pytest.approx(0.1, abs=1e-4)
+
+
+def test_values_that_half_precision_cannot_hold_are_not_kept(tmp_path):
+    store = EncodingStore(tmp_path, toy_model())
+    path = store.path(torch.zeros(1, 3, 32, 32))
+    assert float(store.keep(path, maps(1e6))[0].max()) == 1e6
+    assert not path.exists()
