@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from napari_sam2.evaluation.protocols import (
     Propagation,
     choose_objects,
     classical_propagation,
+    clicks_needed,
     copy_first_propagation,
     first_frame_iou,
     first_frame_scores,
@@ -176,3 +178,22 @@ def test_baselines_on_a_real_sequence(dev_data: Path) -> None:
     copied, classical = copy_first_propagation(task).j, classical_propagation(task).j
     assert 0.45 < copied < 0.65
     assert classical > 0.75
+
+
+class Stubborn(ThresholdSession):
+    """Shows nothing until the third click, and for one object never anything."""
+
+    def add_points(self, object_id: int, frame: int, points: Any, positive: Any) -> Any:
+        answer = super().add_points(object_id, frame, points, positive)
+        count = sum(call[1] == object_id for call in self.calls)
+        if count < 3 or object_id == 2:
+            answer.mask = np.zeros_like(answer.mask)
+        return answer
+
+
+def test_clicks_are_counted_up_to_a_cap() -> None:
+    task = prepare(moving_squares(), 5)
+    assert set(clicks_needed(MODEL, task, make_session=ThresholdSession).values()) == {1}
+    counts = clicks_needed(MODEL, task, cap=6, make_session=Stubborn)
+    assert counts.pop(2) == 6
+    assert set(counts.values()) == {3}

@@ -18,13 +18,15 @@ from napari_sam2.evaluation.report import (
 
 from .fakes import MODEL, ThresholdSession, moving_squares
 
-ROW = Row("hela_nuclei", NUCLEI, 12, 20, 0.7, 0.8, 0.82, 0.9, 0.5, 0.6, 0.25)
+ROW = Row("hela_nuclei", NUCLEI, 12, 20, 0.7, 0.8, 0.82, 0.9, 0.5, 0.6, 0.25, 0.85, 3.5,
+          ((0.9, 0.8), (0.8, 0.7), (0.2, 0.1)))  # fmt: skip
 
 
 def test_measure_a_perfect_model() -> None:
     row = measure(MODEL, moving_squares(), frames=5, make_session=ThresholdSession)
     assert (row.sequence, row.kind, row.objects, row.frames) == ("moving_squares", "other", 4, 5)
-    assert row.click_iou == row.box_iou == row.three_click_iou == row.mask_j == 1
+    assert row.click_iou == row.box_iou == row.three_click_iou == row.mask_j == row.click_j == 1
+    assert row.clicks_85 == 1
     assert row.copy_j < row.classical_j < 1
 
 
@@ -38,8 +40,8 @@ def test_card_holds_rows_means_and_floors() -> None:
     assert card.startswith("# Model card: micro\n")
     assert "the command" in card
     assert (
-        "| hela_nuclei | fluorescence nuclei | 12 | 20 | 0.700 | 0.800 | 0.820 | 0.900 "
-        "| 0.500 | 0.600 | 0.25 |" in card
+        "| hela_nuclei | fluorescence nuclei | 12 | 20 | 0.700 | 0.800 | 0.820 | 3.5 | 0.900 "
+        "| 0.850 | 0.500 | 0.600 | 0.25 |" in card
     )
     assert "| **mean, fluorescence nuclei** | sequences: 2 | 24 |  | **0.600** " in card
     assert "**mean, phase contrast**" not in card  # there are none
@@ -47,6 +49,9 @@ def test_card_holds_rows_means_and_floors() -> None:
     assert "| IoU from a box, fluorescence nuclei | 0.78 | 0.800 | reached |" in card
     assert "| J from the first mask, all sequences | 0.62 | 0.600 | **missed** |" in card
     assert "| seed | 3 |" in card
+    assert "Of 9 masks" in card
+    assert "(Spearman) of 1.00" in card
+    assert "holds 33% of the failures (true IoU below 0.5); it could hold 33%" in card
     assert "| batch | clips 4 |" in card
 
 

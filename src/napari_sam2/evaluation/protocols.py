@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -46,7 +46,7 @@ class Session(Protocol):
         """Paint a mask; returns a preview."""
 
     def propagate(self, direction: Direction = "both") -> Iterator[Any]:
-        """Yield results with `.frame` and `.labels` (Y, X)."""
+        """Yield results with `.frame`, `.labels` (Y, X) and `.quality`, by id, with `.iou`."""
 
 
 MakeSession = Callable[[Any, NDArray[Any]], Session]
@@ -219,12 +219,47 @@ def first_frame_iou(
     return float(np.mean(list(scores.values())))
 
 
+def clicks_needed(
+    model: Any,
+    task: Task,
+    iou: float = 0.85,
+    cap: int = 20,
+    make_session: MakeSession = tracking_session,
+) -> dict[int, int]:
+    """Clicks on each object of the seed frame until the IoU is reached; the cap if it never is.
+
+    NoC@85 of the literature on interactive segmentation is the mean of it.
+    """
+    session = make_session(model, task.images)
+    return {i: _count_clicks(session, i, task, iou, cap) for i in task.objects}
+
+
+def _count_clicks(session: Session, object_id: int, task: Task, iou: float, cap: int) -> int:
+    truth = task.seed_mask(object_id)
+    mask = session.add_points(object_id, task.seed, [centre_click(truth)], [True]).mask
+    for clicks in range(1, cap):
+        correction = next_click(mask, truth)
+        if correction is None or jaccard(mask, truth) >= iou:
+            return clicks
+        point = [(correction.y, correction.x)]
+        mask = session.add_points(object_id, task.seed, point, [correction.positive]).mask
+    return cap
+
+
 @dataclass(frozen=True)
 class Propagation:
-    """J by object and frame (numbered in the task), without the seed frame; seconds per frame."""
+    """What following gave, by object and frame (numbered in the task), without the seed frame.
+
+    Parameters
+    ----------
+    scores : J.
+    seconds_per_frame : of all objects together.
+    predicted : IoU as the model predicts it, on the frames that have a J.
+    """
 
     scores: dict[int, dict[int, float]]
     seconds_per_frame: float = 0.0
+    predicted: dict[int, dict[int, float]] = field(default_factory=dict)
 
     @property
     def j(self) -> float:
@@ -248,9 +283,14 @@ def propagate(
         else:
             _click(session, i, task.seed, truth, 1)
     started = time.perf_counter()
-    found = {result.frame: result.labels for result in session.propagate(task.direction)}
+    results = {result.frame: result for result in session.propagate(task.direction)}
     seconds = time.perf_counter() - started
-    return Propagation(_judge(task, found), seconds / max(1, len(found)))
+    scores = _judge(task, {frame: result.labels for frame, result in results.items()})
+    predicted = {
+        i: {t: results[t].quality[i].iou for t in frames if i in results[t].quality}
+        for i, frames in scores.items()
+    }
+    return Propagation(scores, seconds / max(1, len(results)), predicted)
 
 
 def propagation_j(

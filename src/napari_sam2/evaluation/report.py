@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_sam2.evaluation.calibration import calibration
 from napari_sam2.evaluation.protocols import (
     MakeSession,
     Sequence,
     classical_propagation,
+    clicks_needed,
     copy_first_propagation,
     first_frame_scores,
     load_sequence,
@@ -53,7 +55,10 @@ OVER_ALL = "all"
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured on one sequence; `frames` without the seed frame."""
+    """What was measured on one sequence; `frames` without the seed frame.
+
+    `qualities` are predicted and true IoU of every object on every frame.
+    """
 
     sequence: str
     kind: str
@@ -66,6 +71,9 @@ class Row:
     copy_j: float
     classical_j: float
     seconds_per_frame: float
+    click_j: float = float("nan")
+    clicks_85: float = float("nan")
+    qualities: tuple[tuple[float, float], ...] = ()
 
     @property
     def group(self) -> str:
@@ -78,7 +86,9 @@ COLUMNS = (
     ("click IoU", "click_iou", 3),
     ("box IoU", "box_iou", 3),
     ("3-click IoU", "three_click_iou", 3),
+    ("NoC@85", "clicks_85", 1),
     ("J from mask", "mask_j", 3),
+    ("J from click", "click_j", 3),
     ("copy-first J", "copy_j", 3),
     ("classical J", "classical_j", 3),
     ("s per frame", "seconds_per_frame", 2),
@@ -137,6 +147,13 @@ def measure(
         copy_j=copy_first_propagation(task).j,
         classical_j=classical_propagation(task, phase=kind in TEXTURED).j,
         seconds_per_frame=followed.seconds_per_frame,
+        click_j=propagate(model, task, "click", make_session).j,
+        clicks_85=float(np.mean(list(clicks_needed(model, task, 0.85, 20, make_session).values()))),
+        qualities=tuple(
+            (predicted, followed.scores[i][t])
+            for i, some in followed.predicted.items()
+            for t, predicted in some.items()
+        ),
     )
 
 
@@ -202,6 +219,8 @@ def model_card(
         _table(rows),
         "## Against the floors",
         _floor_table(rows),
+        "## Predicted quality",
+        _quality(rows),
     ]
     if recipe:
         parts += ["## Recipe of the weights", _recipe_table(recipe)]
@@ -229,6 +248,8 @@ whole in the seed frame: the first frame of a time-lapse, the slice with most ob
 
 - **click, box, 3-click IoU**: on the seed frame; a click in the centre of the object, a tight box,
   or one click and two more, each in the centre of the largest remaining error.
+- **NoC@85**: clicks until the IoU is 0.85, as many as 20, each in the centre of the largest error.
+- **J from click**: as J from mask, with one click in the centre on the seed frame in its place.
 - **J from mask**: mean IoU over the other frames and the objects, all followed at once from their
   true masks on the seed frame; an object counts until it divides or ends.
 - **copy-first J**: the mask of the seed frame, unmoved. **classical J**: threshold (Li; for phase
@@ -271,6 +292,20 @@ def _floor_table(rows: list[Row]) -> str:
             verdict = "reached" if value >= floor.least else "**missed**"
             lines.append(_line([floor.words, f"{floor.least:.2f}", f"{value:.3f}", verdict]))
     return "\n".join(lines)
+
+
+def _quality(rows: list[Row]) -> str:
+    """Say how well the predicted IoU tells good masks from bad ones."""
+    pairs = [pair for row in rows for pair in row.qualities]
+    if not pairs:
+        return "Not measured."
+    found = calibration(*zip(*pairs, strict=True))
+    return (
+        f"Of {found.count} masks of followed objects, predicted and true IoU have a rank "
+        f"correlation (Spearman) of {found.spearman:.2f}. The tenth with the lowest prediction "
+        f"holds {found.caught:.0%} of the failures (true IoU below 0.5); it could hold "
+        f"{found.possible:.0%}."
+    )
 
 
 def _recipe_table(recipe: Mapping[str, Any]) -> str:
