@@ -6,7 +6,7 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
 from napari_sam2.tracking.room import Room, out_of_memory
-from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
@@ -209,17 +209,11 @@ class Engine:
         prediction = self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
-        # Of several clicks, one may be meant for a part that lies apart.
-        return self._tidied(prediction) if len(prompt.points) < 2 else prediction
-
-    def _tidied(self, prediction: MaskPrediction) -> MaskPrediction:
-        """Tidy the chosen masks; whole frames stay as published."""
         if not self.windowed:
             return prediction
-        logits = prediction.logits.clone()
-        rows = torch.arange(len(logits), device=logits.device)
-        logits[rows, prediction.chosen] = tidied(prediction.best_logits)
-        return replace(prediction, logits=logits)
+        # Of several clicks, one may be meant for a part that lies apart.
+        whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
+        return obey(whole_cell, self.geometry(window), window, prompt)
 
     def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
         geometry = self.geometry(window)
@@ -299,7 +293,9 @@ class Engine:
         if self.model.config.carried_mask:
             masks = torch.stack([look.carried() for look in looks])
             prompts = carried(masks.to(self.model.device).clamp(-32, 32))
-        prediction = self._tidied(self.model.predict_masks(conditioned, features, prompts))
+        prediction = self.model.predict_masks(conditioned, features, prompts)
+        if self.windowed:
+            prediction = tidy(prediction)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         for i, look in enumerate(looks):

@@ -1,0 +1,117 @@
+"""How near the parts of whole-frame tracking are to what the processor can do.
+
+1. One layer's attention over a full memory, against torch's fused kernel on projected values.
+2. The image encoder's share of the rate at which the processor multiplies matrices.
+
+Everything in one process, in turns; writes its section of docs/performance.md.
+
+    python benchmarks/parts.py [--quick] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from _page import machine, write_section
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_sam2.model.attention import attend
+from napari_sam2.model.config import PUBLISHED
+from napari_sam2.model.sam2 import SAM2
+
+TITLE = "## Parts of whole-frame tracking"
+QUERIES, KEYS, WIDTH, MEMORY = 4096, 7 * 4096 + 64, 256, 64
+MATRIX = 2048
+
+
+def best_of(turns: int, *functions: Callable[[], Any]) -> list[float]:
+    """Seconds of each function, the best of some turns, each turn one call of every function."""
+    found: list[list[float]] = [[] for _ in functions]
+    for _ in range(turns + 1):  # the first warms up
+        for times, function in zip(found, functions, strict=True):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+    return [min(times[1:]) for times in found]
+
+
+def attention(turns: int) -> tuple[float, float]:
+    """Seconds of ours, values projected afterwards, and of the fused kernel."""
+    q, k = torch.randn(1, QUERIES, WIDTH), torch.randn(1, KEYS, WIDTH)
+    memory, project = torch.randn(1, KEYS, MEMORY), torch.nn.Linear(MEMORY, WIDTH)
+
+    def ours() -> Tensor:
+        out: Tensor = project(attend(q, k, memory))
+        return out
+
+    def fused() -> Tensor:
+        return F.scaled_dot_product_attention(q[:, None], k[:, None], project(memory)[:, None])
+
+    difference = float((ours() - fused()[:, 0]).abs().max())
+    assert difference < 1e-4, difference
+    first, second = best_of(turns, ours, fused)
+    return first, second
+
+
+def attention_flops(
+    q_shape: list[int], k_shape: list[int], *rest: Any, out_shape: Any = None, **more: Any
+) -> int:
+    """Operations of q k' and of its product with the values."""
+    n, heads, length, width = q_shape
+    return 4 * n * heads * length * k_shape[2] * width
+
+
+def encoder(turns: int) -> tuple[float, float, float]:
+    """Seconds of the encoder, its operations a second, and those of multiplying matrices."""
+    torch.manual_seed(0)
+    model = SAM2(PUBLISHED["sam2.1_hiera_tiny"]).eval()
+    image, a = torch.rand(1, 3, 1024, 1024), torch.randn(MATRIX, MATRIX)
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    counter = FlopCounterMode(display=False, custom_mapping={kernel: attention_flops})
+    # With gradients the plain layers run, whose operations the counter knows.
+    with torch.inference_mode(False), torch.enable_grad(), counter:
+        model.encode_image(torch.rand(1, 3, 1024, 1024))
+    encoding, multiplying = best_of(turns, lambda: model.encode_image(image), lambda: a @ a)
+    return encoding, counter.get_total_flops() / encoding, 2 * MATRIX**3 / multiplying
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="once, no page written")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    turns = 1 if options.quick else 6
+    with torch.inference_mode():
+        ours, fused = attention(turns)
+        seconds, rate, most = encoder(turns)
+    rows = [
+        "| what | measured |",
+        "|---|---:|",
+        f"| attention of one layer over a full memory, seconds | {ours:.3f} |",
+        f"| the same by torch's fused kernel, seconds | {fused:.3f} |",
+        f"| ratio | {ours / fused:.2f} |",
+        f"| image encoder, tiny, 1024 px, seconds | {seconds:.2f} |",
+        f"| its rate, GFLOP/s | {rate / 1e9:.0f} |",
+        f"| matrices of {MATRIX} x {MATRIX}, GFLOP/s | {most / 1e9:.0f} |",
+        f"| share | {rate / most:.0%} |",
+    ]
+    print("\n".join(rows))
+    if not options.quick:
+        words = [
+            "`python benchmarks/parts.py`: float32 on the CPU, everything in one process and in",
+            f"turns, the best of {turns}.",
+        ]
+        write_section(
+            TITLE, "\n".join([TITLE, "", *words, "", *rows, "", machine(options.threads) + "."])
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The last touch on masks that were found in windows; whole frames stay as published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.tracking.obeying import obeying
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.tidying import tidied
+from napari_sam2.tracking.windows import Geometry, Window
+
+
+def tidy(prediction: MaskPrediction) -> MaskPrediction:
+    """Make the chosen masks whole, without specks and pinholes."""
+    logits = prediction.logits.clone()
+    rows = torch.arange(len(logits), device=logits.device)
+    logits[rows, prediction.chosen] = tidied(prediction.best_logits)
+    return replace(prediction, logits=logits)
+
+
+def obey(
+    prediction: MaskPrediction, geometry: Geometry, window: Window, prompt: Prompt
+) -> MaskPrediction:
+    """Bend the chosen mask of one object to the clicks on it."""
+    if not len(prompt.points):
+        return prediction
+    scale = np.array(geometry.scale) / 4
+    points = (prompt.points + 0.5) * scale - 0.5 - 4 * np.array([window.row, window.column])
+    best = prediction.best_logits[0]
+    bent = obeying(best.float().cpu().numpy(), points, prompt.positive)
+    logits = prediction.logits.clone()
+    logits[0, prediction.chosen[0]] = torch.from_numpy(bent).to(best)
+    return replace(prediction, logits=logits)

@@ -1,0 +1,67 @@
+"""A click is never ignored: the mask holds it, or lets go of it, and is left alone elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import map_coordinates
+
+from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
+from napari_sam2.tracking.obeying import obeying
+
+
+def disk(radius=8.0, size=48, centre=(24, 24)):
+    y, x = np.mgrid[:size, :size]
+    return (radius - np.hypot(y - centre[0], x - centre[1])).astype(np.float32)
+
+
+@given(st.floats(0, 47), st.floats(0, 47), st.booleans(), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_any_click_is_obeyed(y, x, positive, seed):
+    rough = np.random.default_rng(seed).normal(0, 4, (48, 48)).astype(np.float32)
+    point = np.array([[y, x]])
+    bent = obeying(disk() + rough, point, np.array([positive]))
+    value = map_coordinates(bent, point.T, order=1, mode="nearest")[0]
+    assert (value > 0) == positive
+
+
+def test_what_is_obeyed_already_changes_nothing():
+    logits = disk()
+    points = np.array([[24.0, 24.0], [5.0, 5.0]])
+    np.testing.assert_array_equal(obeying(logits, points, np.array([True, False])), logits)
+
+
+def test_a_click_moves_about_as_much_as_it_is_away_from_the_outline():
+    logits = disk()
+    cut = obeying(logits, np.array([[24.0, 24 + 5.0]]), np.array([False])) > 0  # 3 inside
+    lost = (logits > 0) & ~cut
+    assert 10 < lost.sum() < 80
+    assert np.hypot(*(np.argwhere(lost) - [24, 29]).T).max() < 3 * 3
+    added = (obeying(logits, np.array([[24.0, 24 + 12.0]]), np.array([True])) > 0) & ~(logits > 0)
+    assert 20 < added.sum() < 150
+
+
+def test_clicks_of_both_signs_side_by_side_are_all_obeyed():
+    points = np.array([[24.0, 28.0], [24.0, 31.0], [24.0, 34.0], [24.0, 20.0]])
+    positive = np.array([False, True, False, True])
+    bent = obeying(disk(), points, positive)
+    values = map_coordinates(bent, points.T, order=1)
+    np.testing.assert_array_equal(values > 0, positive)
+
+
+def test_clicks_outside_of_the_window_are_left_alone():
+    logits = disk()
+    points = np.array([[-3.0, 5.0], [5.0, 60.0]])
+    np.testing.assert_array_equal(obeying(logits, points, np.array([True, False])), logits)
+
+
+def test_a_session_obeys_every_click_of_a_row_of_odd_ones():
+    rng = np.random.default_rng(3)
+    image = rng.normal(60, 15, (1, 90, 120)) + 90 * (disk(14, 120, (40, 50))[:90] > 0)
+    frames = Frames(image.clip(0, 255).astype(np.uint8))
+    session = TrackingSession(load_model("micro"), frames, TrackingPolicy(attention="windowed"))
+    clicks = [(40, 50, True), (40, 70, True), (32, 50, False), (52, 44, True), (40, 66, False)]
+    for k, (y, x, positive) in enumerate(clicks, start=1):
+        mask = session.add_points(1, 0, [(y, x)], [positive]).mask
+        assert [bool(mask[a, b]) for a, b, _ in clicks[:k]] == [c for _, _, c in clicks[:k]]
