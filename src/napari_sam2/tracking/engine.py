@@ -25,6 +25,7 @@ from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.finding import Candidate, Extent, surest
 from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
@@ -34,9 +35,6 @@ from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
-_USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where their answers can be relied on
-
-Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Engine:
     def find(
         self, frame: int, prompt: Prompt, level: tuple[int, int] | None
     ) -> tuple[Window, MaskPrediction]:
-        """Answer clicks on an object of unknown size: on all levels, and the surest mask wins.
+        """Answer clicks on an object of unknown size: on many levels, and the surest mask wins.
 
         A click suits objects of middling size; the answer is then drawn again, from its box, on
         the level where the object is to be followed.
@@ -161,12 +159,10 @@ class Engine:
         for geometry in [*self.levels.values()][::-1][::2]:  # every octave is enough
             window = _around(geometry, _extent(prompt, None), _CLICK_SIDE)
             prediction = self.answer(frame, window, prompt, None, None)
-            cells = int((prediction.best_logits > 0).sum())
-            usual = _USUAL_CELLS[0] <= cells <= _USUAL_CELLS[1]
-            found.append((usual, float(prediction.best_iou), window, prediction))
-        _, _, window, prediction = max(found, key=lambda item: item[:2])
-        quality = qualities(prediction)[0]
-        extent = self.extent(Estimate.of(window, prediction.best_logits[0], quality))
+            seen = Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])
+            found.append(Candidate(window, prediction, self.extent(seen)))
+        best = surest(found)
+        window, prediction, extent = best.window, best.prediction, best.extent
         if extent is None:
             return window, prediction
         target = self.fitting(extent) if level is None else self.levels[level]
