@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
-from napari_sam2.tracking.obeying import obeying
+from napari_sam2.tracking.obeying import changed_at, obeying
 
 
 def disk(radius=8.0, size=48, centre=(24, 24)):
@@ -54,6 +54,17 @@ def test_clicks_outside_of_the_window_are_left_alone():
     logits = disk()
     points = np.array([[-3.0, 5.0], [5.0, 60.0]])
     np.testing.assert_array_equal(obeying(logits, points, np.array([True, False])), logits)
+
+
+def test_a_correction_changes_only_the_piece_that_was_clicked():
+    earlier = disk()
+    later = np.maximum(disk(4, 48, (24, 34)), earlier)  # a lobe more on the right
+    later[10:19] = -1  # and a piece less at the top
+    merged = changed_at(earlier, later, np.array([[24.0, 36.0]]))
+    np.testing.assert_array_equal(merged[20:] > 0, later[20:] > 0)
+    np.testing.assert_array_equal(merged[:19] > 0, earlier[:19] > 0)
+    np.testing.assert_array_equal(changed_at(earlier, later, np.array([[2.0, 2.0]])) > 0,
+                                  earlier > 0)  # fmt: skip
 
 
 def test_a_session_obeys_every_click_of_a_row_of_odd_ones():

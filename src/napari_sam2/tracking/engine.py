@@ -209,7 +209,7 @@ class Engine:
             return prediction
         # Of several clicks, one may be meant for a part that lies apart.
         whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
-        return obey(whole_cell, self.geometry(window), window, prompt)
+        return obey(whole_cell, self.geometry(window), window, prompt, earlier)
 
     def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
         geometry = self.geometry(window)

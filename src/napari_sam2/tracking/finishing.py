@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_sam2.model.sam2 import MaskPrediction
-from napari_sam2.tracking.obeying import obeying
+from napari_sam2.tracking.obeying import changed_at, obeying
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window
@@ -23,15 +24,30 @@ def tidy(prediction: MaskPrediction) -> MaskPrediction:
 
 
 def obey(
-    prediction: MaskPrediction, geometry: Geometry, window: Window, prompt: Prompt
+    prediction: MaskPrediction,
+    geometry: Geometry,
+    window: Window,
+    prompt: Prompt,
+    earlier_hw: Tensor | None,
 ) -> MaskPrediction:
-    """Bend the chosen mask of one object to the clicks on it."""
+    """Bend the chosen mask of one object to the clicks on it.
+
+    Parameters
+    ----------
+    prediction : of one object.
+    geometry, window : where it lies.
+    prompt : with the clicks.
+    earlier_hw : logits of the mask that the clicks correct, if any; it changes only where clicked.
+    """
     if not len(prompt.points):
         return prediction
     scale = np.array(geometry.scale) / 4
     points = (prompt.points + 0.5) * scale - 0.5 - 4 * np.array([window.row, window.column])
     best = prediction.best_logits[0]
     bent = obeying(best.float().cpu().numpy(), points, prompt.positive)
+    if earlier_hw is not None:
+        bent = changed_at(earlier_hw.float().cpu().numpy(), bent, points)
+        bent = obeying(bent, points, prompt.positive)
     logits = prediction.logits.clone()
     logits[0, prediction.chosen[0]] = torch.from_numpy(bent).to(best)
     return replace(prediction, logits=logits)

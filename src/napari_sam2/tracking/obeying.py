@@ -1,4 +1,4 @@
-"""Clicks are obeyed: a mask that ignores one is bent around it.
+"""Clicks are obeyed: a mask that ignores one is bent around it, and changes only there.
 
 Small networks leave many corrections unheeded. Logits are then raised (lowered) around the click,
 as far out as the click lies from the outline: whoever clicks into the middle of an error means
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
+from scipy import ndimage
 
 _SURE = 0.5  # logit that a clicked place should have at least
 _NEAREST, _FARTHEST = 0.7, 16.0  # cells
@@ -39,6 +39,31 @@ def obeying(
     return logits
 
 
+def changed_at(
+    earlier_hw: npt.NDArray[np.float32],
+    logits_hw: npt.NDArray[np.float32],
+    points_yx: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """Return new logits where pieces that changed hold a click, and the earlier ones elsewhere.
+
+    A correction is about one place; what was right stays right (progressive merging: Chen et al.
+    2022, FocalClick).
+
+    Parameters
+    ----------
+    earlier_hw, logits_hw : of the mask before and after.
+    points_yx : (K, 2) clicks in cells.
+    """
+    changed = (logits_hw > 0) != (earlier_hw > 0)
+    pieces, _ = ndimage.label(changed, np.ones((3, 3)))
+    clicked = set()
+    for row, column in np.rint(points_yx).astype(int):
+        around = pieces[max(row - 1, 0) : max(row + 2, 0), max(column - 1, 0) : max(column + 2, 0)]
+        clicked.update(around.ravel().tolist())
+    kept = changed & ~np.isin(pieces, list(clicked - {0}))
+    return np.where(kept, earlier_hw, logits_hw)
+
+
 def _bend(
     logits: npt.NDArray[np.float32],
     point: npt.NDArray[np.float64],
@@ -47,7 +72,9 @@ def _bend(
 ) -> None:
     rows, columns = np.ogrid[: logits.shape[0], : logits.shape[1]]
     apart = (rows - point[0]) ** 2 + (columns - point[1]) ** 2
-    wrong = sign * float(map_coordinates(logits, point[:, None], order=1, mode="nearest")[0])
+    wrong = sign * float(
+        ndimage.map_coordinates(logits, point[:, None], order=1, mode="nearest")[0]
+    )
     if wrong >= _SURE:
         return
     right = apart[sign * logits > 0]
