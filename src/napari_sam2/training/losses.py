@@ -11,9 +11,9 @@ from torch import Tensor
 from napari_sam2.model.mask_decoder import DecoderOutput
 
 _ABSENT_WEIGHT = 2.0  # in the object score: one object-frame in ten is absent
-# Added to the object score of finished weights. Half of it undoes that weight; the rest is for
+# Added to the object score of finished weights. A part of it undoes that weight; the rest is for
 # use, where an object that is given up too early costs more than one that lingers for a frame.
-SCORE_SHIFT = 1.5
+SCORE_SHIFT = 2.5
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
