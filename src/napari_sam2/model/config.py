@@ -53,7 +53,7 @@ class ModelConfig:
     pointer_times : whether pointers carry their signed distance in time (SAM 2.1).
     absent_embedding : whether memories of absent objects are marked as such (SAM 2.1).
     square_input : resize frames to a square (published); otherwise keep the aspect ratio and
-        magnify by powers of two.
+        magnify by powers of the square root of two.
     input_range : least and greatest longer side of such an input.
     drawn_prompts : also draw clicks and boxes into the mask prompt (ours, for small models).
     carried_mask : while tracking, the mask of the frame before is a mask prompt, too (ours).
