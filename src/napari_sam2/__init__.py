@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.frames import Frames as Frames
+    from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.results import FrameResult as FrameResult
-    from napari_sam2.tracking.session import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
-    "TrackingPolicy": "napari_sam2.tracking.session",
+    "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
     "load_model": "napari_sam2.weights",
 }

@@ -32,9 +32,10 @@ ALLOWED = {
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
     "batch": CORE,
+    "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "widgets": CORE,
-    "cli": CORE | {"batch", "demo", "evaluation", "terminal", "training", "widgets"},
+    "cli": CORE | {"batch", "demo", "evaluation", "replay", "terminal", "training", "widgets"},
     "__init__": {"tracking", "weights"},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -44,6 +44,19 @@ class TrackedObject:
     changed: set[int] = field(default_factory=set)
     # Frames in a row, up to the last one passed, on which it was not found.
     missing: int = 0
+
+    def copy(self) -> TrackedObject:
+        """Return the same, independent of what happens to this one; arrays are shared."""
+        return replace(
+            self,
+            bank=self.bank.copy(),
+            prompts=dict(self.prompts),
+            pending=dict(self.pending),
+            estimates=self.estimates.copy(),
+            tracked=dict(self.tracked),
+            before=dict(self.before),
+            changed=set(self.changed),
+        )
 
     @property
     def rests(self) -> bool:
