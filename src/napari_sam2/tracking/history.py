@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,7 +65,7 @@ class History:
         """What `redo` would do again."""
         return self._future[-1] if self._future else None
 
-    def run(self, step: Step, extra: Any = None) -> Iterator[FrameResult]:
+    def run(self, step: Step, extra: Any = None) -> Generator[FrameResult, None, None]:
         """Do a step, frame by frame.
 
         A propagation may be ended by closing the iterator: what it did until then is one step,
@@ -100,6 +100,12 @@ class History:
     def do(self, step: Step, extra: Any = None) -> list[FrameResult]:
         """Do a step to its end."""
         return list(self.run(step, extra))
+
+    def settle(self) -> None:
+        """Make all that was done until now the ground that undo does not go below."""
+        self._settled = self.steps
+        self._past.clear()
+        self._future.clear()
 
     def undo(self) -> Done | None:
         """Take back the last step; returns it, or None if there is none."""

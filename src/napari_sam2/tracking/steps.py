@@ -76,7 +76,7 @@ class AddPrompts:
 
 @dataclass(frozen=True)
 class RemoveObject:
-    """Forget an object."""
+    """Forget an object, if there is one."""
 
     kind: ClassVar[str] = "remove"
     object_id: int
@@ -87,6 +87,8 @@ class RemoveObject:
 
     def run(self, session: TrackingSession) -> Iterator[FrameResult]:
         """Yield the frames that it was on."""
+        if self.object_id not in session.object_ids:
+            return
         frames = session.frames_of(self.object_id)
         session.remove_object(self.object_id)
         for frame in frames:

@@ -11,8 +11,9 @@ from psygnal import Signal
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.widgets.answers import answer
+from napari_sam2.tracking.steps import AddPrompts, Propagate, RemoveObject, Repair, SetPrompt, Step
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
+from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
@@ -57,6 +58,8 @@ class Controller:
     """Object id and frame (-1: all) whose mask was written."""
     run_ended = Signal()
     """A propagation is over, in whatever way."""
+    undone = Signal(object)
+    """Something was undone or done again: `Undone`."""
 
     def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
@@ -65,6 +68,7 @@ class Controller:
         self._generation = 0
         self._written: set[int] = set()
         self._lock = threading.Lock()
+        self._record: Record | None = None
         self.session: Any = None
         self.opening = False
         self._obstacle = ""
@@ -78,8 +82,16 @@ class Controller:
 
     # --- opening -------------------------------------------------------------------------
 
-    def open(self, request: SessionRequest, writer: ResultWriter, prompts: Prompts) -> None:
-        """Open a session; results go to `writer`; `prompts` made before are given to it."""
+    def open(
+        self, request: SessionRequest, writer: ResultWriter, prompts: Prompts, layers: Any = None
+    ) -> None:
+        """Open a session; results go to `writer`; `prompts` made before are given to it.
+
+        Parameters
+        ----------
+        layers
+            The prompt layers as they are now, to come back to on undo.
+        """
         self.close()
         self._writer = writer
         self.opening = True
@@ -94,23 +106,24 @@ class Controller:
             self.download = (have, total)
 
         def job() -> Any:
-            session = self._factory(request, progress)
+            record = Record(self._factory(request, progress), writer, layers)
             if prompts:
-                session.add_prompts(prompts)
-            return session
+                record.history.do(AddPrompts(prompts))
+                record.history.settle()
+            return record
 
         self._worker.submit(
             job,
-            done=lambda session: self._opened(session, generation),
+            done=lambda record: self._opened(record, generation),
             failed=lambda error: self._open_failed(error, generation),
             key="open",
         )
 
-    def _opened(self, session: Any, generation: int) -> None:
+    def _opened(self, record: Record, generation: int) -> None:
         self.download = None
         if generation != self._generation:
             return
-        self.session, self.opening = session, False
+        self._record, self.session, self.opening = record, record.history.session, False
         self.changed.emit()
         self.opened.emit()
 
@@ -131,14 +144,18 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.session = None
-        self._writer = None
+        self.session = self._record = self._writer = None
         self.changed.emit()
 
     # --- prompts -------------------------------------------------------------------------
 
     def set_prompt(
-        self, object_id: int, frame: int, prompt: Prompt | None, drawn: bool = False
+        self,
+        object_id: int,
+        frame: int,
+        prompt: Prompt | None,
+        drawn: bool = False,
+        change: LayerChange | None = None,
     ) -> None:
         """Say all that is said about an object on a frame; None takes it back.
 
@@ -146,9 +163,11 @@ class Controller:
         ----------
         drawn
             The mask stands in the labels already, pixel by pixel, and is not to be replaced.
+        change
+            What was done in the layers for it.
         """
-        writer, generation = self._writer, self._generation
-        if writer is None:
+        generation = self._generation
+        if self._writer is None:
             return
         if self.session is None and not self.opening:
             self.status.emit(self._obstacle, "error")
@@ -159,9 +178,9 @@ class Controller:
             self.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
 
         def job() -> str | None:
-            if generation != self._generation or self.session is None:
+            if generation != self._generation or self._record is None:
                 return None
-            return answer(self.session, writer, object_id, frame, prompt, drawn)
+            return self._record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
 
         def done(text: str | None) -> None:
             if generation != self._generation or text is None:
@@ -173,15 +192,16 @@ class Controller:
 
         self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
 
-    def remove_object(self, object_id: int) -> None:
+    def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""
-        session, writer = self.session, self._writer
+        record, writer = self._record, self._writer
         if writer is None:
             return
 
         def job() -> None:
-            if session is not None and object_id in session.object_ids:
-                session.remove_object(object_id)
+            if record is not None:
+                for _ in record.run(RemoveObject(object_id), change):
+                    pass
             writer.erase(object_id)
 
         def done(_: None) -> None:
@@ -191,28 +211,60 @@ class Controller:
 
         self._worker.submit(job, done=done, failed=self.tell)
 
+    # --- undo ----------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a deletion, a propagation."""
+        self._turn("undo")
+
+    def redo(self) -> None:
+        """Do again what was undone last, without computing it again."""
+        self._turn("redo")
+
+    def _turn(self, way: Literal["undo", "redo"]) -> None:
+        if self.run is not None:
+            self.status.emit("Cancel the propagation first.", "error")
+            return
+        record, generation = self._record, self._generation
+        if record is None:
+            self.status.emit(self._obstacle or "There is nothing to undo.", "info")
+            return
+
+        def done(undone: Undone | None) -> None:
+            if generation != self._generation:
+                return
+            if undone is None:
+                self.status.emit(f"There is nothing to {way}.", "info")
+                return
+            self.undone.emit(undone)
+            word = "Undone" if way == "undo" else "Done again"
+            self.status.emit(f"{word}: {undone.text}.", "done")
+            self.changed.emit()
+
+        self._worker.submit(getattr(record, way), done=done, failed=self.tell)
+
     # --- propagation ---------------------------------------------------------------------
 
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects through the stack; frames are written as they are done."""
         if self.run is not None:
             return
-        session, writer = self.session, self._writer
-        if session is None or writer is None:
+        record = self._record
+        if record is None:
             self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
         run = self.run = Run()
         self.status.emit("Propagating …", "busy")
         self.changed.emit()
         self._worker.submit(
-            lambda: self._propagate(session, writer, direction, run),
+            lambda: self._propagate(record, direction, run),
             done=lambda _: self._run_over(run, None),
             failed=lambda error: self._run_over(run, error),
         )
 
-    def _propagate(
-        self, session: Any, writer: ResultWriter, direction: Direction, run: Run
-    ) -> None:
+    def _propagate(self, record: Record, direction: Direction, run: Run) -> None:
+        session = record.history.session
+        step: Step
         if direction == "repair":
             stale = session.stale_frames()
             if not stale:
@@ -220,17 +272,17 @@ class Controller:
                     "nothing to repair: no prompt has changed since its object was propagated"
                 )
             run.total = len(set().union(*stale.values()))
-            results = session.repair()
+            step = Repair()
         else:
             run.total = session.total_frames(direction)
-            results = session.propagate(direction=direction)
+            step = Propagate(direction)
         start = time.monotonic()
+        results = record.run(step)
         try:
             while not run.cancelled.is_set():
                 result = next(results, None)
                 if result is None:
                     break
-                writer.write(result.frame, result.labels, result.quality)
                 with self._lock:
                     self._written.add(result.frame)
                 run.newest = result.frame

@@ -34,7 +34,7 @@ class MaskletsWidget(QWidget):
     """Prompt cells on any frame and follow them through the stack.
 
     Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
-    the last point, G propagate both ways.
+    the last point, G propagate both ways, H repair, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class MaskletsWidget(QWidget):
                 "U": ("Take back the last point", self.remove_last_point),
                 "G": ("Propagate both ways", self.propagate),
                 "H": ("Repair what corrections concern", self.repair),
+                "Control-Z": ("Undo", self.undo),
+                "Control-Shift-Z": ("Redo", self.redo),
             }
         )
         self.controller = Controller(self._worker, session_factory)
@@ -141,6 +143,14 @@ class MaskletsWidget(QWidget):
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern; returns at once."""
         self.propagate("repair")
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
+        self.workbench.undo()
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.workbench.redo()
 
     def cancel(self) -> None:
         """End the propagation after the current frame; what is done is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.widgets.drawing import area_of, strokes
+from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
+from napari_sam2.widgets.record import LayerChange
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -23,6 +25,18 @@ _BOX = "rectangle"
 _AREAS = ("polygon", "ellipse")
 
 Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """All prompts as they stand in the layers."""
+
+    points: npt.NDArray[Any]
+    point_features: Any
+    shapes: list[npt.NDArray[Any]]
+    shape_types: list[str]
+    shape_features: Any
+    painted: dict[Key, npt.NDArray[np.bool_]]
 
 
 class PromptLayers:
@@ -43,8 +57,9 @@ class PromptLayers:
         Runs a function once the event at hand is over. Several changes become one reading.
     """
 
-    changed = Signal(int, int, object, bool)
-    """Object id, frame, its `Prompt` or None, and whether the mask was drawn in the labels."""
+    changed = Signal(int, int, object, bool, object)
+    """Object id, frame, its `Prompt` or None, whether the mask was drawn in the labels, and the
+    `LayerChange` that it is part of."""
     rejected = Signal(str)
     """Why something drawn was no prompt, in words."""
     object_picked = Signal(int)
@@ -64,6 +79,8 @@ class PromptLayers:
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
         self._stroked: set[tuple[int, int]] = set()
+        self._planes: dict[int, npt.NDArray[Any]] = {}
+        self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         common = copied_transform(image)
         self.labels = Labels(result, name="masklets", opacity=0.6, **common)
@@ -121,8 +138,6 @@ class PromptLayers:
         self.points.events.features.connect(self._on_data)
         self.labels.events.paint.connect(self._on_paint)
         self.labels.events.selected_label.connect(self._on_selected_label)
-        self.labels.bind_key("Control-Z", self.undo, overwrite=True)
-        self.labels.bind_key("Control-Shift-Z", self.redo, overwrite=True)
 
     # --- what new prompts will be --------------------------------------------------------
 
@@ -167,10 +182,53 @@ class PromptLayers:
         new = [key for key, prompt in found.items() if self._known.get(key) != prompt]
         self._known = found
         self._colour()
-        for key in gone:
-            self.changed.emit(*key, None, False)
-        for key in new:
-            self.changed.emit(*key, found[key], key in drawn)
+        if gone or new:
+            change = self._noted()
+            for key in gone:
+                self.changed.emit(*key, None, False, change)
+            for key in new:
+                self.changed.emit(*key, found[key], key in drawn, change)
+
+    def _noted(self) -> LayerChange:
+        """Return what was changed since the last time."""
+        self._changes += 1
+        planes, self._planes = self._planes, {}
+        return LayerChange(self._changes, self.state(), planes)
+
+    # --- states, for undo ----------------------------------------------------------------
+
+    def state(self) -> LayerState:
+        """Return what stands in the layers now."""
+        points, shapes = self.points, self.shapes
+        return LayerState(
+            np.array(points.data),
+            points.features.copy(),
+            [np.array(data) for data in shapes.data],
+            list(shapes.shape_type),
+            shapes.features.copy(),
+            dict(self._painted),
+        )
+
+    def restore(self, state: LayerState) -> None:
+        """Bring back what stood in the layers, without announcing it."""
+        with (
+            self.points.events.data.blocker(self._on_data),
+            self.points.events.features.blocker(self._on_data),
+            self.shapes.events.data.blocker(self._on_data),
+        ):
+            for layer in (self.points, self.shapes):
+                layer.selected_data = set()
+                layer.remove(range(len(layer.data)))
+            if len(state.points):
+                self.points.add(state.points)
+                self.points.features = state.point_features
+            if state.shapes:
+                self.shapes.add(state.shapes, shape_type=state.shape_types)
+                self.shapes.features = state.shape_features
+        self._painted = dict(state.painted)
+        self._known = self._collect()
+        self._colour()
+        self.apply_current()
 
     def _reject_unusable(self) -> None:
         for layer in (self.points, self.shapes):
@@ -232,6 +290,8 @@ class PromptLayers:
         """Make the mask of the painted object its prompt on that frame, now the stroke ended."""
         # Painting from a script is announced before it is done.
         self._stroked |= strokes(event.value, self.geometry)
+        for frame, plane in planes_before(event.value, self.labels.data, self.geometry).items():
+            self._planes.setdefault(frame, plane)
         self._on_data()
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:
@@ -241,29 +301,16 @@ class PromptLayers:
         if mask.any():
             self._painted[object_id, frame] = mask
 
-    def undo(self, _layer: Any = None) -> None:
-        """Undo the last stroke [Ctrl+Z]."""
-        self._replay(self.labels._undo_history, self.labels.undo)
-
-    def redo(self, _layer: Any = None) -> None:
-        """Redo the last stroke [Ctrl+Shift+Z]."""
-        self._replay(self.labels._redo_history, self.labels.redo)
-
-    def _replay(self, history: Any, run: Callable[[], None]) -> None:
-        touched = strokes(history[-1], self.geometry) if history else set()
-        run()  # napari announces neither undo nor redo
-        self._stroked |= touched
-        self._on_data()
-
     # --- removing ------------------------------------------------------------------------
 
-    def remove_object(self, object_id: int) -> None:
+    def remove_object(self, object_id: int) -> LayerChange:
         """Remove all prompts of an object."""
         self._remove(lambda i, _: i == object_id)
         for key in [key for key in self._painted if key[0] == object_id]:
             del self._painted[key]
         for key in [key for key in self._known if key[0] == object_id]:
             del self._known[key]
+        return self._noted()
 
     def remove_last_point(self) -> bool:
         """Take back the newest point; False if there is none."""

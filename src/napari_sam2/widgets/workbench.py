@@ -13,6 +13,7 @@ from napari_sam2.widgets.controller import Controller, Direction
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
+from napari_sam2.widgets.record import LayerChange, Undone
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -70,6 +71,7 @@ class Workbench:
         controller.opened.connect(self._on_opened)
         controller.preview_shown.connect(self._on_preview)
         controller.run_ended.connect(self._on_run_ended)
+        controller.undone.connect(self._on_undone)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -137,7 +139,7 @@ class Workbench:
             model=self.model,
             device=self.device,
         )
-        self.controller.open(request, self._writer, self.layers.prompts)
+        self.controller.open(request, self._writer, self.layers.prompts, self.layers.state())
 
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
@@ -225,8 +227,30 @@ class Workbench:
         elif self.controller.run is not None:
             self.status.emit("Cancel the propagation first.", "error")
         else:
-            self.layers.remove_object(self.object_id)
-            self.controller.remove_object(self.object_id)
+            change = self.layers.remove_object(self.object_id)
+            self.controller.remove_object(self.object_id, change)
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
+        self._turn(self.controller.undo)
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._turn(self.controller.redo)
+
+    def _turn(self, turn: Callable[[], None]) -> None:
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        turn()
+
+    def _on_undone(self, undone: Undone) -> None:
+        if self.layers is None:
+            return
+        if undone.layers is not None:
+            self.layers.restore(undone.layers)
+        self.layers.show_labels()
 
     def remove_last_point(self) -> None:
         """Take back the newest point."""
@@ -277,8 +301,10 @@ class Workbench:
         else:
             self.say_what_to_do()
 
-    def _on_prompt(self, object_id: int, frame: int, prompt: Any, drawn: bool) -> None:
-        self.controller.set_prompt(object_id, frame, prompt, drawn)
+    def _on_prompt(
+        self, object_id: int, frame: int, prompt: Any, drawn: bool, change: LayerChange
+    ) -> None:
+        self.controller.set_prompt(object_id, frame, prompt, drawn, change)
 
     def _on_preview(self, object_id: int, frame: int) -> None:
         if self.layers is not None:
