@@ -13,6 +13,7 @@ from skimage.measure import label
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets.opening import SessionRequest
 
@@ -42,11 +43,18 @@ class FakeObject:
     bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
 
 
+class FakeModel:
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
 class FakeSession:
     """Masks are connected bright pixels; objects move by overlap with the frame before."""
 
     def __init__(self, frames: Frames, delay: float = 0.0) -> None:
         self.frames = frames
+        self.model = FakeModel()
+        self.policy = TrackingPolicy()
         self.delay = delay
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}

@@ -126,6 +126,11 @@ class SessionFile:
                 "give the same model, or start anew with the file as prompts"
             )
 
+    def check(self, session: TrackingSession) -> None:
+        """Refuse a session with another image or model; see `ImageIdentity.check`."""
+        self.image.check(session.frames)
+        self.check_model(session.model)
+
     def replay(self, session: TrackingSession) -> Iterator[FrameResult]:
         """Do all steps to an empty session; yields each frame whose masks may have changed.
 

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from psygnal import Signal
 
-from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.steps import AddPrompts, Propagate, RemoveObject, Repair, SetPrompt, Step
+from napari_sam2.tracking.session_file import SessionFile
+from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.runs import Direction, Run, planned
+from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
-Direction = Literal["both", "forward", "backward", "repair"]
 
-
-@dataclass
-class Run:
-    """One propagation, as the window sees it."""
-
-    total: int = 0
-    done: int = 0
-    seconds: float = 0.0
-    newest: int | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def rate(self) -> float:
-        """Frames per second."""
-        return self.done / self.seconds if self.seconds else 0.0
+@dataclass(frozen=True)
+class _Opened:
+    record: Record
+    keeper: SessionKeeper
+    found: Found | None
 
 
 class Controller:
@@ -58,17 +49,20 @@ class Controller:
     """Object id and frame (-1: all) whose mask was written."""
     run_ended = Signal()
     """A propagation is over, in whatever way."""
-    undone = Signal(object)
-    """Something was undone or done again: `Undone`."""
+    layers_changed = Signal(object)
+    """The prompt layers shall be brought into this state, by undo say."""
+    found = Signal(object)
+    """The image was worked on before: `Found`."""
 
     def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
         self._factory = session_factory or SessionOpener()
         self._writer: ResultWriter | None = None
         self._generation = 0
-        self._written: set[int] = set()
-        self._lock = threading.Lock()
         self._record: Record | None = None
+        self._keeper: SessionKeeper | None = None
+        self.notes: dict[int, dict[str, Any]] = {}
+        """Names of objects and the like, for the session file."""
         self.session: Any = None
         self.opening = False
         self._obstacle = ""
@@ -83,7 +77,12 @@ class Controller:
     # --- opening -------------------------------------------------------------------------
 
     def open(
-        self, request: SessionRequest, writer: ResultWriter, prompts: Prompts, layers: Any = None
+        self,
+        request: SessionRequest,
+        writer: ResultWriter,
+        prompts: Prompts,
+        layers: Any = None,
+        saved: Found | None = None,
     ) -> None:
         """Open a session; results go to `writer`; `prompts` made before are given to it.
 
@@ -91,6 +90,8 @@ class Controller:
         ----------
         layers
             The prompt layers as they are now, to come back to on undo.
+        saved
+            The session file that will be done again in it.
         """
         self.close()
         self._writer = writer
@@ -105,27 +106,36 @@ class Controller:
                 raise Cancelled
             self.download = (have, total)
 
-        def job() -> Any:
+        def job() -> _Opened:
             record = Record(self._factory(request, progress), writer, layers)
+            keeper = SessionKeeper(record.history, request)
+            if saved is not None:
+                saved.content.check(record.history.session)
+                keeper.path = saved.path
+                return _Opened(record, keeper, None)
             if prompts:
                 record.history.do(AddPrompts(prompts))
                 record.history.settle()
-            return record
+                return _Opened(record, keeper, None)
+            return _Opened(record, keeper, keeper.found())
 
         self._worker.submit(
             job,
-            done=lambda record: self._opened(record, generation),
+            done=lambda opened: self._opened(opened, generation),
             failed=lambda error: self._open_failed(error, generation),
             key="open",
         )
 
-    def _opened(self, record: Record, generation: int) -> None:
+    def _opened(self, opened: _Opened, generation: int) -> None:
         self.download = None
         if generation != self._generation:
             return
-        self._record, self.session, self.opening = record, record.history.session, False
+        self._record, self._keeper = opened.record, opened.keeper
+        self.session, self.opening = opened.record.history.session, False
         self.changed.emit()
         self.opened.emit()
+        if opened.found is not None:
+            self.found.emit(opened.found)
 
     def _open_failed(self, error: Exception, generation: int) -> None:
         self.download = None
@@ -144,7 +154,7 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.session = self._record = self._writer = None
+        self.session = self._record = self._keeper = self._writer = None
         self.changed.emit()
 
     # --- prompts -------------------------------------------------------------------------
@@ -189,6 +199,7 @@ class Controller:
                 self.preview_shown.emit(object_id, frame)
             self.status.emit(text, "done")
             self.changed.emit()
+            self.save()
 
         self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
 
@@ -208,6 +219,7 @@ class Controller:
             self.preview_shown.emit(object_id, -1)
             self.status.emit(f"Object {object_id} was deleted.", "done")
             self.changed.emit()
+            self.save()
 
         self._worker.submit(job, done=done, failed=self.tell)
 
@@ -236,10 +248,11 @@ class Controller:
             if undone is None:
                 self.status.emit(f"There is nothing to {way}.", "info")
                 return
-            self.undone.emit(undone)
+            self.layers_changed.emit(undone.layers)
             word = "Undone" if way == "undo" else "Done again"
             self.status.emit(f"{word}: {undone.text}.", "done")
             self.changed.emit()
+            self.save()
 
         self._worker.submit(getattr(record, way), done=done, failed=self.tell)
 
@@ -247,49 +260,64 @@ class Controller:
 
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects through the stack; frames are written as they are done."""
+
+        def work(record: Record, run: Run) -> None:
+            step, run.total = planned(record.history.session, direction)
+            run.consume(record.run(step))
+
+        self._start(work, "Propagating …")
+
+    def restore(self, content: SessionFile, layers_of: Callable[[Prompts], Any]) -> None:
+        """Do all steps of a saved session again.
+
+        Parameters
+        ----------
+        layers_of
+            Makes the prompt layers from prompts; runs on the worker's thread.
+        """
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = content.cost(), False
+            for step in content.steps:
+                run.consume(record.run(step, layers_of=layers_of))
+                if run.cancelled.is_set():
+                    break
+
+        self._start(work, "Restoring what was done …", lambda: self._show_layers())
+
+    def _show_layers(self) -> None:
+        if self._record is not None:
+            self.layers_changed.emit(self._record.layers)
+
+    def _start(
+        self,
+        work: Callable[[Record, Run], None],
+        text: str,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin long work on the worker's thread, if none is going on."""
         if self.run is not None:
             return
-        record = self._record
-        if record is None:
+        record, keeper = self._record, self._keeper
+        if record is None or keeper is None:
             self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
         run = self.run = Run()
-        self.status.emit("Propagating …", "busy")
+        self.status.emit(text, "busy")
         self.changed.emit()
-        self._worker.submit(
-            lambda: self._propagate(record, direction, run),
-            done=lambda _: self._run_over(run, None),
-            failed=lambda error: self._run_over(run, error),
-        )
 
-    def _propagate(self, record: Record, direction: Direction, run: Run) -> None:
-        session = record.history.session
-        step: Step
-        if direction == "repair":
-            stale = session.stale_frames()
-            if not stale:
-                raise InputError(
-                    "nothing to repair: no prompt has changed since its object was propagated"
-                )
-            run.total = len(set().union(*stale.values()))
-            step = Repair()
-        else:
-            run.total = session.total_frames(direction)
-            step = Propagate(direction)
-        start = time.monotonic()
-        results = record.run(step)
-        try:
-            while not run.cancelled.is_set():
-                result = next(results, None)
-                if result is None:
-                    break
-                with self._lock:
-                    self._written.add(result.frame)
-                run.newest = result.frame
-                run.done += 1
-                run.seconds = time.monotonic() - start
-        finally:
-            results.close()
+        def job() -> None:
+            try:
+                work(record, run)
+            finally:
+                keeper.save(self.notes)  # here, because the window may be closing
+
+        def over(error: Exception | None) -> None:
+            if self.run is run and then is not None:
+                then()
+            self._run_over(run, error)
+
+        self._worker.submit(job, done=lambda _: over(None), failed=over)
 
     def _run_over(self, run: Run, error: Exception | None) -> None:
         if self.run is not run:
@@ -319,11 +347,29 @@ class Controller:
             self.run.cancelled.set()
             self.status.emit("Cancelling after this frame …", "busy")
 
-    def take_written(self) -> set[int]:
-        """Frames that a propagation wrote since the last call."""
-        with self._lock:
-            written, self._written = self._written, set()
-        return written
+    # --- saving --------------------------------------------------------------------------
+
+    def save(self, path: Path | None = None) -> None:
+        """Write the session file, soon.
+
+        Parameters
+        ----------
+        path
+            From now on there; None: where it was, at first in the folder of saved sessions.
+        """
+        keeper, notes = self._keeper, dict(self.notes)
+        if keeper is None:
+            return
+
+        def job() -> Path:
+            keeper.path = path or keeper.path
+            return keeper.save(notes)
+
+        def done(where: Path) -> None:
+            if path is not None:
+                self.status.emit(f"Saved: {where}.", "done")
+
+        self._worker.submit(job, done=done, failed=self.tell, key=("save", path))
 
     def tell(self, error: Exception) -> None:
         """Say an error in words."""

@@ -13,10 +13,11 @@ from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.controller import Controller, Direction
+from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
+from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
 
@@ -151,6 +152,14 @@ class MaskletsWidget(QWidget):
     def redo(self) -> None:
         """Do again what was undone last."""
         self.workbench.redo()
+
+    def save_session(self, path: str | Path) -> None:
+        """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
+        self.controller.save(Path(path))
+
+    def restore_session(self, path: str | Path | None = None) -> None:
+        """Do again what was done to this image: in a session file, or the last time (None)."""
+        self.workbench.restore(None if path is None else Path(path))
 
     def cancel(self) -> None:
         """End the propagation after the current frame; what is done is kept."""

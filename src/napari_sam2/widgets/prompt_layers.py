@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
+from napari_sam2.widgets.layer_states import BOX, LayerState
 from napari_sam2.widgets.record import LayerChange
 
 if TYPE_CHECKING:
@@ -21,22 +21,9 @@ if TYPE_CHECKING:
 
 POSITIVE_COLOUR = "#2fd35b"
 NEGATIVE_COLOUR = "#ff4d5e"
-_BOX = "rectangle"
 _AREAS = ("polygon", "ellipse")
 
 Key = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class LayerState:
-    """All prompts as they stand in the layers."""
-
-    points: npt.NDArray[Any]
-    point_features: Any
-    shapes: list[npt.NDArray[Any]]
-    shape_types: list[str]
-    shape_features: Any
-    painted: dict[Key, npt.NDArray[np.bool_]]
 
 
 class PromptLayers:
@@ -199,15 +186,11 @@ class PromptLayers:
 
     def state(self) -> LayerState:
         """Return what stands in the layers now."""
-        points, shapes = self.points, self.shapes
-        return LayerState(
-            np.array(points.data),
-            points.features.copy(),
-            [np.array(data) for data in shapes.data],
-            list(shapes.shape_type),
-            shapes.features.copy(),
-            dict(self._painted),
-        )
+        return LayerState.read(self.points, self.shapes, self._painted)
+
+    def state_of(self, prompts: Prompts) -> LayerState:
+        """Return what would stand in the layers for these prompts."""
+        return LayerState.of(prompts, self.geometry)
 
     def restore(self, state: LayerState) -> None:
         """Bring back what stood in the layers, without announcing it."""
@@ -216,15 +199,7 @@ class PromptLayers:
             self.points.events.features.blocker(self._on_data),
             self.shapes.events.data.blocker(self._on_data),
         ):
-            for layer in (self.points, self.shapes):
-                layer.selected_data = set()
-                layer.remove(range(len(layer.data)))
-            if len(state.points):
-                self.points.add(state.points)
-                self.points.features = state.point_features
-            if state.shapes:
-                self.shapes.add(state.shapes, shape_type=state.shape_types)
-                self.shapes.features = state.shape_features
+            state.write(self.points, self.shapes)
         self._painted = dict(state.painted)
         self._known = self._collect()
         self._colour()
@@ -245,7 +220,7 @@ class PromptLayers:
         text = self.geometry.complaint(data)
         if text or isinstance(layer, Points):
             return text
-        if layer.shape_type[index] not in (_BOX, *_AREAS):
+        if layer.shape_type[index] not in (BOX, *_AREAS):
             return "Lines are no prompts; draw a rectangle, a polygon or an ellipse."
         if np.ptp(self.geometry.yx(data), axis=0).min() < 1:
             return "That box is too small; drag it around the whole object."
@@ -259,7 +234,7 @@ class PromptLayers:
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
             prompt = found.get(key, Prompt())
             yx = self.geometry.yx(shape)
-            if self.shapes.shape_type[i] == _BOX:
+            if self.shapes.shape_type[i] == BOX:
                 found[key] = prompt.with_box([yx.min(axis=0), yx.max(axis=0)])
             else:
                 area = area_of(yx, self.shapes.shape_type[i], self.geometry.frame_shape)

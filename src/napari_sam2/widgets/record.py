@@ -13,6 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
+from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
 from napari_sam2.widgets.planes import Planes
@@ -74,7 +75,11 @@ class Record:
         self._layers = layers
 
     def run(
-        self, step: Step, change: LayerChange | None = None, write: bool = True
+        self,
+        step: Step,
+        change: LayerChange | None = None,
+        write: bool = True,
+        layers_of: Callable[[Prompts], Any] | None = None,
     ) -> Generator[FrameResult, None, None]:
         """Do a step and write each frame as it comes.
 
@@ -84,6 +89,8 @@ class Record:
             What the user did for it in the layers.
         write
             False where the labels already show what the step is about.
+        layers_of
+            Makes the layers from the prompts, where it was not the layers that the step came from.
         """
         session = self.history.session
         extra = _Extra(
@@ -99,6 +106,9 @@ class Record:
                 if write:
                     self._writer.write(result.frame, result.labels, {*result.quality, *ids})
                 yield result
+        self._writer.object_ids -= set(ids) - set(session.object_ids)
+        if layers_of is not None:
+            extra.after = layers_of(session.prompts)
         self._layers = extra.after
 
     def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
@@ -113,6 +123,11 @@ class Record:
         quality = result.quality.get(step.object_id)
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
         return f"{who}, frame {step.frame}: {size} pixels{sure}."
+
+    @property
+    def layers(self) -> Any:
+        """The prompt layers as they are after what was done last."""
+        return self._layers
 
     def undo(self) -> Undone | None:
         """Take back what was done last; None if there is nothing."""

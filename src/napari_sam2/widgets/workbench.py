@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
-from napari_sam2.widgets.controller import Controller, Direction
+from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
-from napari_sam2.widgets.record import LayerChange, Undone
+from napari_sam2.widgets.record import LayerChange
+from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.saving import Found
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -66,12 +71,16 @@ class Workbench:
         self._origin = 0
         self._followed: int | None = None
         self._writer: results.ResultWriter | None = None
+        self._restoring: Found | None = None
+        self.found: Found | None = None
+        """An earlier session of the image that can be restored."""
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         controller.opened.connect(self._on_opened)
         controller.preview_shown.connect(self._on_preview)
         controller.run_ended.connect(self._on_run_ended)
-        controller.undone.connect(self._on_undone)
+        controller.layers_changed.connect(self._on_layers_changed)
+        controller.found.connect(self._on_found)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -127,10 +136,20 @@ class Workbench:
         if self.layers is not None:
             self.open_session()
 
-    def open_session(self) -> None:
-        """Open a session for the image, with the model chosen."""
+    def open_session(self, saved: Found | None = None) -> None:
+        """Open a session for the image, with the model chosen.
+
+        Parameters
+        ----------
+        saved
+            What to do again in it, with the model that it was made with.
+        """
         if self.image is None or self.layers is None or self._writer is None:
             return
+        self.found, self._restoring = None, saved
+        content = None if saved is None else saved.content
+        if content is not None:
+            self.model = content.model
         geometry = self.layers.geometry
         request = SessionRequest(
             data=adapters.stack_data(self.image, geometry),
@@ -138,8 +157,43 @@ class Workbench:
             rgb=bool(self.image.rgb),
             model=self.model,
             device=self.device,
+            path=adapters.source_path(self.image),
+            attention=None if content is None else content.attention,
+            zoom=None if content is None else content.zoom,
         )
-        self.controller.open(request, self._writer, self.layers.prompts, self.layers.state())
+        layers = self.layers
+        self.controller.open(request, self._writer, layers.prompts, layers.state(), saved)
+
+    def restore(self, path: Path | None = None) -> None:
+        """Do again what was done to this image before.
+
+        Parameters
+        ----------
+        path
+            A session file; None for the one that was found.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        if self.layers.prompts or self.controller.run is not None:
+            self.status.emit("Restoring needs a fresh start; choose the image again.", "error")
+            return
+        try:
+            found = self.found if path is None else Found(path, load_session(path))
+        except InputError as error:
+            self.controller.tell(error)
+            return
+        if found is None:
+            self.status.emit("There is no earlier session of this image.", "info")
+            return
+        self.open_session(found)
+
+    def _on_found(self, found: Found) -> None:
+        self.found = found
+        self.status.emit(
+            f"You worked on this image before ({found.text}). 'Restore' brings that back.", "info"
+        )
+        self.changed.emit()
 
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
@@ -245,11 +299,11 @@ class Workbench:
         self.layers.read()
         turn()
 
-    def _on_undone(self, undone: Undone) -> None:
+    def _on_layers_changed(self, state: Any) -> None:
         if self.layers is None:
             return
-        if undone.layers is not None:
-            self.layers.restore(undone.layers)
+        if state is not None:
+            self.layers.restore(state)
         self.layers.show_labels()
 
     def remove_last_point(self) -> None:
@@ -296,6 +350,11 @@ class Workbench:
     # --- work ----------------------------------------------------------------------------
 
     def _on_opened(self) -> None:
+        saved, self._restoring = self._restoring, None
+        if saved is not None and self.layers is not None:
+            self._origin = self._followed = self.frame_on_screen
+            self.controller.restore(saved.content, self.layers.state_of)
+            return
         if self.layers is not None and self.layers.prompts:
             self.status.emit(f"Ready: {self.model} has your prompts.", "done")
         else:
@@ -335,10 +394,16 @@ class Workbench:
         """Show what a propagation wrote since the last time, if it is on screen."""
         if self.layers is None or self.image is None:
             return
-        written = self.controller.take_written()
         run = self.controller.run
+        written = set() if run is None else run.take_written()
         here = self.frame_on_screen
-        if run is not None and self.follow and run.newest is not None and here == self._followed:
+        if (
+            run is not None
+            and run.follow
+            and self.follow
+            and run.newest is not None
+            and here == self._followed
+        ):
             self._followed = run.newest
             if here != run.newest:  # moving the slider draws the labels anew
                 adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
@@ -349,7 +414,6 @@ class Workbench:
     def _on_run_ended(self) -> None:
         if self.layers is None or self.image is None:
             return
-        self.controller.take_written()
         if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
             adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
         self.layers.show_labels()
