@@ -134,6 +134,19 @@ class TrackingSession:
         """
         return self._prompt(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)), None)
 
+    def end_object(self, object_id: int, frame: int) -> Preview:
+        """Say that an object is not on a frame: it ends there, or begins later.
+
+        From there on, away from its other prompts, it is not followed. A single negative click
+        where the object has no mask says the same.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the object has no prompt on another frame.
+        """
+        return self._prompt(object_id, frame, Prompt(absent=True), None)
+
     def add_prompts(self, prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
         """Add prompts of many objects at once, object id -> frame -> prompt.
 
@@ -182,7 +195,7 @@ class TrackingSession:
                 return self._prompt(object_id, frame, prompt, known)
         if known is not None:
             self.clear_prompt(object_id, frame)
-        if prompt.mask is None and prompt.box is None:
+        if prompt.absent or (prompt.mask is None and prompt.box is None):
             return self._prompt(object_id, frame, prompt, None)
         drawn = Prompt(mask=prompt.mask) if prompt.mask is not None else Prompt(box=prompt.box)
         preview = self._prompt(object_id, frame, drawn, None)
@@ -220,7 +233,7 @@ class TrackingSession:
         self, direction: Direction = "both", start: int | None = None, stop: int | None = None
     ) -> int:
         """Return how many results `propagate` will yield."""
-        prompted = [self._objects[i].prompts for i in self._chosen(None)]
+        prompted = [self._objects[i].anchors for i in self._chosen(None)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
 
@@ -282,7 +295,7 @@ class TrackingSession:
             If there is nothing to follow, or an id or the range does not exist.
         """
         ids = self._chosen(object_ids)
-        prompted = [self._objects[i].prompts for i in ids]
+        prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         self._follower.memorize_prompts(ids)
         for way in ways:
@@ -367,8 +380,12 @@ class TrackingSession:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
         obj = self._objects.get(object_id) or self._new_object()
         obj.note_prompt(frame)
-        continued = known is not None
+        continued = known is not None and frame not in obj.ends
+        if prompt.absent or (prompt.only_negative and obj.is_missing(frame)):
+            return self._end(object_id, obj, frame, prompt)
         start, level = obj.start_of(frame, continued), obj.level(frame)
+        if start is not None and self._engine.windowed and not start.kept.size:
+            start = None  # it was lost: there is nothing to correct, it has to be found
         if start is None and self._engine.must_find(prompt):
             window, prediction = self._engine.find(frame, prompt, level)
         else:
@@ -377,7 +394,7 @@ class TrackingSession:
             if frame in obj.tracked:
                 selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
                 look = Look(obj.bank, window, selection) if selection.memories else None
-            earlier = obj.start_logits(frame, window, continued)
+            earlier = None if start is None else obj.start_logits(frame, window, continued)
             prediction = self._engine.answer(frame, window, prompt, look, earlier)
         logits = prediction.best_logits[0]
         estimate = estimated(window, prediction)
@@ -385,9 +402,27 @@ class TrackingSession:
         # Stored only now: a failure above leaves the object as it was.
         self._objects.setdefault(object_id, obj)
         obj.prompts[frame] = prompt
+        obj.ends.discard(frame)
         obj.note_change(frame)
         obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
         obj.estimates[frame] = estimate
+        return estimate
+
+    def _end(self, object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estimate:
+        """Take note that an object is not on a frame."""
+        if not any(t != frame for t in obj.anchors):
+            raise InputError(
+                f"{described(object_id, frame)}: it has no mask on another frame; show the object "
+                "before you say where it ends"
+            )
+        if frame in obj.prompts:
+            obj.take_back(frame)
+        obj.note_prompt(frame)
+        obj.prompts[frame] = prompt
+        obj.ends.add(frame)
+        obj.note_change(frame)
+        obj.bank.forget(frame)
+        estimate = obj.estimates[frame] = obj.absence()
         return estimate
 
     def _new_object(self) -> TrackedObject:
@@ -395,7 +430,7 @@ class TrackingSession:
         return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].prompts]
+        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
