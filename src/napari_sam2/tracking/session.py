@@ -27,11 +27,11 @@ from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import FrameResult, Preview
+from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.windows import levels
 
 # Object id -> what was known of it; None where it did not exist.
 Snapshot = Mapping[int, TrackedObject | None]
-_FRAME_TOKENS = 4096  # of a whole frame of the published models
 
 
 class TrackingSession:
@@ -67,7 +67,7 @@ class TrackingSession:
             levels(model.config, frames.shape, attention, self.policy.zoom),
             attention == "windowed",
             self.policy.cached_frames,
-            self.policy.batch_tokens or _FRAME_TOKENS * (1 if model.device.type == "cpu" else 4),
+            self.policy.batch_tokens or tokens_at_once(model.device),
             None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
         self._objects: dict[int, TrackedObject] = {}
