@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
+    from napari_sam2.widgets.scripting import attach as attach
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ _EXPORTS = {
     "Frames": "napari_sam2.tracking.frames",
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
+    "attach": "napari_sam2.widgets.scripting",
     "load_model": "napari_sam2.weights",
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
     "load_model",
 ]
 

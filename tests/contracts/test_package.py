@@ -19,6 +19,7 @@ PUBLIC = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
     "load_model",
 ]
 

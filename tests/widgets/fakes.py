@@ -87,7 +87,7 @@ class FakeSession:
         if not 0 <= frame < len(self.frames):
             raise InputError(f"frame {frame} does not exist")
         prompts = self.prompts.setdefault(object_id, {})
-        merged = prompts.get(frame, Prompt()).merged(prompt)
+        merged = prompt if prompt.absent else prompts.get(frame, Prompt()).merged(prompt)
         prompts[frame] = merged.validate(self.frames.shape)
         mask = self._segment(frame, merged)
         if any(i == object_id for i, _ in self.tracked):

@@ -203,6 +203,16 @@ class Controller:
 
         self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
 
+    def add_prompts(self, prompts: Prompts, change: LayerChange | None = None) -> None:
+        """Answer the prompts of many objects at once, as one step."""
+        count = len(prompts)
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = len({t for some in prompts.values() for t in some}), False
+            run.consume(record.run(AddPrompts(prompts), change))
+
+        self._start(work, f"Looking for {count} objects …" if count > 1 else "Looking …")
+
     def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""
         record, writer = self._record, self._writer

@@ -85,6 +85,11 @@ class MaskletsWidget(QWidget):
         self._start_with_only_image()
         self._update()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has let go of the viewer."""
+        return self._closed
+
     # --- for scripts ---------------------------------------------------------------------
 
     @property

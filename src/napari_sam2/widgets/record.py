@@ -118,6 +118,8 @@ class Record:
         if step.prompt is None:
             return f"{who}: the prompt on frame {step.frame} was taken back."
         size = int((result.labels == step.object_id).sum())
+        if step.prompt.absent:
+            return f"{who} is not on frame {step.frame}."
         if not size:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)

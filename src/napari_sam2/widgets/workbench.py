@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
@@ -262,6 +263,73 @@ class Workbench:
         if object_id != self.object_id:
             self.object_id = object_id
             self._apply_current()
+
+    def say(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
+
+        Raises
+        ------
+        InputError
+            If the prompt cannot be used.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self._check(object_id, frame, prompt)
+        change = self.layers.put({object_id: {frame: prompt}})
+        self.controller.set_prompt(object_id, frame, prompt, change=change)
+
+    def add_prompts(self, prompts: Prompts) -> None:
+        """Say what is said of many objects; one step to undo.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        if self.controller.run is not None or not self.controller.ready:
+            self.status.emit("Wait until the work at hand is done.", "error")
+            return
+        for object_id, by_frame in prompts.items():
+            for frame, prompt in by_frame.items():
+                self._check(object_id, frame, prompt)
+        self.controller.add_prompts(prompts, self.layers.put(prompts))
+
+    def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        assert self.layers is not None
+        if not 0 <= frame < self.layers.geometry.length:
+            last = self.layers.geometry.length - 1
+            raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")
+        prompt.validate(self.layers.geometry.frame_shape, object_id=object_id, frame=frame)
+
+    def end_here(self) -> None:
+        """Say that the current object is not on the frame on screen: it ends here."""
+        if self.layers is None:
+            self.say_what_to_do()
+        else:
+            self.say(self.object_id, self.frame_on_screen, Prompt(absent=True))
+
+    def approve(self, object_id: int | None = None, frame: int | None = None) -> None:
+        """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites.
+
+        Parameters
+        ----------
+        object_id, frame
+            By default the current object on the frame on screen.
+        """
+        if self.layers is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        object_id = self.object_id if object_id is None else object_id
+        frame = self.frame_on_screen if frame is None else frame
+        mask = self._writer.read(frame) == object_id
+        if not mask.any():
+            self.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
+            return
+        self.say(object_id, frame, Prompt(mask=mask))
 
     def set_positive(self, positive: bool) -> None:
         """Choose whether points say 'this is it' or 'this is not it'."""
