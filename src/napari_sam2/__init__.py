@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam2.export.formats import export_masklets as export_masklets
+    from napari_sam2.export.formats import open_masklets as open_masklets
+    from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.session import TrackingPolicy as TrackingPolicy
@@ -20,7 +23,10 @@ _EXPORTS = {
     "Frames": "napari_sam2.tracking.frames",
     "TrackingPolicy": "napari_sam2.tracking.session",
     "TrackingSession": "napari_sam2.tracking.session",
+    "export_masklets": "napari_sam2.export.formats",
     "load_model": "napari_sam2.weights",
+    "open_masklets": "napari_sam2.export.formats",
+    "tracks_of": "napari_sam2.export.tables",
 }
 
 __all__ = [
@@ -29,7 +35,10 @@ __all__ = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 

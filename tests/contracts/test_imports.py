@@ -35,7 +35,7 @@ ALLOWED = {
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "widgets": CORE,
     "cli": CORE | {"batch", "demo", "evaluation", "terminal", "training", "widgets"},
-    "__init__": {"tracking", "weights"},
+    "__init__": {"export", "tracking", "weights"},
 }
 
 

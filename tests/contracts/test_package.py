@@ -19,7 +19,10 @@ PUBLIC = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 
