@@ -91,7 +91,7 @@ def test_help_and_version_need_no_torch() -> None:
     assert run("--version").stdout.strip() == __version__
     bare = run()
     assert bare.exit_code == 0
-    for name in ("demo", "gui", "track", "evaluate", "train", "models"):
+    for name in ("demo", "gui", "track", "export", "evaluate", "train", "models"):
         assert name in bare.stdout
 
 

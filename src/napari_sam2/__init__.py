@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam2.export.formats import export_masklets as export_masklets
+    from napari_sam2.export.formats import open_masklets as open_masklets
+    from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.results import FrameResult as FrameResult
@@ -22,7 +25,10 @@ _EXPORTS = {
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
     "attach": "napari_sam2.widgets.scripting",
+    "export_masklets": "napari_sam2.export.formats",
     "load_model": "napari_sam2.weights",
+    "open_masklets": "napari_sam2.export.formats",
+    "tracks_of": "napari_sam2.export.tables",
 }
 
 __all__ = [
@@ -32,7 +38,10 @@ __all__ = [
     "TrackingSession",
     "__version__",
     "attach",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 

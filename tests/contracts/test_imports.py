@@ -36,7 +36,7 @@ ALLOWED = {
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "widgets": CORE,
     "cli": CORE | {"batch", "demo", "evaluation", "replay", "terminal", "training", "widgets"},
-    "__init__": {"tracking", "weights", "widgets"},
+    "__init__": {"export", "tracking", "weights", "widgets"},
 }
 
 

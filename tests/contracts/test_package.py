@@ -20,7 +20,10 @@ PUBLIC = [
     "TrackingSession",
     "__version__",
     "attach",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam2.evaluation.ctc import Track
 from napari_sam2.evaluation.protocols import (
     Propagation,
     choose_objects,
@@ -23,6 +22,7 @@ from napari_sam2.evaluation.protocols import (
     propagation_j,
     sequence_folders,
 )
+from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
 
 from .fakes import MODEL, ThresholdSession, moving_squares

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from napari_sam2.evaluation.ctc import Track, seg_score, tra_score
+from napari_sam2.evaluation.ctc import seg_score, tra_score
 from napari_sam2.evaluation.overlap import Overlap, overlap
+from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
 
 __all__ = [

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from napari_sam2.evaluation.annotators import box_of, centre_click, next_click
 from napari_sam2.evaluation.baseline import classical, classical_from_mask, copy_first
-from napari_sam2.evaluation.ctc import Track, read_tracks
 from napari_sam2.evaluation.metrics import jaccard
 from napari_sam2.evaluation.overlap import overlap
+from napari_sam2.export.ctc import Track, read_tracks
 from napari_sam2.tracking.errors import InputError
 
 MAX_OBJECTS = 12
