@@ -33,8 +33,9 @@ ALLOWED = {
     "terminal": {"fetch", "model"},
     "batch": CORE,
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
+    "examine": CORE | {"evaluation", "terminal"},
     "widgets": CORE,
-    "cli": CORE | {"batch", "demo", "evaluation", "terminal", "training", "widgets"},
+    "cli": CORE | {"batch", "demo", "evaluation", "examine", "terminal", "training", "widgets"},
     "__init__": {"tracking", "weights"},
 }
 
