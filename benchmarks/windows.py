@@ -128,12 +128,13 @@ def followed(stack: np.ndarray, seeds: dict[int, np.ndarray]) -> dict[int, np.nd
 def quality(folder: str) -> dict[str, dict[str, float]]:
     """J over sequences of a folder, looked at through windows and as whole frames."""
     from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
-    from napari_sam2.evaluation import protocols
+    from napari_sam2.evaluation.protocols import propagate
+    from napari_sam2.evaluation.sequences import load_sequence, prepare, sequence_folders
 
     model = load_model("micro", device="cpu")
     found: dict[str, dict[str, float]] = {}
-    for path in protocols.sequence_folders(Path(folder)):
-        task = protocols.prepare(protocols.load_sequence(path), 20)
+    for path in sequence_folders(Path(folder)):
+        task = prepare(load_sequence(path), 20)
         found[path.name] = {}
         for attention in ("windowed", "exact"):
             policy = TrackingPolicy(attention=attention)
@@ -141,7 +142,7 @@ def quality(folder: str) -> dict[str, dict[str, float]]:
             def make(model, images, policy=policy):  # type: ignore[no-untyped-def]
                 return TrackingSession(model, Frames(images, axis=0), policy)
 
-            found[path.name][attention] = protocols.propagate(model, task, make_session=make).j
+            found[path.name][attention] = propagate(model, task, make_session=make).j
     return found
 
 

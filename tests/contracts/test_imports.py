@@ -34,8 +34,10 @@ ALLOWED = {
     "batch": CORE,
     "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
+    "examine": CORE | {"evaluation", "terminal"},
     "widgets": CORE,
-    "cli": CORE | {"batch", "demo", "evaluation", "replay", "terminal", "training", "widgets"},
+    "cli": CORE
+    | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
     "__init__": {"export", "tracking", "weights", "widgets"},
 }
 
