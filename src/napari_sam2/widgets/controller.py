@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -190,6 +191,20 @@ class Controller:
             self.changed.emit()
 
         self._worker.submit(job, done=done, failed=self.tell)
+
+    def edit(self, job: Callable[[Any, ResultWriter], Any], done: Callable[[Any], None]) -> None:
+        """Change objects: `job` with the session and the writer, then `done` with its result."""
+        session, writer, generation = self.session, self._writer, self._generation
+        if session is None or writer is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+
+        def finish(result: Any) -> None:
+            if generation == self._generation:
+                done(result)
+                self.changed.emit()
+
+        self._worker.submit(lambda: job(session, writer), done=finish, failed=self.tell)
 
     # --- propagation ---------------------------------------------------------------------
 

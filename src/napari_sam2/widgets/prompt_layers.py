@@ -265,6 +265,28 @@ class PromptLayers:
         for key in [key for key in self._known if key[0] == object_id]:
             del self._known[key]
 
+    def reassign(self, old: int, new: int, first: int = 0) -> None:
+        """Give an object's prompts from a frame on to another object, after the session has.
+
+        Where that one has a prompt on the same frame, the object's own is removed.
+        """
+        self.read()  # what is new is announced under the old id
+        taken = {frame for i, frame in self._known if i == new}
+        self._remove(lambda i, frame: i == old and frame >= first and frame in taken)
+        for layer in (self.points, self.shapes):
+            features = layer.features.copy()
+            frames = np.array([self.geometry.frames_of(d)[0] for d in layer.data], dtype=int)
+            features.loc[(features["object"] == old) & (frames >= first), "object"] = new
+            with layer.events.features.blocker(self._on_data):
+                layer.features = features
+        for by_key in (self._painted, self._known):
+            for frame in [t for i, t in by_key if i == old and t >= first]:
+                item: Any = by_key.pop((old, frame))
+                if frame not in taken:
+                    by_key[new, frame] = item
+        self.apply_current()
+        self._colour()
+
     def remove_last_point(self) -> bool:
         """Take back the newest point; False if there is none."""
         if not len(self.points.data):

@@ -52,6 +52,8 @@ class ResultWriter:
         self._geometry = geometry
         self.object_ids: set[int] = set()
         """Objects that were written."""
+        self.locked: set[int] = set()
+        """Objects whose masks from an earlier session stay, whatever is written over them."""
 
     def read(self, frame: int) -> npt.NDArray[Any]:
         """Return a copy of the labels (Y, X) of `frame`."""
@@ -65,8 +67,29 @@ class ResultWriter:
         known = list(object_ids)
         self.object_ids.update(known)
         before = self.read(frame)
-        kept = (before > 0) & (labels == 0) & ~np.isin(before, known)
+        free = (labels == 0) | np.isin(before, list(self.locked))
+        kept = (before > 0) & free & ~np.isin(before, known)
         self._array[self._geometry.index(frame)] = np.where(kept, before, labels)
+
+    def relabel(self, old: int, new: int, frames: Iterable[int]) -> list[int]:
+        """Give an object's pixels to another one, on the frames where that one has none.
+
+        Returns
+        -------
+        list of int
+            Frames where both have pixels, left as they are.
+        """
+        self.object_ids.add(new)
+        both = []
+        for frame in frames:
+            labels = self.read(frame)
+            mine = labels == old
+            if mine.any() and (labels == new).any():
+                both.append(frame)
+            elif mine.any():
+                labels[mine] = new
+                self._array[self._geometry.index(frame)] = labels
+        return both
 
     def erase(self, object_id: int) -> None:
         """Remove an object from every frame."""

@@ -9,9 +9,11 @@ from psygnal import Signal
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
+from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller, Direction
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
+from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Workbench:
         self.controller = controller
         self.image: Image | None = None
         self.layers: PromptLayers | None = None
+        self.colours: ObjectColours | None = None
+        self.notes = Notes()
         self.object_id = 1
         self.positive = True
         self.follow = True
@@ -103,6 +107,9 @@ class Workbench:
         self.image = image
         self._writer = results.ResultWriter(result, geometry)
         self.layers = PromptLayers(image, geometry, result, self._defer)
+        self.colours = ObjectColours(self.layers.labels)
+        self.notes = Notes()
+        self._writer.locked = self.notes.locked
         if folder is not None:
             results.delete_with(self.layers.labels, folder)
         for layer in self.layers.layers:
@@ -218,15 +225,17 @@ class Workbench:
             self.layers.set_current(self.object_id, self.positive)
         self.changed.emit()
 
-    def delete_object(self) -> None:
-        """Delete the current object: its prompts and its masks on all frames."""
+    def delete_object(self, object_id: int | None = None) -> None:
+        """Delete an object, by default the current one: its prompts and its masks on all frames."""
+        object_id = self.object_id if object_id is None else object_id
         if self.layers is None:
             self.say_what_to_do()
         elif self.controller.run is not None:
             self.status.emit("Cancel the propagation first.", "error")
         else:
-            self.layers.remove_object(self.object_id)
-            self.controller.remove_object(self.object_id)
+            self.layers.remove_object(object_id)
+            self.notes.forget(object_id)
+            self.controller.remove_object(object_id)
 
     def remove_last_point(self) -> None:
         """Take back the newest point."""
@@ -272,6 +281,7 @@ class Workbench:
     # --- work ----------------------------------------------------------------------------
 
     def _on_opened(self) -> None:
+        self.controller.session.locked = self.notes.locked
         if self.layers is not None and self.layers.prompts:
             self.status.emit(f"Ready: {self.model} has your prompts.", "done")
         else:
@@ -305,6 +315,11 @@ class Workbench:
         assert self.layers is not None
         return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
 
+    def show_frame(self, frame: int) -> None:
+        """Show a frame in the viewer."""
+        if self.image is not None and self.layers is not None:
+            adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
+
     def refresh(self) -> None:
         """Show what a propagation wrote since the last time, if it is on screen."""
         if self.layers is None or self.image is None:
@@ -315,7 +330,7 @@ class Workbench:
         if run is not None and self.follow and run.newest is not None and here == self._followed:
             self._followed = run.newest
             if here != run.newest:  # moving the slider draws the labels anew
-                adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
+                self.show_frame(run.newest)
                 return
         if here in written:
             self.layers.show_labels(thumbnail=False)
@@ -325,5 +340,5 @@ class Workbench:
             return
         self.controller.take_written()
         if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
-            adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
+            self.show_frame(self._origin)
         self.layers.show_labels()
