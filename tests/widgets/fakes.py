@@ -15,6 +15,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.opening import SessionRequest
 
 
@@ -156,6 +157,30 @@ class FakeSession:
             if known.prompts is not None:
                 self.prompts[object_id] = dict(known.prompts)
             self.changed[object_id] = set(known.changed)
+
+    @property
+    def locked(self) -> set[int]:
+        return set()
+
+    def traces(self) -> dict[int, Trace]:
+        return {i: self._trace(i) for i in [*self.prompts]}
+
+    def _trace(self, object_id: int) -> Trace:
+        masks = {**self.tracked, **self.masks}
+        frames = sorted({t for i, t in masks if i == object_id})
+        area = np.array([float(masks[object_id, t].sum()) for t in frames])
+        centre = [
+            np.argwhere(masks[object_id, t]).mean(axis=0) if a else np.full(2, np.nan)
+            for t, a in zip(frames, area, strict=True)
+        ]
+        sure = np.full(len(frames), 0.9)
+        return Trace(
+            np.array(frames, np.int64),
+            sure,
+            np.full(len(frames), 5, np.float32),
+            area,
+            np.array(centre).reshape(-1, 2),
+        )
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})

@@ -46,6 +46,8 @@ class TrackedObject:
     changed: set[int] = field(default_factory=set)
     # Prompted frames on which it is not: where it ends, or begins later.
     ends: set[int] = field(default_factory=set)
+    # Not followed, and its pixels go to nobody else.
+    locked: bool = False
     # Frames in a row, up to the last one passed, on which it was not found.
     missing: int = 0
 

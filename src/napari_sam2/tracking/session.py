@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.editing import merge, split
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
@@ -26,7 +27,7 @@ from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
-from napari_sam2.tracking.results import FrameResult, Preview
+from napari_sam2.tracking.results import FrameResult, Preview, Trace
 from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.windows import levels
 
@@ -225,9 +226,84 @@ class TrackingSession:
         InputError
             If there is no such object.
         """
-        if object_id not in self._objects:
-            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
+        self._existing(object_id)
         del self._objects[object_id]
+
+    def merge_objects(self, kept: int, absorbed: int) -> tuple[int, ...]:
+        """Give an object's masks and prompts to another one, see `editing.merge`.
+
+        Returns
+        -------
+        tuple of int
+            Frames on which either was known.
+
+        Raises
+        ------
+        InputError
+            If an object does not exist, or both are the same.
+        """
+        if kept == absorbed:
+            raise InputError(f"object {kept} cannot be merged with itself; choose two objects")
+        one, other = (self._existing(i) for i in (kept, absorbed))
+        frames = tuple(sorted({*one.estimates, *other.estimates}))
+        merge(one, other, self._engine)
+        del self._objects[absorbed]
+        return frames
+
+    def split_object(self, object_id: int, frame: int, new_id: int | None = None) -> int:
+        """Make what is known of an object from a frame on a new object, see `editing.split`.
+
+        Parameters
+        ----------
+        object_id : keeps what is known of it before `frame`.
+        frame : the first of the new object.
+        new_id : of the new object; by default the lowest above all others.
+
+        Returns
+        -------
+        int
+            The id of the new object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object, or nothing is known of it on one of the sides, or the new
+            id is taken.
+        """
+        obj = self._existing(object_id)
+        new = max(self._objects) + 1 if new_id is None else new_id
+        if new in self._objects or new < 1:
+            raise InputError(f"the id {new} cannot be used; take one above {max(self._objects)}")
+        known = sorted(obj.estimates)
+        if not known or not known[0] < frame <= known[-1]:
+            raise InputError(
+                f"object {object_id} cannot be split at frame {frame}: it has no masks "
+                + ("before that frame" if known and frame <= known[0] else "from that frame on")
+            )
+        self._objects[new] = split(obj, frame)
+        return new
+
+    @property
+    def locked(self) -> set[int]:
+        """Objects that are not followed, and whose pixels no other object gets."""
+        return {i for i, obj in self._objects.items() if obj.locked}
+
+    def lock_object(self, object_id: int, locked: bool = True) -> None:
+        """Keep an object as it is: it is not followed, and no other object gets its pixels.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        self._existing(object_id).locked = locked
+
+    def traces(self) -> dict[int, Trace]:
+        """Return, by object id, where each object is and how sure, without masks.
+
+        May be called from any thread while another one works with the session.
+        """
+        return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
 
     def total_frames(
         self, direction: Direction = "both", start: int | None = None, stop: int | None = None
@@ -282,7 +358,8 @@ class TrackingSession:
         ----------
         direction : "forward", "backward" or "both" (forward first).
         start, stop : frames to touch, `start` included, `stop` not.
-        object_ids : follow only these; the masks of the others stay as they are.
+        object_ids : follow only these; the masks of the others stay as they are, and so do those
+            of locked objects.
 
         Yields
         ------
@@ -311,7 +388,7 @@ class TrackingSession:
 
     def stale_frames(self) -> dict[int, tuple[int, ...]]:
         """Return, by object id, the frames that `repair` would compute again."""
-        found = {i: obj.stretches() for i, obj in self._objects.items()}
+        found = {i: self._objects[i].stretches() for i in self._checked_ids(None)}
         return {
             i: tuple(sorted((*parts.forward, *parts.backward)))
             for i, parts in found.items()
@@ -327,7 +404,7 @@ class TrackingSession:
 
         Parameters
         ----------
-        object_ids : repair only these.
+        object_ids : repair only these, as far as they are not locked.
 
         Yields
         ------
@@ -353,6 +430,11 @@ class TrackingSession:
                 yield merged(frame, self._objects, self._engine)
         for i in ids:
             self._objects[i].changed.clear()
+
+    def _existing(self, object_id: int) -> TrackedObject:
+        if object_id not in self._objects:
+            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
+        return self._objects[object_id]
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:
         known = self._objects.get(object_id)
@@ -431,13 +513,14 @@ class TrackingSession:
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
+        if not ids and self.locked:
+            raise InputError("all objects with prompts are locked; unlock one to propagate it")
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
 
     def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = self.object_ids if object_ids is None else list(object_ids)
-        missing = [i for i in ids if i not in self._objects]
-        if missing:
-            raise InputError(f"there is no object {missing[0]}; there are {self.object_ids}")
-        return ids
+        for i in ids:
+            self._existing(i)
+        return [i for i in ids if not self._objects[i].locked]

@@ -100,6 +100,75 @@ class RemoveObject:
 
 
 @dataclass(frozen=True)
+class MergeObjects:
+    """Give an object's masks and prompts to another one."""
+
+    kind: ClassVar[str] = "merge"
+    kept: int
+    absorbed: int
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name both."""
+        return (self.kept, self.absorbed)
+
+    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+        """Yield the frames that either was on."""
+        for frame in session.merge_objects(self.kept, self.absorbed):
+            yield session.result(frame)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"merging of object {self.absorbed} into {self.kept}"
+
+
+@dataclass(frozen=True)
+class SplitObject:
+    """Make what is known of an object from a frame on a new object."""
+
+    kind: ClassVar[str] = "split"
+    object_id: int
+    frame: int
+    new_id: int
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name the old and the new one."""
+        return (self.object_id, self.new_id)
+
+    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+        """Yield the frames of the new object."""
+        session.split_object(self.object_id, self.frame, self.new_id)
+        for frame in session.frames_of(self.new_id):
+            yield session.result(frame)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"splitting of object {self.object_id} at frame {self.frame}"
+
+
+@dataclass(frozen=True)
+class LockObject:
+    """Keep an object as it is, or allow it to be followed again; nothing if there is none."""
+
+    kind: ClassVar[str] = "lock"
+    object_id: int
+    locked: bool
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name the one object."""
+        return (self.object_id,)
+
+    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+        """Yield nothing: masks stay."""
+        if self.object_id in session.object_ids:
+            session.lock_object(self.object_id, self.locked)
+        return iter(())
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"{'locking' if self.locked else 'unlocking'} of object {self.object_id}"
+
+
+@dataclass(frozen=True)
 class Propagate:
     """Follow objects through the stack, as `TrackingSession.propagate`.
 

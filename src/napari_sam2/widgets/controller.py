@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt
+from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
@@ -61,8 +61,8 @@ class Controller:
         self._generation = 0
         self._record: Record | None = None
         self._keeper: SessionKeeper | None = None
-        self.notes: dict[int, dict[str, Any]] = {}
-        """Names of objects and the like, for the session file."""
+        self.notes: Callable[[], dict[int, dict[str, Any]]] = dict
+        """Returns names of objects and the like, for the session file."""
         self.session: Any = None
         self.opening = False
         self._obstacle = ""
@@ -233,6 +233,42 @@ class Controller:
 
         self._worker.submit(job, done=done, failed=self.tell)
 
+    def edit(
+        self,
+        step: Step,
+        layers_of: Callable[[Prompts], Any],
+        relabel: tuple[int, int, int] | None,
+        done: Callable[[], None],
+    ) -> None:
+        """Merge, split or lock objects, then call `done`.
+
+        Parameters
+        ----------
+        layers_of
+            Makes the prompt layers from prompts; runs on the worker's thread.
+        relabel
+            (old, new, first frame): what else has the old label gets the new one.
+        """
+        record, writer, generation = self._record, self._writer, self._generation
+        if record is None or writer is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+
+        def job() -> None:
+            for _ in record.run(step, layers_of=layers_of):
+                pass
+            if relabel is not None:
+                writer.relabel(*relabel)
+
+        def finish(_: None) -> None:
+            if generation == self._generation:
+                self.layers_changed.emit(record.layers)
+                done()
+                self.changed.emit()
+                self.save()
+
+        self._worker.submit(job, done=finish, failed=self.tell)
+
     # --- undo ----------------------------------------------------------------------------
 
     def undo(self) -> None:
@@ -312,7 +348,8 @@ class Controller:
         if record is None or keeper is None:
             self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
-        run = self.run = Run()
+        run, notes = Run(), self.notes()
+        self.run = run
         self.status.emit(text, "busy")
         self.changed.emit()
 
@@ -320,7 +357,7 @@ class Controller:
             try:
                 work(record, run)
             finally:
-                keeper.save(self.notes)  # here, because the window may be closing
+                keeper.save(notes)  # here, because the window may be closing
 
         def over(error: Exception | None) -> None:
             if self.run is run and then is not None:
@@ -367,7 +404,7 @@ class Controller:
         path
             From now on there; None: where it was, at first in the folder of saved sessions.
         """
-        keeper, notes = self._keeper, dict(self.notes)
+        keeper, notes = self._keeper, self.notes()
         if keeper is None:
             return
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
@@ -17,6 +18,7 @@ from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
+from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
@@ -35,7 +37,8 @@ class MaskletsWidget(QWidget):
     """Prompt cells on any frame and follow them through the stack.
 
     Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
-    the last point, G propagate both ways, H repair, Ctrl+Z undo, Ctrl+Shift+Z redo.
+    the last point, G propagate both ways, H repair, J and K next and previous frame to check,
+    W accept, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class MaskletsWidget(QWidget):
         super().__init__()
         viewer = adapters.unwrapped(napari_viewer)
         self.viewer = viewer
-        self.form = Form(self)
+        self.form = Form(lambda object_id: self.panels.colour_of(object_id), self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form)
@@ -68,10 +71,15 @@ class MaskletsWidget(QWidget):
                 "H": ("Repair what corrections concern", self.repair),
                 "Control-Z": ("Undo", self.undo),
                 "Control-Shift-Z": ("Redo", self.redo),
+                "J": ("Next frame to check", lambda: self.panels.review.step(1)),
+                "K": ("Previous frame to check", lambda: self.panels.review.step(-1)),
+                "W": ("Accept the object's mask on this frame", self.accept),
             }
         )
+        self._keys = keys
         self.controller = Controller(self._worker, session_factory)
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
+        self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -142,6 +150,10 @@ class MaskletsWidget(QWidget):
         """Take back the newest point."""
         self.workbench.remove_last_point()
 
+    def accept(self) -> None:
+        """Accept the current object's mask on the frame on screen, or take that back."""
+        self.panels.review.accept()
+
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
         self.workbench.propagate(direction)
@@ -170,8 +182,13 @@ class MaskletsWidget(QWidget):
         """End the propagation after the current frame; what is done is kept."""
         self.controller.cancel()
 
-    def wait(self, seconds: float = 60.0) -> None:
+    def wait(self, seconds: float = 60.0, panels: bool = False) -> None:
         """Process events until all work is done.
+
+        Parameters
+        ----------
+        panels
+            Also until the table and the timeline show what came out.
 
         Raises
         ------
@@ -182,7 +199,8 @@ class MaskletsWidget(QWidget):
         while True:
             QCoreApplication.processEvents()
             layers = self.workbench.layers
-            if not self._worker.busy and not (layers and layers.waiting):
+            working = self._worker.busy or (panels and self.panels.busy)
+            if not working and not (layers and layers.waiting):
                 self.workbench.refresh()
                 return
             if time.monotonic() > end:
@@ -226,11 +244,21 @@ class MaskletsWidget(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the widget out of its dock, which is all that closing does."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
+            if self.parent() is not None and not self._docked:
                 self._docked = True
-            elif self._docked:
+                _soon(self._open_timeline)
+            elif self.parent() is None and self._docked:
                 _soon(self._shut_down_if_undocked)
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Do what the key does in the canvas, where no part of the form wants it."""
+        if event is not None and not self._keys.press_event(event):
+            super().keyPressEvent(event)
+
+    def _open_timeline(self) -> None:
+        if not self._closed and self.parent() is not None:
+            self.panels.show_timeline()
 
     def _shut_down_if_undocked(self) -> None:
         if not self._closed and self.parent() is None:
@@ -252,6 +280,7 @@ class MaskletsWidget(QWidget):
         events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.panels.close()
         self.workbench.close()
         self._worker.close()
 
@@ -331,7 +360,9 @@ class MaskletsWidget(QWidget):
 
     def _on_theme(self, _event: Any = None) -> None:
         background = get_theme(self.viewer.theme).background.as_rgb_tuple()
-        self.form.set_theme(dark=sum(background[:3]) < 3 * 128)
+        dark = sum(background[:3]) < 3 * 128
+        self.form.set_theme(dark)
+        self.panels.set_theme(dark)
 
     def _update(self, _event: Any = None) -> None:
         """Make the form say what is so."""
@@ -342,7 +373,7 @@ class MaskletsWidget(QWidget):
         (form.positive if bench.positive else form.negative).setChecked(True)
         form.check_tool(bench.tool)
         if bench.layers is not None:
-            form.show_object_colour(bench.layers.labels.get_color(bench.object_id))
+            form.show_object_colour(self.panels.colour_of(bench.object_id))
         form.set_state(
             has_image=bench.layers is not None,
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
@@ -360,6 +391,7 @@ class MaskletsWidget(QWidget):
         self.workbench.refresh()
         run, download = self.controller.run, self.controller.download
         if run is not None:
+            self.panels.request()
             self.form.show_progress(run.done, run.total, run.rate)
         elif download is not None:
             self.form.show_download(*download)

@@ -20,6 +20,13 @@ class KeyBindings:
         self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
         self._bound: list[Any] = []
 
+    def press_event(self, event: Any) -> bool:
+        """Do what a key of a Qt event does in the canvas; False if it is none of ours."""
+        handler = self._handlers.get(event.text().upper())
+        if handler is not None and not event.isAutoRepeat():
+            handler(None)
+        return handler is not None
+
     def bind(self, *targets: Any) -> None:
         """Bind all keys on viewers or layers."""
         for target in targets:

@@ -219,6 +219,13 @@ class PromptLayers:
         self.apply_current()
         return self._noted()
 
+    def forget(self, object_id: int, frame: int) -> LayerChange:
+        """Remove what was said of an object on a frame; not announced."""
+        self.read()
+        self._forget({(object_id, frame)})
+        self._known = self._collect()
+        return self._noted()
+
     @contextmanager
     def _unheard(self) -> Iterator[None]:
         """Change the layers without taking it for the user's doing."""

@@ -11,11 +11,14 @@ from psygnal import Signal
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
+from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
+from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.record import LayerChange
 from napari_sam2.widgets.runs import Direction
@@ -63,6 +66,8 @@ class Workbench:
         self.controller = controller
         self.image: Image | None = None
         self.layers: PromptLayers | None = None
+        self.colours: ObjectColours | None = None
+        self.notes = Notes()
         self.object_id = 1
         self.positive = True
         self.follow = True
@@ -75,6 +80,7 @@ class Workbench:
         self._restoring: Found | None = None
         self.found: Found | None = None
         """An earlier session of the image that can be restored."""
+        controller.notes = lambda: self.notes.as_json()
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         controller.opened.connect(self._on_opened)
@@ -115,6 +121,8 @@ class Workbench:
         self.image = image
         self._writer = results.ResultWriter(result, geometry)
         self.layers = PromptLayers(image, geometry, result, self._defer)
+        self.colours = ObjectColours(self.layers.labels)
+        self._note(Notes())
         if folder is not None:
             results.delete_with(self.layers.labels, folder)
         for layer in self.layers.layers:
@@ -127,6 +135,12 @@ class Workbench:
         self.layers.set_current(self.object_id, self.positive)
         self.use_tool("point")
         self.open_session()
+
+    def _note(self, notes: Notes) -> None:
+        """Take these notes on objects from now on."""
+        self.notes = notes
+        if self._writer is not None:
+            self._writer.locked = notes.locked
 
     def choose_model(self, model: str, device: str) -> None:
         """Use another model or device from now on, with the same prompts."""
@@ -331,6 +345,12 @@ class Workbench:
             return
         self.say(object_id, frame, Prompt(mask=mask))
 
+    def unsay(self, object_id: int, frame: int) -> None:
+        """Take back all that was said of an object on a frame."""
+        if self.layers is not None:
+            change = self.layers.forget(object_id, frame)
+            self.controller.set_prompt(object_id, frame, None, change=change)
+
     def set_positive(self, positive: bool) -> None:
         """Choose whether points say 'this is it' or 'this is not it'."""
         if positive != self.positive:
@@ -342,15 +362,27 @@ class Workbench:
             self.layers.set_current(self.object_id, self.positive)
         self.changed.emit()
 
-    def delete_object(self) -> None:
-        """Delete the current object: its prompts and its masks on all frames."""
+    def delete_object(self, object_id: int | None = None) -> None:
+        """Delete an object, by default the current one: its prompts and its masks on all frames."""
+        object_id = self.object_id if object_id is None else object_id
         if self.layers is None:
             self.say_what_to_do()
         elif self.controller.run is not None:
             self.status.emit("Cancel the propagation first.", "error")
         else:
-            change = self.layers.remove_object(self.object_id)
-            self.controller.remove_object(self.object_id, change)
+            change = self.layers.remove_object(object_id)
+            self.notes.forget(object_id)
+            self.controller.remove_object(object_id, change)
+
+    def edit(
+        self, step: Step, relabel: tuple[int, int, int] | None, done: Callable[[], None]
+    ) -> None:
+        """Merge, split or lock objects, then call `done`; see `Controller.edit`."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        self.controller.edit(step, self.layers.state_of, relabel, done)
 
     def undo(self) -> None:
         """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
@@ -372,6 +404,10 @@ class Workbench:
             return
         if state is not None:
             self.layers.restore(state)
+        session = self.controller.session
+        if session is not None:  # undo may have changed what is locked
+            self.notes.locked.difference_update(session.object_ids)
+            self.notes.locked.update(session.locked)
         self.layers.show_labels()
 
     def remove_last_point(self) -> None:
@@ -421,6 +457,7 @@ class Workbench:
         saved, self._restoring = self._restoring, None
         if saved is not None and self.layers is not None:
             self._origin = self._followed = self.frame_on_screen
+            self._note(Notes.from_json(saved.content.notes))
             self.controller.restore(saved.content, self.layers.state_of)
             return
         if self.layers is not None and self.layers.prompts:
@@ -458,6 +495,11 @@ class Workbench:
         assert self.layers is not None
         return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
 
+    def show_frame(self, frame: int) -> None:
+        """Show a frame in the viewer."""
+        if self.image is not None and self.layers is not None:
+            adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
+
     def refresh(self) -> None:
         """Show what a propagation wrote since the last time, if it is on screen."""
         if self.layers is None or self.image is None:
@@ -474,7 +516,7 @@ class Workbench:
         ):
             self._followed = run.newest
             if here != run.newest:  # moving the slider draws the labels anew
-                adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
+                self.show_frame(run.newest)
                 return
         if here in written:
             self.layers.show_labels(thumbnail=False)
@@ -483,5 +525,5 @@ class Workbench:
         if self.layers is None or self.image is None:
             return
         if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
-            adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
+            self.show_frame(self._origin)
         self.layers.show_labels()
