@@ -202,7 +202,12 @@ class FakeSession:
             labels[mask] = object_id
         return FakeResult(frame, labels, dict.fromkeys(here))
 
-    def total_frames(self, direction: str, start: Any = None, stop: Any = None) -> int:
+    def qualities(self) -> dict[int, Any]:
+        return {}
+
+    def total_frames(
+        self, direction: str, start: Any = None, stop: Any = None, object_ids: Any = None
+    ) -> int:
         return len(self._order(direction))
 
     def _order(self, direction: str) -> list[int]:

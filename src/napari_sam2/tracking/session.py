@@ -18,7 +18,7 @@ from napari_sam2.tracking.editing import merge, split
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.follower import Follower, estimated
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
@@ -305,11 +305,22 @@ class TrackingSession:
         """
         return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
 
+    def qualities(self) -> dict[int, dict[int, Quality]]:
+        """Return how sure the network is, by object id and frame."""
+        return {
+            i: {t: estimate.quality for t, estimate in obj.estimates.items()}
+            for i, obj in self._objects.items()
+        }
+
     def total_frames(
-        self, direction: Direction = "both", start: int | None = None, stop: int | None = None
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
     ) -> int:
         """Return how many results `propagate` will yield."""
-        prompted = [self._objects[i].anchors for i in self._chosen(None)]
+        prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.session import TrackingSession
+
+if TYPE_CHECKING:  # a window has steps before it has torch
+    from napari_sam2.tracking.results import FrameResult
+    from napari_sam2.tracking.session import TrackingSession
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import SessionFile
 from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
+from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
@@ -304,11 +306,13 @@ class Controller:
 
     # --- propagation ---------------------------------------------------------------------
 
-    def propagate(self, direction: Direction = "both") -> None:
-        """Follow all objects through the stack; frames are written as they are done."""
+    def propagate(
+        self, direction: Direction = "both", object_ids: tuple[int, ...] | None = None
+    ) -> None:
+        """Follow objects (None: all) through the stack; frames are written as they are done."""
 
         def work(record: Record, run: Run) -> None:
-            step, run.total = planned(record.history.session, direction)
+            step, run.total = planned(record.history.session, direction, object_ids)
             run.consume(record.run(step))
 
         self._start(work, "Propagating …")
@@ -331,6 +335,20 @@ class Controller:
 
         self._start(work, "Restoring what was done …", lambda: self._show_layers())
 
+    def export(self, export: Export) -> None:
+        """Write the masklets to a file; cancelling leaves nothing behind."""
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            export.run(record.history.session, run)
+
+        def said(run: Run) -> str:
+            if run.cancelled.is_set():
+                return "The export was cancelled; nothing was written."
+            return f"Exported: {export.path}."
+
+        self._start(work, f"Writing {export.path.name} …", said=said)
+
     def _show_layers(self) -> None:
         if self._record is not None:
             self.layers_changed.emit(self._record.layers)
@@ -340,6 +358,7 @@ class Controller:
         work: Callable[[Record, Run], None],
         text: str,
         then: Callable[[], None] | None = None,
+        said: Callable[[Run], str] | None = None,
     ) -> None:
         """Begin long work on the worker's thread, if none is going on."""
         if self.run is not None:
@@ -355,31 +374,27 @@ class Controller:
 
         def job() -> None:
             try:
-                work(record, run)
+                with suppress(Cancelled):
+                    work(record, run)
             finally:
                 keeper.save(notes)  # here, because the window may be closing
 
         def over(error: Exception | None) -> None:
             if self.run is run and then is not None:
                 then()
-            self._run_over(run, error)
+            self._run_over(run, error, said or _summary)
 
         self._worker.submit(job, done=lambda _: over(None), failed=over)
 
-    def _run_over(self, run: Run, error: Exception | None) -> None:
+    def _run_over(self, run: Run, error: Exception | None, said: Callable[[Run], str]) -> None:
         if self.run is not run:
             return
         self.run = None
         self.run_ended.emit()
         if error is not None:
             self.tell(error)
-        elif run.cancelled.is_set():
-            self.status.emit(
-                f"Cancelled after {run.done} of {run.total} frames; what was done is kept.", "info"
-            )
         else:
-            frames = "1 frame" if run.done == 1 else f"{run.done} frames"
-            self.status.emit(f"Done: {frames}, {run.rate:.1f} per second.", "done")
+            self.status.emit(said(run), "info" if run.cancelled.is_set() else "done")
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -421,3 +436,10 @@ class Controller:
     def tell(self, error: Exception) -> None:
         """Say an error in words."""
         self.status.emit(in_words(error), "error")
+
+
+def _summary(run: Run) -> str:
+    if run.cancelled.is_set():
+        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
+    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+    return f"Done: {frames}, {run.rate:.1f} per second."

@@ -20,6 +20,7 @@ from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.session_form import SessionActions
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
 
@@ -79,6 +80,7 @@ class MaskletsWidget(QWidget):
         self._keys = keys
         self.controller = Controller(self._worker, session_factory)
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
+        self._session_actions = SessionActions(self.form.session, self.workbench)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
@@ -169,6 +171,10 @@ class MaskletsWidget(QWidget):
     def redo(self) -> None:
         """Do again what was undone last."""
         self.workbench.redo()
+
+    def export(self, path: str | Path, format: str | None = None) -> None:
+        """Write the masklets to a file of another program; see `napari_sam2.export_masklets`."""
+        self.workbench.export(Path(path), format)
 
     def save_session(self, path: str | Path) -> None:
         """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
@@ -379,6 +385,7 @@ class MaskletsWidget(QWidget):
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
             running=self.controller.run is not None,
             loading=self.controller.opening,
+            earlier=bench.found is not None and not bench.used_ids,
         )
         active = self.controller.run is not None or self.controller.opening
         if active and not self._timer.isActive():

@@ -23,11 +23,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.results import Trace
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import Trace
 
 SURE = 0.5
 UNCLEAR = 1.0

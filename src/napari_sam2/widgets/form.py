@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.parts import VerticalArea, button, heading, row
+from napari_sam2.widgets.session_form import SessionForm
 
 MAX_OBJECT_ID = 65535
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -47,6 +48,7 @@ class Form(QWidget):
         self._dark = True
         self._status = ("", "info")
         self.objects = ObjectsForm(colour_of)
+        self.session = SessionForm()
         above = _column(
             self._image_form(), heading("Object"), self._object_row(), self.objects, stretched=True
         )
@@ -55,6 +57,7 @@ class Form(QWidget):
             self._tool_rows(),
             heading("Propagate"),
             self._propagate_rows(),
+            self.session,
             stretched=False,
         )
         parts = QSplitter(Qt.Orientation.Vertical)
@@ -226,9 +229,15 @@ class Form(QWidget):
             self.progress.setFormat(text)
 
     def set_state(
-        self, has_image: bool, many_frames: bool, running: bool, loading: bool = False
+        self,
+        has_image: bool,
+        many_frames: bool,
+        running: bool,
+        loading: bool = False,
+        earlier: bool = False,
     ) -> None:
-        """Enable what can be used now."""
+        """Enable what can be used now; `earlier`: there is a session to restore."""
+        self.session.set_state(has_image, running, earlier)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):
             part.setEnabled(has_image)

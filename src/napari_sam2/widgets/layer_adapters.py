@@ -161,6 +161,24 @@ def _full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def frame_axis(layer: Image, geometry: StackGeometry) -> str:
+    """Return "Z" where frames are slices of a volume, "T" otherwise."""
+    if geometry.axis is None:
+        return "T"
+    return "Z" if _named_axes(layer)[geometry.axis].lower() in _DEPTH_NAMES else "T"
+
+
+def frame_scale(
+    layer: Image, geometry: StackGeometry, letter: str
+) -> tuple[dict[str, float], str | None]:
+    """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels."""
+    y, x = geometry.plane
+    axes = {"Y": y, "X": x} | ({} if geometry.axis is None else {letter: geometry.axis})
+    scale = {name: abs(float(layer.scale[axis])) for name, axis in axes.items()}
+    unit = str(layer.units[y])
+    return scale, None if unit in ("pixel", "dimensionless", "") else unit
+
+
 def source_path(layer: Image) -> str:
     """Return the file that an image was read from, or "" where there was none."""
     path = getattr(layer.source, "path", None)

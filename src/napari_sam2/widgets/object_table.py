@@ -166,7 +166,7 @@ class ObjectTable(QTableView):
     frame_wanted = Signal(int, int)
     """Object and frame to go to."""
     action = Signal(str)
-    """Chosen in the menu: new, delete, merge, split, lock or show."""
+    """Chosen in the menu: new, delete, merge, split, lock, show, only or follow."""
 
     def __init__(self, colour_of: Callable[[int], Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -294,6 +294,8 @@ class ObjectTable(QTableView):
         show = menu.addAction("Hide" if visible else "Show", lambda: self.action.emit("show"))
         only = menu.addAction("Show only these", lambda: self.action.emit("only"))
         menu.addSeparator()
+        follow = menu.addAction("Propagate only these", lambda: self.action.emit("follow"))
+        follow.setEnabled(bool(ids))
         delete = menu.addAction("Delete", lambda: self.action.emit("delete"))
         for action in (rename, splitting):
             action.setEnabled(len(ids) == 1)

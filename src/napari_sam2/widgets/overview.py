@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, changes, doubts
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import Trace
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]

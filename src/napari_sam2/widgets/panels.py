@@ -127,6 +127,8 @@ class Panels(QObject):
             editor.delete(ids)
         elif action == "show":
             editor.show(ids, not any(row.visible for row in rows))
+        elif action == "follow":
+            self._bench.propagate("both", tuple(ids))
         elif action == "only":
             editor.show(self.review.overview.ids, False)
             editor.show(ids, True)

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import FrameResult
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.steps import Propagate, Repair, Step
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import FrameResult
 
 Direction = Literal["both", "forward", "backward", "repair"]
 
@@ -55,8 +57,10 @@ class Run:
         return written
 
 
-def planned(session: Any, direction: Direction) -> tuple[Step, int]:
-    """Return a propagation as a step, and how many frames it will yield.
+def planned(
+    session: Any, direction: Direction, object_ids: tuple[int, ...] | None = None
+) -> tuple[Step, int]:
+    """Return a propagation of some objects (None: all) as a step, and how many frames it yields.
 
     Raises
     ------
@@ -64,8 +68,11 @@ def planned(session: Any, direction: Direction) -> tuple[Step, int]:
         If there is nothing to do.
     """
     if direction != "repair":
-        return Propagate(direction), session.total_frames(direction)
+        total = session.total_frames(direction, object_ids=object_ids)
+        return Propagate(direction, object_ids=object_ids), total
     stale = session.stale_frames()
+    if object_ids is not None:
+        stale = {i: frames for i, frames in stale.items() if i in object_ids}
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
-    return Repair(), len(set().union(*stale.values()))
+    return Repair(object_ids), len(set().union(*stale.values()))

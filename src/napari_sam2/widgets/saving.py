@@ -19,7 +19,6 @@ from typing import Any
 from platformdirs import user_data_path
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.fingerprints import model_fingerprint
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.session_file import (
     SUFFIX,
@@ -82,6 +81,8 @@ class SessionKeeper:
 
     @cached_property
     def _model(self) -> str:
+        from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
+
         return model_fingerprint(self._history.session.model).hex()
 
     def found(self) -> Found | None:

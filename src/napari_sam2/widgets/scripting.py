@@ -190,6 +190,11 @@ class LiveSession:
         self.widget.save_session(path)
         self.wait()
 
+    def export(self, path: str | Path, format: str | None = None) -> None:
+        """Write the masklets for other programs; see `napari_sam2.export_masklets`."""
+        self.widget.export(path, format)
+        self.wait()
+
     def wait(self, seconds: float = 24 * 3600) -> None:
         """Process events until all work is done."""
         self.widget.wait(seconds)

@@ -16,6 +16,7 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.overview import Notes
@@ -23,6 +24,7 @@ from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.record import LayerChange
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.saving import Found
+from napari_sam2.widgets.seeding import seeds_from
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -96,6 +98,11 @@ class Workbench:
         from napari.layers import Image
 
         return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    @property
+    def source_path(self) -> str:
+        """The file that the image was read from; "" where there is none."""
+        return "" if self.image is None else adapters.source_path(self.image)
 
     def say_what_to_do(self) -> None:
         """Tell a newcomer the next step."""
@@ -172,7 +179,7 @@ class Workbench:
             rgb=bool(self.image.rgb),
             model=self.model,
             device=self.device,
-            path=adapters.source_path(self.image),
+            path=self.source_path,
             attention=None if content is None else content.attention,
             zoom=None if content is None else content.zoom,
         )
@@ -474,14 +481,54 @@ class Workbench:
         if self.layers is not None:
             self.layers.show_labels()
 
-    def propagate(self, direction: Direction) -> None:
-        """Follow all objects; returns at once."""
+    def export(self, path: Path, format: str | None = None) -> None:
+        """Write the masklets to a file of another program; returns at once."""
+        if self.layers is None or self.image is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        self.controller.export(
+            Export(
+                path,
+                format,
+                self.image,
+                self.layers.geometry,
+                self._writer,
+                self.layers.labels.data.dtype,
+            )
+        )
+
+    def add_seeds(self, layer: Any) -> None:
+        """Make an object of each label, or point, of a layer on the frame on screen."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+        try:
+            prompts = seeds_from(layer, self.image, self.layers.geometry, frame, self.used_ids)
+            self.add_prompts(prompts)
+        except InputError as error:
+            self.controller.tell(error)
+
+    @property
+    def seed_layers(self) -> list[Any]:
+        """Layers that hold labels or points of other tools."""
+        from napari.layers import Labels, Points
+
+        ours = () if self.layers is None else self.layers.layers
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Labels | Points) and layer not in ours
+        ]
+
+    def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
+        """Follow objects, by default all; returns at once."""
         if self.layers is None:
             self.say_what_to_do()
             return
         self.layers.read()
         self._origin = self._followed = self.frame_on_screen
-        self.controller.propagate(direction)
+        self.controller.propagate(direction, object_ids)
 
     def _on_controller(self) -> None:
         if self.layers is not None:
