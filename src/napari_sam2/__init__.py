@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from napari_sam2.export.formats import open_masklets as open_masklets
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.tracking.frames import Frames as Frames
+    from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.results import FrameResult as FrameResult
-    from napari_sam2.tracking.session import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
+    from napari_sam2.widgets.scripting import attach as attach
 
 __version__ = "0.1.0"
 
@@ -21,8 +22,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
-    "TrackingPolicy": "napari_sam2.tracking.session",
+    "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
+    "attach": "napari_sam2.widgets.scripting",
     "export_masklets": "napari_sam2.export.formats",
     "load_model": "napari_sam2.weights",
     "open_masklets": "napari_sam2.export.formats",
@@ -35,6 +37,7 @@ __all__ = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
     "export_masklets",
     "load_model",
     "open_masklets",

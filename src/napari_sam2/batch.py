@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy.typing as npt
 
 from napari_sam2.export.files import check_free
 from napari_sam2.export.labels import TIFF, ZARR, is_zarr, read_labels, write_labels
@@ -15,8 +17,10 @@ from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import Masklets, label_dtype
 from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.session import TrackingSession
 
 
 @dataclass(frozen=True)
@@ -148,41 +152,76 @@ def track(
     session = TrackingSession(model, job.frames, policy)
     session.add_prompts(job.prompts)
     total = session.total_frames(job.direction, job.start, job.stop)
-    with writing(job.output):
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    store = job.output.with_name(f".{job.output.stem}.unfinished.zarr")
-    shape = (len(job.frames), *job.frames.shape)
-    masklets = Masklets(shape, label_dtype(job.prompts), store, overwrite=True)
-    done, failure = 0, None
-    try:
-        if report is not None:
-            report(done, total)
-        for result in session.propagate(job.direction, job.start, job.stop):
-            masklets[result.frame] = result.labels
-            done += 1
+    results = session.propagate(job.direction, job.start, job.stop)
+    target = Target(job.stack, job.output, job.overwrite)
+    return target.collect(results, label_dtype(job.prompts), total, report)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the labels of a stack go.
+
+    Parameters
+    ----------
+    stack
+        Gives axes, scale and length.
+    output
+        Label file to write: .tif, .tiff or .zarr.
+    overwrite
+        Replace `output`.
+    """
+
+    stack: Stack
+    output: Path
+    overwrite: bool = False
+
+    def collect(
+        self,
+        results: Iterator[FrameResult],
+        dtype: npt.DTypeLike,
+        total: int,
+        report: Callable[[int, int], None] | None = None,
+    ) -> Outcome:
+        """Write results as they come, and the file at the end or when something stops them.
+
+        Raises
+        ------
+        OutputError
+            If the output cannot be written.
+        """
+        with writing(self.output):
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+        store = self.output.with_name(f".{self.output.stem}.unfinished.zarr")
+        masklets = Masklets(self.stack.data.shape[:3], dtype, store, overwrite=True)
+        done, failure = 0, None
+        try:
             if report is not None:
                 report(done, total)
-    except (Exception, KeyboardInterrupt) as error:
-        failure = error
-    if done:
-        _write(job, masklets)
-    shutil.rmtree(store, ignore_errors=True)
-    return Outcome(done, total, failure)
+            for result in results:
+                masklets[result.frame] = result.labels
+                done += 1
+                if report is not None:
+                    report(done, total)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = error
+        if done:
+            self._write(masklets)
+        shutil.rmtree(store, ignore_errors=True)
+        return Outcome(done, total, failure)
 
-
-def _write(job: TrackJob, masklets: Masklets) -> None:
-    stack = job.stack
-    try:
-        write_labels(
-            job.output,
-            masklets,
-            stack.axes[:3],
-            scale=stack.scale,
-            unit=stack.unit,
-            overwrite=job.overwrite,
-        )
-    except OutputError as error:
-        raise OutputError(f"{error}; the finished frames are in {masklets.store}") from error
+    def _write(self, masklets: Masklets) -> None:
+        stack = self.stack
+        try:
+            write_labels(
+                self.output,
+                masklets,
+                stack.axes[:3],
+                scale=stack.scale,
+                unit=stack.unit,
+                overwrite=self.overwrite,
+            )
+        except OutputError as error:
+            raise OutputError(f"{error}; the finished frames are in {masklets.store}") from error
 
 
 def check_output(path: Path, overwrite: bool) -> None:

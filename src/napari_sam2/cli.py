@@ -16,6 +16,7 @@ from napari_sam2.terminal import OneLineErrors, debugging, explained, progress, 
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_sam2.batch import Outcome
     from napari_sam2.evaluation.metrics import LabelScores
     from napari_sam2.model.sam2 import SAM2
 
@@ -91,9 +92,17 @@ def gui(
 
 @app.command()
 def track(
-    stack: Annotated[Path, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")],
-    prompts: Annotated[Path, typer.Option(help="Prompts (.json), or a label image as seeds.")],
     output: Annotated[Path, typer.Option(help="Labels to write: .tif or .zarr.")],
+    stack: Annotated[
+        Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Prompts (.json), or a label image as seeds.")
+    ] = None,
+    session: Annotated[
+        Path | None,
+        typer.Option(help="Instead of prompts: a session (.ns2.json), to be done again."),
+    ] = None,
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
@@ -120,10 +129,22 @@ def track(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
 ) -> None:
-    """Follow the prompted objects through STACK and write their labels."""
+    """Follow the prompted objects through STACK and write their labels.
+
+    With --session, the image, the model and all that was done come from the file, and options
+    that would change the outcome are ignored.
+    """
+    if session is not None:
+        if prompts is not None:
+            raise InputError("give either --prompts or --session, not both")
+        chosen = _selection(select or [])
+        _replay(session, stack, output, axes, channel, chosen, device, overwrite)
+        return
+    if stack is None or prompts is None:
+        raise InputError("give STACK and --prompts, or --session FILE to do a session again")
     from napari_sam2.batch import TrackJob
     from napari_sam2.batch import track as run
-    from napari_sam2.tracking.session import TrackingPolicy
+    from napari_sam2.tracking.policy import TrackingPolicy
 
     job = TrackJob.open(
         stack,
@@ -145,6 +166,32 @@ def track(
     )
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
+    _conclude(outcome, output, len(job.prompts))
+
+
+def _replay(
+    session: Path,
+    stack: Path | None,
+    output: Path,
+    axes: str | None,
+    channel: int | None,
+    select: dict[str, int],
+    device: str,
+    overwrite: bool,
+) -> None:
+    from napari_sam2.replay import ReplayJob, replay
+
+    job = ReplayJob.open(
+        session, stack, output, axes=axes, channel=channel, select=select, overwrite=overwrite
+    )
+    network = _load(job.session.model, device)
+    with progress(f"doing {len(job.session.steps)} steps again") as report:
+        outcome = replay(job, network, report)
+    _conclude(outcome, output, len(job.session.object_ids))
+
+
+def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
+    """Say how a run ended, with the exit code that goes with it."""
     kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
@@ -155,7 +202,7 @@ def track(
         code, message = explained(outcome.failure)
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
-    print(f"{output}: {len(job.prompts)} objects over {outcome.done} frames")
+    print(f"{output}: {objects} objects over {outcome.done} frames")
 
 
 @app.command()

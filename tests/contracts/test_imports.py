@@ -32,10 +32,11 @@ ALLOWED = {
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
     "batch": CORE,
+    "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "widgets": CORE,
-    "cli": CORE | {"batch", "demo", "evaluation", "terminal", "training", "widgets"},
-    "__init__": {"export", "tracking", "weights"},
+    "cli": CORE | {"batch", "demo", "evaluation", "replay", "terminal", "training", "widgets"},
+    "__init__": {"export", "tracking", "weights", "widgets"},
 }
 
 

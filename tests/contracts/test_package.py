@@ -19,6 +19,7 @@ PUBLIC = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
     "export_masklets",
     "load_model",
     "open_masklets",

@@ -28,8 +28,9 @@ from torch import Tensor
 from napari_sam2.model.sam2 import MaskPrediction
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.session import TrackingSession
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import moving_disk, toy_model
 
 MODEL = toy_model()

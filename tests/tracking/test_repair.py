@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.repair import stretches
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import moving_disk, toy_model
 
 FRAMES = 16
@@ -36,7 +37,7 @@ frame_sets = st.sets(st.integers(0, 30), max_size=6)
 @given(st.sets(st.integers(0, 30), min_size=1, max_size=6), st.integers(0, 30), frame_sets)
 def test_stretches_reach_to_the_next_prompts(prompted, frame, gaps):
     tracked = dict.fromkeys(sorted(set(range(31)) - gaps), False)
-    parts = stretches(prompted, tracked, [frame])
+    parts = stretches(prompted, (), tracked, [frame])
     found = {*parts.forward, *parts.backward}
     assert found <= set(tracked) - prompted
     assert list(parts.forward) == sorted(parts.forward)

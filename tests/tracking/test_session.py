@@ -6,8 +6,9 @@ import torch
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import moving_disk, toy_model
 
 

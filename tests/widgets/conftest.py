@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import napari
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
+from napari_sam2.widgets.saving import FOLDER_VARIABLE
 
 
 class Window:
@@ -101,6 +103,14 @@ class Window:
 
     def done(self) -> None:
         self.widget.wait(120)
+
+
+@pytest.fixture(autouse=True)
+def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sessions are saved by themselves: not among the user's."""
+    folder = tmp_path_factory.mktemp("sessions")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from skimage.measure import label
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets.opening import SessionRequest
 
@@ -32,11 +34,27 @@ class FakeResult:
     quality: dict[int, Any]
 
 
+@dataclass
+class FakeObject:
+    prompts: dict[int, Prompt] | None
+    masks: dict[tuple[int, int], np.ndarray]
+    tracked: dict[tuple[int, int], np.ndarray]
+    changed: set[int]
+    bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
+
+
+class FakeModel:
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
 class FakeSession:
     """Masks are connected bright pixels; objects move by overlap with the frame before."""
 
     def __init__(self, frames: Frames, delay: float = 0.0) -> None:
         self.frames = frames
+        self.model = FakeModel()
+        self.policy = TrackingPolicy()
         self.delay = delay
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}
@@ -69,7 +87,7 @@ class FakeSession:
         if not 0 <= frame < len(self.frames):
             raise InputError(f"frame {frame} does not exist")
         prompts = self.prompts.setdefault(object_id, {})
-        merged = prompts.get(frame, Prompt()).merged(prompt)
+        merged = prompt if prompt.absent else prompts.get(frame, Prompt()).merged(prompt)
         prompts[frame] = merged.validate(self.frames.shape)
         mask = self._segment(frame, merged)
         if any(i == object_id for i, _ in self.tracked):
@@ -110,6 +128,38 @@ class FakeSession:
             for frame, prompt in by_frame.items():
                 self._say(object_id, frame, prompt)
 
+    def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> FakePreview | None:
+        if self.prompts.get(object_id, {}).get(frame) is not None:
+            self.clear_prompt(object_id, frame)
+        return None if prompt is None else self._say(object_id, frame, prompt)
+
+    def snapshot(self, object_ids: Any = None) -> dict[int, FakeObject]:
+        ids = self.object_ids if object_ids is None else list(object_ids)
+        return {i: self._known(i) for i in ids}
+
+    def _known(self, object_id: int) -> FakeObject:
+        said = self.prompts.get(object_id)
+        return FakeObject(
+            None if said is None else dict(said),
+            {key: mask for key, mask in self.masks.items() if key[0] == object_id},
+            {key: mask for key, mask in self.tracked.items() if key[0] == object_id},
+            set(self.changed.get(object_id, ())),
+        )
+
+    def restore(self, snapshot: dict[int, FakeObject]) -> None:
+        for object_id, known in snapshot.items():
+            for there, kept in ((self.masks, known.masks), (self.tracked, known.tracked)):
+                for key in [key for key in there if key[0] == object_id]:
+                    del there[key]
+                there.update(kept)
+            self.prompts.pop(object_id, None)
+            if known.prompts is not None:
+                self.prompts[object_id] = dict(known.prompts)
+            self.changed[object_id] = set(known.changed)
+
+    def frames_of(self, object_id: int) -> list[int]:
+        return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})
+
     def clear_prompt(self, object_id: int, frame: int) -> None:
         del self.prompts[object_id][frame]
         del self.masks[object_id, frame]
@@ -145,7 +195,7 @@ class FakeSession:
             found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
         return {i: frames for i, frames in found.items() if frames}
 
-    def repair(self):
+    def repair(self, object_ids: Any = None):
         for object_id, frames in self.stale_frames().items():
             for frame in frames:
                 self._begin()

@@ -105,13 +105,17 @@ def test_brush_replaces_the_points_there(desk):
 
 def test_eraser_and_undo_change_the_prompt(desk):
     desk.paint(0, 70, 20, 1)
+    desk.done()
     desk.paint(0, 70, 50, 1)
     desk.done()
-    desk.layers.undo()
+    desk.widget.undo()
     desk.done()
     assert desk.prompts[1][0].mask[70, 20]
     assert not desk.prompts[1][0].mask[70, 50]
-    desk.layers.redo()
+    assert not desk.frame(0)[70, 50]
+    desk.widget.redo()
+    desk.done()
+    assert desk.frame(0)[70, 50]
     desk.paint(0, 70, 20, 0, size=20)
     desk.done()
     assert not desk.prompts[1][0].mask[70, 20]

@@ -12,12 +12,12 @@ from hashlib import blake2b
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.fingerprints import SIZE, model_fingerprint, tensor_bytes
 
 Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4, (C, h, w) each
 _NAMES = ("stride16", "stride8", "stride4")
@@ -44,17 +44,13 @@ class EncodingStore:
 
     @cached_property
     def _weights(self) -> bytes:
-        digest = blake2b(digest_size=16)
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(_bytes(value))
-        return digest.digest()
+        return model_fingerprint(self.model)
 
     def path(self, image: Tensor) -> Path:
         """Return the file for a frame (1, 3, H, W) as the network sees it."""
-        digest = blake2b(self._weights, digest_size=16)
+        digest = blake2b(self._weights, digest_size=SIZE)
         digest.update(repr(tuple(image.shape)).encode())
-        digest.update(_bytes(image))
+        digest.update(tensor_bytes(image))
         return self.folder / f"{digest.hexdigest()}.safetensors"
 
     def load(self, path: Path) -> Maps | None:
@@ -105,7 +101,3 @@ class EncodingStore:
                 break
             file.unlink(missing_ok=True)
             total -= stat.st_size
-
-
-def _bytes(value: Tensor) -> bytes:
-    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

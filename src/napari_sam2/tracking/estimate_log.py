@@ -56,6 +56,17 @@ class _Store:
         self.index[frame] = self.count
         self.count += 1
 
+    def copy(self) -> _Store:
+        """Return the same; without room to grow, so that nothing is written into what is shared."""
+        return _Store(
+            self.values[: self.used],
+            self.rows[: self.count],
+            dict(self.index),
+            self.used,
+            self.count,
+            self.wasted,
+        )
+
     def size(self, frame: int) -> int:
         return int(self.rows[self.index[frame]]["shape"].prod()) if frame in self.index else 0
 
@@ -73,6 +84,12 @@ class EstimateLog(MutableMapping[int, Estimate]):
 
     def __init__(self) -> None:
         self._store = _Store()
+
+    def copy(self) -> EstimateLog:
+        """Return the same estimates in a log of its own."""
+        other = EstimateLog.__new__(EstimateLog)
+        other._store = self._store.copy()
+        return other
 
     def __getitem__(self, frame: int) -> Estimate:
         store = self._store

@@ -6,7 +6,7 @@ direction of travel, and to the object pointers of a few more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -64,6 +64,10 @@ class MemoryBank:
     max_pointers: int
     conditioning: dict[int, Remembered] = field(default_factory=dict)
     tracked: dict[int, Remembered] = field(default_factory=dict)
+
+    def copy(self) -> MemoryBank:
+        """Return the same memories in a bank of its own."""
+        return replace(self, conditioning=dict(self.conditioning), tracked=dict(self.tracked))
 
     def remember(self, frame: int, item: Remembered, conditioning: bool) -> None:
         """Keep a frame; a conditioning frame takes the place of a tracked one."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.mask_text import mask_of, mask_text
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 
 __all__ = ["Prompt", "PromptFile", "Prompts", "load_prompts", "save_prompts", "seeds_from_labels"]
@@ -99,9 +101,9 @@ def load_prompts(
         prompt. The message names the file, the object and the frame.
     """
     path = Path(path)
-    content = _read_json(path)
+    content = read_json(path)
     try:
-        objects = _parse_objects(content, path.parent)
+        objects = parse_objects(content, path.parent)
         axis = _integer(content.get("axis", 0), "axis")
         for object_id, prompts in objects.items():
             for frame, prompt in prompts.items():
@@ -148,31 +150,69 @@ def save_prompts(
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        entries = [
-            {"id": int(i), "prompts": [_entry(path, i, t, p) for t, p in sorted(prompts.items())]}
-            for i, prompts in sorted(objects.items())
-        ]
+        entries = objects_as_json(objects, lambda i, t, mask: _write_mask(path, i, t, mask))
         content = {"version": VERSION, "axis": int(axis), **(extra or {}), "objects": entries}
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        unfinished = path.with_name(path.name + ".partial")
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
 
 
-def _entry(path: Path, object_id: int, frame: int, prompt: Prompt) -> dict[str, Any]:
-    entry: dict[str, Any] = {"frame": int(frame)}
+def objects_as_json(
+    objects: Mapping[int, Mapping[int, Prompt]],
+    mask_as_json: Callable[[int, int, npt.NDArray[np.bool_]], Any],
+) -> list[dict[str, Any]]:
+    """Return the "objects" of a prompts file.
+
+    Parameters
+    ----------
+    objects
+        Object id -> frame -> prompt.
+    mask_as_json
+        What stands for a mask (Y, X) of an object on a frame.
+    """
+    return [
+        {
+            "id": int(i),
+            "prompts": [
+                {"frame": int(t), **prompt_as_json(p, partial(mask_as_json, i, t))}
+                for t, p in sorted(prompts.items())
+            ],
+        }
+        for i, prompts in sorted(objects.items())
+    ]
+
+
+def prompt_as_json(
+    prompt: Prompt, mask_as_json: Callable[[npt.NDArray[np.bool_]], Any] = mask_text
+) -> dict[str, Any]:
+    """Return the JSON of one prompt; masks inside it unless `mask_as_json` puts them elsewhere."""
+    entry: dict[str, Any] = {}
     if len(prompt.points):
         entry["points"] = prompt.points.tolist()
         entry["positive"] = prompt.positive.tolist()
     if prompt.box is not None:
         entry["box"] = prompt.box.tolist()
     if prompt.mask is not None:
-        entry["mask"] = f"{path.stem}_object{object_id}_frame{frame}.tif"
-        mask = prompt.mask.astype(np.uint8)
-        tifffile.imwrite(path.with_name(entry["mask"]), mask, compression="zlib")
+        entry["mask"] = mask_as_json(prompt.mask)
+    if prompt.absent:
+        entry["absent"] = True
     return entry
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _write_mask(path: Path, object_id: int, frame: int, mask: npt.NDArray[np.bool_]) -> str:
+    name = f"{path.stem}_object{object_id}_frame{frame}.tif"
+    tifffile.imwrite(path.with_name(name), mask.astype(np.uint8), compression="zlib")
+    return name
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file with a "version" that this program knows.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no JSON, or of another version.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -194,7 +234,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_objects(content: dict[str, Any], folder: Path) -> Prompts:
+def parse_objects(content: dict[str, Any], folder: Path) -> Prompts:
+    """Read the "objects" of a prompts file; masks that are files lie in `folder`.
+
+    Raises
+    ------
+    InputError
+        If they are unusable.
+    """
     objects: Prompts = {}
     for entry in _items(content, "objects", "the file"):
         object_id = _integer(_key(entry, "id", "an object"), "the id of an object")
@@ -210,32 +257,46 @@ def _parse_objects(content: dict[str, Any], folder: Path) -> Prompts:
                 raise InputError(f"{described(object_id, frame)}: frames start at 0")
             if frame in prompts:
                 raise InputError(f"{described(object_id, frame)} is listed twice; join the prompts")
-            prompts[frame] = _parse_prompt(item, folder, described(object_id, frame))
+            prompts[frame] = parse_prompt(item, folder, described(object_id, frame))
     if not any(objects.values()):
         raise InputError("there are no prompts in it; give at least one object a prompt")
     return objects
 
 
-def _parse_prompt(item: dict[str, Any], folder: Path, who: str) -> Prompt:
+def parse_prompt(item: dict[str, Any], folder: Path, who: str) -> Prompt:
+    """Read one prompt; `who` names it in messages.
+
+    Raises
+    ------
+    InputError
+        If it is unusable or empty.
+    """
     points: Any = item.get("points") or []
     positive = _key(item, "positive", who) if points else []
     if not isinstance(positive, list) or not all(isinstance(p, bool) for p in positive):
         raise InputError(f'{who}: "positive" must be a list of true and false, one for each point')
     mask = item.get("mask")
-    if mask is not None and not isinstance(mask, str):
-        raise InputError(f'{who}: "mask" must be the name of a TIFF beside the prompts file')
     try:
         prompt = Prompt(
             points=points,
             positive=np.array(positive, dtype=bool),
             box=item.get("box"),
-            mask=None if mask is None else _read_mask(folder / mask),
+            mask=None if mask is None else _parse_mask(mask, folder),
+            absent=item.get("absent") is True,
         )
     except InputError as error:
         raise InputError(f"{who}: {error}") from error
     if prompt.is_empty:
-        raise InputError(f'{who}: the prompt is empty; give "points", "box" or "mask"')
+        raise InputError(f'{who}: the prompt is empty; give "points", "box", "mask" or "absent"')
     return prompt
+
+
+def _parse_mask(mask: Any, folder: Path) -> npt.NDArray[np.bool_]:
+    if isinstance(mask, str):
+        return _read_mask(folder / mask)
+    if isinstance(mask, dict):
+        return mask_of(mask)
+    raise InputError('"mask" must be the name of a TIFF beside the prompts file')
 
 
 def _read_mask(path: Path) -> npt.NDArray[np.bool_]:

@@ -7,15 +7,12 @@ the objects from frame to frame, `engine` owns the calls into the network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_sam2.model.config import Attention
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine, Look
@@ -23,40 +20,18 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.follower import Follower, estimated
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
-from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.results import FrameResult, Preview
+from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.windows import levels
 
-_DRAWN_LOGIT = 10.0
-_FRAME_TOKENS = 4096  # of a whole frame of the published models
-
-
-@dataclass(frozen=True)
-class TrackingPolicy:
-    """How a session trades exactness, speed and memory.
-
-    Parameters
-    ----------
-    attention : "exact" looks at whole frames, as published; "windowed" looks at each object in a
-        window that follows it. None: what suits the model.
-    zoom : model pixels per data pixel, for windows. None: for each object by its size.
-    cached_frames : encodings kept: so many whole frames, or as much as some hundred windows each.
-    batch_tokens : tokens of all objects that go through the network together. None: on a CPU those
-        of one whole frame, more would only take memory; on other devices those of four.
-    encodings : folder in which the encodings of whole frames are kept, 8 MB each for the published
-        models, at most 20 GB: a stack that is opened again is not encoded again. None: not kept.
-    """
-
-    attention: Attention | None = None
-    zoom: float | None = None
-    cached_frames: int = 4
-    batch_tokens: int | None = None
-    encodings: Path | None = None
+# Object id -> what was known of it; None where it did not exist.
+Snapshot = Mapping[int, TrackedObject | None]
 
 
 class TrackingSession:
@@ -92,7 +67,7 @@ class TrackingSession:
             levels(model.config, frames.shape, attention, self.policy.zoom),
             attention == "windowed",
             self.policy.cached_frames,
-            self.policy.batch_tokens or _FRAME_TOKENS * (1 if model.device.type == "cpu" else 4),
+            self.policy.batch_tokens or tokens_at_once(model.device),
             None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
         self._objects: dict[int, TrackedObject] = {}
@@ -159,6 +134,19 @@ class TrackingSession:
         """
         return self._prompt(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)), None)
 
+    def end_object(self, object_id: int, frame: int) -> Preview:
+        """Say that an object is not on a frame: it ends there, or begins later.
+
+        From there on, away from its other prompts, it is not followed. A single negative click
+        where the object has no mask says the same.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the object has no prompt on another frame.
+        """
+        return self._prompt(object_id, frame, Prompt(absent=True), None)
+
     def add_prompts(self, prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
         """Add prompts of many objects at once, object id -> frame -> prompt.
 
@@ -177,6 +165,44 @@ class TrackingSession:
         # Frame by frame, so that each is encoded once.
         for (object_id, frame), prompt in sorted(checked.items(), key=lambda item: item[0][1]):
             self._answer(object_id, frame, prompt, None)
+
+    def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
+        """Say all that is said of an object on a frame, in the place of what was said before.
+
+        Clicks after those that were answered refine that answer, as with `add_points`.
+
+        Parameters
+        ----------
+        prompt : None takes back what was said, if anything was.
+
+        Raises
+        ------
+        InputError
+            If the prompt cannot be used; what was said before stays then.
+        """
+        known = self._known(object_id, frame)
+        if prompt is None:
+            if known is not None:
+                self.clear_prompt(object_id, frame)
+            return None
+        prompt = self._checked(object_id, frame, prompt)
+        count = 0 if known is None else len(known.points)
+        if known is not None and count < len(prompt.points):
+            earlier = Prompt(
+                prompt.points[:count], prompt.positive[:count], prompt.box, prompt.mask
+            )
+            if earlier == known:
+                return self._prompt(object_id, frame, prompt, known)
+        if known is not None:
+            self.clear_prompt(object_id, frame)
+        if prompt.absent or (prompt.mask is None and prompt.box is None):
+            return self._prompt(object_id, frame, prompt, None)
+        drawn = Prompt(mask=prompt.mask) if prompt.mask is not None else Prompt(box=prompt.box)
+        preview = self._prompt(object_id, frame, drawn, None)
+        if len(prompt.points):
+            clicks = Prompt(prompt.points, prompt.positive)
+            preview = self._prompt(object_id, frame, drawn.merged(clicks), drawn)
+        return preview
 
     def clear_prompt(self, object_id: int, frame: int) -> None:
         """Take back what was said of an object on a frame; its mask there goes, too.
@@ -207,13 +233,36 @@ class TrackingSession:
         self, direction: Direction = "both", start: int | None = None, stop: int | None = None
     ) -> int:
         """Return how many results `propagate` will yield."""
-        prompted = [self._objects[i].prompts for i in self._chosen(None)]
+        prompted = [self._objects[i].anchors for i in self._chosen(None)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
 
+    def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:
+        """Return all that is known of some objects (default: all), to come back to.
+
+        Ids that do not exist are noted as not existing. What both have in common is shared, so a
+        snapshot costs little.
+        """
+        ids = self.object_ids if object_ids is None else object_ids
+        known = self._objects
+        return {i: known[i].copy() if i in known else None for i in ids}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the objects of a snapshot back as they were; others stay as they are."""
+        for object_id, obj in snapshot.items():
+            if obj is None:
+                self._objects.pop(object_id, None)
+            else:
+                self._objects[object_id] = obj.copy()
+
+    def frames_of(self, object_id: int) -> list[int]:
+        """Return the frames on which something is known of an object, rising."""
+        known = self._objects.get(object_id)
+        return [] if known is None else sorted(known.estimates)
+
     def result(self, frame: int) -> FrameResult:
         """Return what is known of all objects on a frame, without computing anything new."""
-        return self._merge(frame)
+        return merged(frame, self._objects, self._engine)
 
     @torch.inference_mode()
     def propagate(
@@ -246,7 +295,7 @@ class TrackingSession:
             If there is nothing to follow, or an id or the range does not exist.
         """
         ids = self._chosen(object_ids)
-        prompted = [self._objects[i].prompts for i in ids]
+        prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         self._follower.memorize_prompts(ids)
         for way in ways:
@@ -255,7 +304,7 @@ class TrackingSession:
                 if following is not None:
                     self.frames.expect(following)
                 self._follower.track(frame, way, ids)
-                yield self._merge(frame)
+                yield merged(frame, self._objects, self._engine)
         visited = {frame for way in ways for frame in way.frames}
         for i in ids:
             self._objects[i].settle(visited)
@@ -301,7 +350,7 @@ class TrackingSession:
                 step = 1 if reverse else -1
                 self._follower.recover(way, [i for i in members if frame + step not in frames[i]])
                 self._follower.track(frame, way, members)
-                yield self._merge(frame)
+                yield merged(frame, self._objects, self._engine)
         for i in ids:
             self._objects[i].changed.clear()
 
@@ -321,8 +370,8 @@ class TrackingSession:
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
         checked = self._checked(object_id, frame, prompt)
         estimate = self._answer(object_id, frame, checked, known)
-        full = np.full(self.frames.shape, np.float32(-_DRAWN_LOGIT))
-        place, values = self._placed(checked, estimate)
+        full = np.full(self.frames.shape, np.float32(-DRAWN_LOGIT))
+        place, values = placed(self._engine, checked, estimate)
         full[place] = values
         return Preview(object_id, frame, full > 0, full, estimate.quality)
 
@@ -331,8 +380,12 @@ class TrackingSession:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
         obj = self._objects.get(object_id) or self._new_object()
         obj.note_prompt(frame)
-        continued = known is not None
+        continued = known is not None and frame not in obj.ends
+        if prompt.absent or (prompt.only_negative and obj.is_missing(frame)):
+            return self._end(object_id, obj, frame, prompt)
         start, level = obj.start_of(frame, continued), obj.level(frame)
+        if start is not None and self._engine.windowed and not start.kept.size:
+            start = None  # it was lost: there is nothing to correct, it has to be found
         if start is None and self._engine.must_find(prompt):
             window, prediction = self._engine.find(frame, prompt, level)
         else:
@@ -341,7 +394,7 @@ class TrackingSession:
             if frame in obj.tracked:
                 selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
                 look = Look(obj.bank, window, selection) if selection.memories else None
-            earlier = obj.start_logits(frame, window, continued)
+            earlier = None if start is None else obj.start_logits(frame, window, continued)
             prediction = self._engine.answer(frame, window, prompt, look, earlier)
         logits = prediction.best_logits[0]
         estimate = estimated(window, prediction)
@@ -349,9 +402,27 @@ class TrackingSession:
         # Stored only now: a failure above leaves the object as it was.
         self._objects.setdefault(object_id, obj)
         obj.prompts[frame] = prompt
+        obj.ends.discard(frame)
         obj.note_change(frame)
         obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
         obj.estimates[frame] = estimate
+        return estimate
+
+    def _end(self, object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estimate:
+        """Take note that an object is not on a frame."""
+        if not any(t != frame for t in obj.anchors):
+            raise InputError(
+                f"{described(object_id, frame)}: it has no mask on another frame; show the object "
+                "before you say where it ends"
+            )
+        if frame in obj.prompts:
+            obj.take_back(frame)
+        obj.note_prompt(frame)
+        obj.prompts[frame] = prompt
+        obj.ends.add(frame)
+        obj.note_change(frame)
+        obj.bank.forget(frame)
+        estimate = obj.estimates[frame] = obj.absence()
         return estimate
 
     def _new_object(self) -> TrackedObject:
@@ -359,7 +430,7 @@ class TrackingSession:
         return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].prompts]
+        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
@@ -370,30 +441,3 @@ class TrackingSession:
         if missing:
             raise InputError(f"there is no object {missing[0]}; there are {self.object_ids}")
         return ids
-
-    def _merge(self, frame: int) -> FrameResult:
-        """Give each pixel to the object that claims it most."""
-        labels = np.zeros(self.frames.shape, dtype=label_dtype(self._objects))
-        best = np.zeros(self.frames.shape, dtype=np.float32)
-        quality = {}
-        for object_id in sorted(self._objects):
-            obj = self._objects[object_id]
-            estimate = obj.estimates.get(frame)
-            if estimate is None:
-                continue
-            quality[object_id] = estimate.quality
-            place, values = self._placed(obj.prompts.get(frame), estimate)
-            wins = values > best[place]
-            labels[place][wins] = object_id
-            best[place][wins] = values[wins]
-        return FrameResult(frame, labels, quality)
-
-    def _placed(
-        self, prompt: Prompt | None, estimate: Estimate
-    ) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
-        """Logits in data pixels; a mask that the user painted is not resampled."""
-        if prompt is not None and prompt.mask is not None and not len(prompt.points):
-            drawn = np.where(prompt.mask, _DRAWN_LOGIT, -_DRAWN_LOGIT).astype(np.float32)
-            return (slice(None), slice(None)), drawn
-        geometry = self._engine.geometry(estimate.window)
-        return to_data(geometry, estimate.window, estimate.logits())

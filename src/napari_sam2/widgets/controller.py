@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from psygnal import Signal
 
-from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.widgets.answers import answer
+from napari_sam2.tracking.session_file import SessionFile
+from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
+from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.runs import Direction, Run, planned
+from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
-Direction = Literal["both", "forward", "backward", "repair"]
 
-
-@dataclass
-class Run:
-    """One propagation, as the window sees it."""
-
-    total: int = 0
-    done: int = 0
-    seconds: float = 0.0
-    newest: int | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def rate(self) -> float:
-        """Frames per second."""
-        return self.done / self.seconds if self.seconds else 0.0
+@dataclass(frozen=True)
+class _Opened:
+    record: Record
+    keeper: SessionKeeper
+    found: Found | None
 
 
 class Controller:
@@ -57,14 +49,20 @@ class Controller:
     """Object id and frame (-1: all) whose mask was written."""
     run_ended = Signal()
     """A propagation is over, in whatever way."""
+    layers_changed = Signal(object)
+    """The prompt layers shall be brought into this state, by undo say."""
+    found = Signal(object)
+    """The image was worked on before: `Found`."""
 
     def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
         self._factory = session_factory or SessionOpener()
         self._writer: ResultWriter | None = None
         self._generation = 0
-        self._written: set[int] = set()
-        self._lock = threading.Lock()
+        self._record: Record | None = None
+        self._keeper: SessionKeeper | None = None
+        self.notes: dict[int, dict[str, Any]] = {}
+        """Names of objects and the like, for the session file."""
         self.session: Any = None
         self.opening = False
         self._obstacle = ""
@@ -78,8 +76,23 @@ class Controller:
 
     # --- opening -------------------------------------------------------------------------
 
-    def open(self, request: SessionRequest, writer: ResultWriter, prompts: Prompts) -> None:
-        """Open a session; results go to `writer`; `prompts` made before are given to it."""
+    def open(
+        self,
+        request: SessionRequest,
+        writer: ResultWriter,
+        prompts: Prompts,
+        layers: Any = None,
+        saved: Found | None = None,
+    ) -> None:
+        """Open a session; results go to `writer`; `prompts` made before are given to it.
+
+        Parameters
+        ----------
+        layers
+            The prompt layers as they are now, to come back to on undo.
+        saved
+            The session file that will be done again in it.
+        """
         self.close()
         self._writer = writer
         self.opening = True
@@ -93,26 +106,36 @@ class Controller:
                 raise Cancelled
             self.download = (have, total)
 
-        def job() -> Any:
-            session = self._factory(request, progress)
+        def job() -> _Opened:
+            record = Record(self._factory(request, progress), writer, layers)
+            keeper = SessionKeeper(record.history, request)
+            if saved is not None:
+                saved.content.check(record.history.session)
+                keeper.path = saved.path
+                return _Opened(record, keeper, None)
             if prompts:
-                session.add_prompts(prompts)
-            return session
+                record.history.do(AddPrompts(prompts))
+                record.history.settle()
+                return _Opened(record, keeper, None)
+            return _Opened(record, keeper, keeper.found())
 
         self._worker.submit(
             job,
-            done=lambda session: self._opened(session, generation),
+            done=lambda opened: self._opened(opened, generation),
             failed=lambda error: self._open_failed(error, generation),
             key="open",
         )
 
-    def _opened(self, session: Any, generation: int) -> None:
+    def _opened(self, opened: _Opened, generation: int) -> None:
         self.download = None
         if generation != self._generation:
             return
-        self.session, self.opening = session, False
+        self._record, self._keeper = opened.record, opened.keeper
+        self.session, self.opening = opened.record.history.session, False
         self.changed.emit()
         self.opened.emit()
+        if opened.found is not None:
+            self.found.emit(opened.found)
 
     def _open_failed(self, error: Exception, generation: int) -> None:
         self.download = None
@@ -131,14 +154,18 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.session = None
-        self._writer = None
+        self.session = self._record = self._keeper = self._writer = None
         self.changed.emit()
 
     # --- prompts -------------------------------------------------------------------------
 
     def set_prompt(
-        self, object_id: int, frame: int, prompt: Prompt | None, drawn: bool = False
+        self,
+        object_id: int,
+        frame: int,
+        prompt: Prompt | None,
+        drawn: bool = False,
+        change: LayerChange | None = None,
     ) -> None:
         """Say all that is said about an object on a frame; None takes it back.
 
@@ -146,9 +173,11 @@ class Controller:
         ----------
         drawn
             The mask stands in the labels already, pixel by pixel, and is not to be replaced.
+        change
+            What was done in the layers for it.
         """
-        writer, generation = self._writer, self._generation
-        if writer is None:
+        generation = self._generation
+        if self._writer is None:
             return
         if self.session is None and not self.opening:
             self.status.emit(self._obstacle, "error")
@@ -159,9 +188,9 @@ class Controller:
             self.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
 
         def job() -> str | None:
-            if generation != self._generation or self.session is None:
+            if generation != self._generation or self._record is None:
                 return None
-            return answer(self.session, writer, object_id, frame, prompt, drawn)
+            return self._record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
 
         def done(text: str | None) -> None:
             if generation != self._generation or text is None:
@@ -170,74 +199,135 @@ class Controller:
                 self.preview_shown.emit(object_id, frame)
             self.status.emit(text, "done")
             self.changed.emit()
+            self.save()
 
         self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
 
-    def remove_object(self, object_id: int) -> None:
+    def add_prompts(self, prompts: Prompts, change: LayerChange | None = None) -> None:
+        """Answer the prompts of many objects at once, as one step."""
+        count = len(prompts)
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = len({t for some in prompts.values() for t in some}), False
+            run.consume(record.run(AddPrompts(prompts), change))
+
+        self._start(work, f"Looking for {count} objects …" if count > 1 else "Looking …")
+
+    def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""
-        session, writer = self.session, self._writer
+        record, writer = self._record, self._writer
         if writer is None:
             return
 
         def job() -> None:
-            if session is not None and object_id in session.object_ids:
-                session.remove_object(object_id)
+            if record is not None:
+                for _ in record.run(RemoveObject(object_id), change):
+                    pass
             writer.erase(object_id)
 
         def done(_: None) -> None:
             self.preview_shown.emit(object_id, -1)
             self.status.emit(f"Object {object_id} was deleted.", "done")
             self.changed.emit()
+            self.save()
 
         self._worker.submit(job, done=done, failed=self.tell)
+
+    # --- undo ----------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a deletion, a propagation."""
+        self._turn("undo")
+
+    def redo(self) -> None:
+        """Do again what was undone last, without computing it again."""
+        self._turn("redo")
+
+    def _turn(self, way: Literal["undo", "redo"]) -> None:
+        if self.run is not None:
+            self.status.emit("Cancel the propagation first.", "error")
+            return
+        record, generation = self._record, self._generation
+        if record is None:
+            self.status.emit(self._obstacle or "There is nothing to undo.", "info")
+            return
+
+        def done(undone: Undone | None) -> None:
+            if generation != self._generation:
+                return
+            if undone is None:
+                self.status.emit(f"There is nothing to {way}.", "info")
+                return
+            self.layers_changed.emit(undone.layers)
+            word = "Undone" if way == "undo" else "Done again"
+            self.status.emit(f"{word}: {undone.text}.", "done")
+            self.changed.emit()
+            self.save()
+
+        self._worker.submit(getattr(record, way), done=done, failed=self.tell)
 
     # --- propagation ---------------------------------------------------------------------
 
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects through the stack; frames are written as they are done."""
+
+        def work(record: Record, run: Run) -> None:
+            step, run.total = planned(record.history.session, direction)
+            run.consume(record.run(step))
+
+        self._start(work, "Propagating …")
+
+    def restore(self, content: SessionFile, layers_of: Callable[[Prompts], Any]) -> None:
+        """Do all steps of a saved session again.
+
+        Parameters
+        ----------
+        layers_of
+            Makes the prompt layers from prompts; runs on the worker's thread.
+        """
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = content.cost(), False
+            for step in content.steps:
+                run.consume(record.run(step, layers_of=layers_of))
+                if run.cancelled.is_set():
+                    break
+
+        self._start(work, "Restoring what was done …", lambda: self._show_layers())
+
+    def _show_layers(self) -> None:
+        if self._record is not None:
+            self.layers_changed.emit(self._record.layers)
+
+    def _start(
+        self,
+        work: Callable[[Record, Run], None],
+        text: str,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin long work on the worker's thread, if none is going on."""
         if self.run is not None:
             return
-        session, writer = self.session, self._writer
-        if session is None or writer is None:
+        record, keeper = self._record, self._keeper
+        if record is None or keeper is None:
             self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
         run = self.run = Run()
-        self.status.emit("Propagating …", "busy")
+        self.status.emit(text, "busy")
         self.changed.emit()
-        self._worker.submit(
-            lambda: self._propagate(session, writer, direction, run),
-            done=lambda _: self._run_over(run, None),
-            failed=lambda error: self._run_over(run, error),
-        )
 
-    def _propagate(
-        self, session: Any, writer: ResultWriter, direction: Direction, run: Run
-    ) -> None:
-        if direction == "repair":
-            stale = session.stale_frames()
-            if not stale:
-                raise InputError(
-                    "nothing to repair: no prompt has changed since its object was propagated"
-                )
-            run.total = len(set().union(*stale.values()))
-            results = session.repair()
-        else:
-            run.total = session.total_frames(direction)
-            results = session.propagate(direction=direction)
-        start = time.monotonic()
-        try:
-            while not run.cancelled.is_set():
-                result = next(results, None)
-                if result is None:
-                    break
-                writer.write(result.frame, result.labels, result.quality)
-                with self._lock:
-                    self._written.add(result.frame)
-                run.newest = result.frame
-                run.done += 1
-                run.seconds = time.monotonic() - start
-        finally:
-            results.close()
+        def job() -> None:
+            try:
+                work(record, run)
+            finally:
+                keeper.save(self.notes)  # here, because the window may be closing
+
+        def over(error: Exception | None) -> None:
+            if self.run is run and then is not None:
+                then()
+            self._run_over(run, error)
+
+        self._worker.submit(job, done=lambda _: over(None), failed=over)
 
     def _run_over(self, run: Run, error: Exception | None) -> None:
         if self.run is not run:
@@ -267,11 +357,29 @@ class Controller:
             self.run.cancelled.set()
             self.status.emit("Cancelling after this frame …", "busy")
 
-    def take_written(self) -> set[int]:
-        """Frames that a propagation wrote since the last call."""
-        with self._lock:
-            written, self._written = self._written, set()
-        return written
+    # --- saving --------------------------------------------------------------------------
+
+    def save(self, path: Path | None = None) -> None:
+        """Write the session file, soon.
+
+        Parameters
+        ----------
+        path
+            From now on there; None: where it was, at first in the folder of saved sessions.
+        """
+        keeper, notes = self._keeper, dict(self.notes)
+        if keeper is None:
+            return
+
+        def job() -> Path:
+            keeper.path = path or keeper.path
+            return keeper.save(notes)
+
+        def done(where: Path) -> None:
+            if path is not None:
+                self.status.emit(f"Saved: {where}.", "done")
+
+        self._worker.submit(job, done=done, failed=self.tell, key=("save", path))
 
     def tell(self, error: Exception) -> None:
         """Say an error in words."""

@@ -13,10 +13,11 @@ from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.controller import Controller, Direction
+from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
+from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
 
@@ -34,7 +35,7 @@ class MaskletsWidget(QWidget):
     """Prompt cells on any frame and follow them through the stack.
 
     Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
-    the last point, G propagate both ways.
+    the last point, G propagate both ways, H repair, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ class MaskletsWidget(QWidget):
                 "U": ("Take back the last point", self.remove_last_point),
                 "G": ("Propagate both ways", self.propagate),
                 "H": ("Repair what corrections concern", self.repair),
+                "Control-Z": ("Undo", self.undo),
+                "Control-Shift-Z": ("Redo", self.redo),
             }
         )
         self.controller = Controller(self._worker, session_factory)
@@ -81,6 +84,11 @@ class MaskletsWidget(QWidget):
         self.workbench.say_what_to_do()
         self._start_with_only_image()
         self._update()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has let go of the viewer."""
+        return self._closed
 
     # --- for scripts ---------------------------------------------------------------------
 
@@ -141,6 +149,22 @@ class MaskletsWidget(QWidget):
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern; returns at once."""
         self.propagate("repair")
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
+        self.workbench.undo()
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.workbench.redo()
+
+    def save_session(self, path: str | Path) -> None:
+        """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
+        self.controller.save(Path(path))
+
+    def restore_session(self, path: str | Path | None = None) -> None:
+        """Do again what was done to this image: in a session file, or the last time (None)."""
+        self.workbench.restore(None if path is None else Path(path))
 
     def cancel(self) -> None:
         """End the propagation after the current frame; what is done is kept."""

@@ -11,6 +11,55 @@ from skimage.draw import ellipse, polygon2mask
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
 
+def planes_before(
+    atoms: list[Any], data: Any, geometry: StackGeometry
+) -> dict[int, npt.NDArray[Any]]:
+    """By frame, the labels (Y, X) before a stroke, of which `data` may hold any part already."""
+    planes: dict[int, npt.NDArray[Any]] = {}
+    for atom in reversed(atoms):
+        place = atom.slice_key if hasattr(atom, "slice_key") else atom[0]
+        for frame in _frames_in(place, geometry):
+            if frame not in planes:
+                planes[frame] = np.array(data[geometry.index(frame)])
+            if hasattr(atom, "slice_key"):
+                _take_back_region(atom, planes[frame], frame, geometry)
+            else:
+                _take_back_pixels(place, atom[1], planes[frame], frame, geometry)
+    return planes
+
+
+def _take_back_region(
+    atom: Any, plane: npt.NDArray[Any], frame: int, geometry: StackGeometry
+) -> None:
+    """Undo one edit of a box in one of its frames."""
+    place = list(atom.slice_key)
+    within: list[int | slice] = [slice(None)] * len(place)
+    chosen = {**geometry.fixed} | ({} if geometry.axis is None else {geometry.axis: frame})
+    for axis, step in chosen.items():
+        within[axis] = step - (place[axis].start or 0)
+    y, x = geometry.plane
+    part = plane[place[y], place[x]]
+    if atom.mask is None:
+        part[...] = atom.old_values[tuple(within)]
+        return
+    old = np.zeros(atom.mask.shape, plane.dtype)
+    old[atom.mask] = atom.old_values
+    changed = atom.mask[tuple(within)]
+    part[changed] = old[tuple(within)][changed]
+
+
+def _take_back_pixels(
+    place: Any, old: Any, plane: npt.NDArray[Any], frame: int, geometry: StackGeometry
+) -> None:
+    """Undo one edit of single pixels in one of its frames."""
+    where = np.broadcast_arrays(*place)
+    y, x = geometry.plane
+    here = np.ones(where[y].shape, dtype=bool)
+    if geometry.axis is not None:
+        here = where[geometry.axis] == frame
+    plane[where[y][here], where[x][here]] = np.broadcast_to(old, here.shape)[here]
+
+
 def strokes(atoms: list[Any], geometry: StackGeometry) -> set[tuple[int, int]]:
     """(frame, object id) that a stroke changed: the painted object, or those erased from."""
     touched: set[tuple[int, int]] = set()

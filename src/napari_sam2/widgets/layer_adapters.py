@@ -161,6 +161,12 @@ def _full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def source_path(layer: Image) -> str:
+    """Return the file that an image was read from, or "" where there was none."""
+    path = getattr(layer.source, "path", None)
+    return str(Path(path).absolute()) if path else ""
+
+
 def axis_choices(layer: Image) -> list[tuple[str, int | None]]:
     """Name and index of each axis that frames can be counted along."""
     shape = image_shape(layer)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import Attention
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all."""
@@ -28,6 +31,10 @@ class SessionRequest:
         Whether the last axis holds colours.
     model, device
         For `napari_sam2.load_model`.
+    path
+        The file that the data came from; "" where there was none.
+    attention, zoom
+        As in `TrackingPolicy`.
     """
 
     data: Any
@@ -35,6 +42,9 @@ class SessionRequest:
     rgb: bool
     model: str
     device: str
+    path: str = ""
+    attention: Attention | None = None
+    zoom: float | None = None
 
 
 class SessionOpener:
@@ -48,6 +58,7 @@ class SessionOpener:
         """Load the model if needed and open a session; runs on the worker's thread."""
         # torch takes seconds to import: not before it is needed, and not on the window's thread.
         from napari_sam2.tracking.frames import Frames
+        from napari_sam2.tracking.policy import TrackingPolicy
         from napari_sam2.tracking.session import TrackingSession
         from napari_sam2.weights import load_model
 
@@ -58,7 +69,8 @@ class SessionOpener:
             self._key = key
         channel_axis = len(request.data.shape) - 1 if request.rgb else None
         frames = Frames(request.data, axis=request.axis, channel_axis=channel_axis)
-        return TrackingSession(self._model, frames)
+        policy = TrackingPolicy(attention=request.attention, zoom=request.zoom)
+        return TrackingSession(self._model, frames, policy)
 
 
 SessionFactory = Callable[[SessionRequest, Progress], Any]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,17 @@ from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.widgets.drawing import area_of, strokes
+from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
+from napari_sam2.widgets.layer_states import BOX, Key, LayerState
+from napari_sam2.widgets.record import LayerChange
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
 POSITIVE_COLOUR = "#2fd35b"
 NEGATIVE_COLOUR = "#ff4d5e"
-_BOX = "rectangle"
 _AREAS = ("polygon", "ellipse")
-
-Key = tuple[int, int]
 
 
 class PromptLayers:
@@ -43,8 +43,9 @@ class PromptLayers:
         Runs a function once the event at hand is over. Several changes become one reading.
     """
 
-    changed = Signal(int, int, object, bool)
-    """Object id, frame, its `Prompt` or None, and whether the mask was drawn in the labels."""
+    changed = Signal(int, int, object, bool, object)
+    """Object id, frame, its `Prompt` or None, whether the mask was drawn in the labels, and the
+    `LayerChange` that it is part of."""
     rejected = Signal(str)
     """Why something drawn was no prompt, in words."""
     object_picked = Signal(int)
@@ -64,6 +65,9 @@ class PromptLayers:
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
         self._stroked: set[tuple[int, int]] = set()
+        self._absent: set[Key] = set()
+        self._planes: dict[int, npt.NDArray[Any]] = {}
+        self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         common = copied_transform(image)
         self.labels = Labels(result, name="masklets", opacity=0.6, **common)
@@ -121,8 +125,6 @@ class PromptLayers:
         self.points.events.features.connect(self._on_data)
         self.labels.events.paint.connect(self._on_paint)
         self.labels.events.selected_label.connect(self._on_selected_label)
-        self.labels.bind_key("Control-Z", self.undo, overwrite=True)
-        self.labels.bind_key("Control-Shift-Z", self.redo, overwrite=True)
 
     # --- what new prompts will be --------------------------------------------------------
 
@@ -167,10 +169,65 @@ class PromptLayers:
         new = [key for key, prompt in found.items() if self._known.get(key) != prompt]
         self._known = found
         self._colour()
-        for key in gone:
-            self.changed.emit(*key, None, False)
-        for key in new:
-            self.changed.emit(*key, found[key], key in drawn)
+        if gone or new:
+            change = self._noted()
+            for key in gone:
+                self.changed.emit(*key, None, False, change)
+            for key in new:
+                self.changed.emit(*key, found[key], key in drawn, change)
+
+    def _noted(self) -> LayerChange:
+        """Return what was changed since the last time."""
+        self._changes += 1
+        planes, self._planes = self._planes, {}
+        return LayerChange(self._changes, self.state(), planes)
+
+    # --- states, for undo ----------------------------------------------------------------
+
+    def state(self) -> LayerState:
+        """Return what stands in the layers now."""
+        return LayerState.read(self.points, self.shapes, self._painted, self._absent)
+
+    def state_of(self, prompts: Prompts) -> LayerState:
+        """Return what would stand in the layers for these prompts."""
+        return LayerState.of(prompts, self.geometry)
+
+    def restore(self, state: LayerState) -> None:
+        """Bring back what stood in the layers, without announcing it."""
+        with self._unheard():
+            state.write(self.points, self.shapes)
+        self._painted, self._absent = dict(state.painted), set(state.absent)
+        self._known = self._collect()
+        self._colour()
+        self.apply_current()
+
+    def put(self, prompts: Prompts) -> LayerChange:
+        """Say something of objects on frames in the place of what was said there before.
+
+        Not announced: the caller does with it what it wants.
+        """
+        self.read()
+        keys = {(i, t) for i, by_frame in prompts.items() for t in by_frame}
+        self._forget(keys)
+        state = LayerState.of(prompts, self.geometry)
+        with self._unheard():
+            state.append(self.points, self.shapes)
+        self._painted |= state.painted
+        self._absent |= state.absent
+        self._known = self._collect()
+        self._colour()
+        self.apply_current()
+        return self._noted()
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Change the layers without taking it for the user's doing."""
+        with (
+            self.points.events.data.blocker(self._on_data),
+            self.points.events.features.blocker(self._on_data),
+            self.shapes.events.data.blocker(self._on_data),
+        ):
+            yield
 
     def _reject_unusable(self) -> None:
         for layer in (self.points, self.shapes):
@@ -187,7 +244,7 @@ class PromptLayers:
         text = self.geometry.complaint(data)
         if text or isinstance(layer, Points):
             return text
-        if layer.shape_type[index] not in (_BOX, *_AREAS):
+        if layer.shape_type[index] not in (BOX, *_AREAS):
             return "Lines are no prompts; draw a rectangle, a polygon or an ellipse."
         if np.ptp(self.geometry.yx(data), axis=0).min() < 1:
             return "That box is too small; drag it around the whole object."
@@ -199,9 +256,10 @@ class PromptLayers:
             object_id = self.shapes.features["object"].iloc[i]
             key = int(object_id), int(self.geometry.frames_of(shape)[0])
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
+            self._absent.discard(key)
             prompt = found.get(key, Prompt())
             yx = self.geometry.yx(shape)
-            if self.shapes.shape_type[i] == _BOX:
+            if self.shapes.shape_type[i] == BOX:
                 found[key] = prompt.with_box([yx.min(axis=0), yx.max(axis=0)])
             else:
                 area = area_of(yx, self.shapes.shape_type[i], self.geometry.frame_shape)
@@ -211,9 +269,12 @@ class PromptLayers:
         for i, frame in enumerate(self.geometry.frames_of(self.points.data)):
             features = self.points.features.iloc[i]
             key = int(features["object"]), int(frame)
+            self._absent.discard(key)  # a click says that it is there
             found[key] = found.get(key, Prompt()).add_points(
                 self.geometry.yx(self.points.data[i]), [bool(features["positive"])]
             )
+        for key in self._absent:
+            found.setdefault(key, Prompt(absent=True))
         return found
 
     def _colour(self) -> None:
@@ -232,38 +293,24 @@ class PromptLayers:
         """Make the mask of the painted object its prompt on that frame, now the stroke ended."""
         # Painting from a script is announced before it is done.
         self._stroked |= strokes(event.value, self.geometry)
+        for frame, plane in planes_before(event.value, self.labels.data, self.geometry).items():
+            self._planes.setdefault(frame, plane)
         self._on_data()
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:
         mask = np.asarray(self.labels.data[self.geometry.index(frame)]) == object_id
-        self._remove(lambda i, t: (i, t) == (object_id, frame))
-        self._painted.pop((object_id, frame), None)
+        self._forget({(object_id, frame)})
         if mask.any():
             self._painted[object_id, frame] = mask
 
-    def undo(self, _layer: Any = None) -> None:
-        """Undo the last stroke [Ctrl+Z]."""
-        self._replay(self.labels._undo_history, self.labels.undo)
-
-    def redo(self, _layer: Any = None) -> None:
-        """Redo the last stroke [Ctrl+Shift+Z]."""
-        self._replay(self.labels._redo_history, self.labels.redo)
-
-    def _replay(self, history: Any, run: Callable[[], None]) -> None:
-        touched = strokes(history[-1], self.geometry) if history else set()
-        run()  # napari announces neither undo nor redo
-        self._stroked |= touched
-        self._on_data()
-
     # --- removing ------------------------------------------------------------------------
 
-    def remove_object(self, object_id: int) -> None:
+    def remove_object(self, object_id: int) -> LayerChange:
         """Remove all prompts of an object."""
-        self._remove(lambda i, _: i == object_id)
-        for key in [key for key in self._painted if key[0] == object_id]:
-            del self._painted[key]
+        self._forget({key for key in self._known if key[0] == object_id})
         for key in [key for key in self._known if key[0] == object_id]:
             del self._known[key]
+        return self._noted()
 
     def remove_last_point(self) -> bool:
         """Take back the newest point; False if there is none."""
@@ -272,6 +319,13 @@ class PromptLayers:
         self.points.selected_data = set()
         self.points.remove([len(self.points.data) - 1])
         return True
+
+    def _forget(self, keys: Collection[Key]) -> None:
+        """Remove all that was said of objects on frames."""
+        self._remove(lambda i, t: (i, t) in keys)
+        self._absent -= set(keys)
+        for key in keys:
+            self._painted.pop(key, None)
 
     def _remove(self, doomed: Callable[[int, int], bool]) -> None:
         for layer in (self.points, self.shapes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.planes import Attic, Planes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -50,8 +51,32 @@ class ResultWriter:
     def __init__(self, array: Any, geometry: StackGeometry) -> None:
         self._array = array
         self._geometry = geometry
+        self._attic = Attic()
+        self._before = Planes(self._attic)
         self.object_ids: set[int] = set()
         """Objects that were written."""
+
+    def begin(self, planes: Mapping[int, npt.NDArray[Any]]) -> Planes:
+        """Keep frames as they were before they are written next; returns where they are kept.
+
+        Parameters
+        ----------
+        planes
+            Frames (Y, X) that were changed already, as they were.
+        """
+        self._before = Planes(self._attic, self.object_ids)
+        for frame, plane in planes.items():
+            self._before.keep(frame, plane)
+        return self._before
+
+    def swap(self, planes: Planes) -> set[int]:
+        """Write kept frames and keep what they replace in their place; returns the frames."""
+        for frame in planes:
+            now, then = self.read(frame), planes[frame]
+            self._array[self._geometry.index(frame)] = then
+            planes.keep(frame, now)
+        self.object_ids, planes.object_ids = planes.object_ids, self.object_ids
+        return set(planes)
 
     def read(self, frame: int) -> npt.NDArray[Any]:
         """Return a copy of the labels (Y, X) of `frame`."""
@@ -66,7 +91,7 @@ class ResultWriter:
         self.object_ids.update(known)
         before = self.read(frame)
         kept = (before > 0) & (labels == 0) & ~np.isin(before, known)
-        self._array[self._geometry.index(frame)] = np.where(kept, before, labels)
+        self._put(frame, before, np.where(kept, before, labels))
 
     def erase(self, object_id: int) -> None:
         """Remove an object from every frame."""
@@ -75,5 +100,9 @@ class ResultWriter:
             labels = self.read(frame)
             mine = labels == object_id
             if mine.any():
-                labels[mine] = 0
-                self._array[self._geometry.index(frame)] = labels
+                self._put(frame, labels, np.where(mine, 0, labels))
+
+    def _put(self, frame: int, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> None:
+        if frame not in self._before and not np.array_equal(before, after):
+            self._before.keep(frame, before)
+        self._array[self._geometry.index(frame)] = after

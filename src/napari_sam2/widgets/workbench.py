@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
-from napari_sam2.widgets.controller import Controller, Direction
+from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
+from napari_sam2.widgets.record import LayerChange
+from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.saving import Found
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -65,11 +72,16 @@ class Workbench:
         self._origin = 0
         self._followed: int | None = None
         self._writer: results.ResultWriter | None = None
+        self._restoring: Found | None = None
+        self.found: Found | None = None
+        """An earlier session of the image that can be restored."""
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         controller.opened.connect(self._on_opened)
         controller.preview_shown.connect(self._on_preview)
         controller.run_ended.connect(self._on_run_ended)
+        controller.layers_changed.connect(self._on_layers_changed)
+        controller.found.connect(self._on_found)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -125,10 +137,20 @@ class Workbench:
         if self.layers is not None:
             self.open_session()
 
-    def open_session(self) -> None:
-        """Open a session for the image, with the model chosen."""
+    def open_session(self, saved: Found | None = None) -> None:
+        """Open a session for the image, with the model chosen.
+
+        Parameters
+        ----------
+        saved
+            What to do again in it, with the model that it was made with.
+        """
         if self.image is None or self.layers is None or self._writer is None:
             return
+        self.found, self._restoring = None, saved
+        content = None if saved is None else saved.content
+        if content is not None:
+            self.model = content.model
         geometry = self.layers.geometry
         request = SessionRequest(
             data=adapters.stack_data(self.image, geometry),
@@ -136,8 +158,43 @@ class Workbench:
             rgb=bool(self.image.rgb),
             model=self.model,
             device=self.device,
+            path=adapters.source_path(self.image),
+            attention=None if content is None else content.attention,
+            zoom=None if content is None else content.zoom,
         )
-        self.controller.open(request, self._writer, self.layers.prompts)
+        layers = self.layers
+        self.controller.open(request, self._writer, layers.prompts, layers.state(), saved)
+
+    def restore(self, path: Path | None = None) -> None:
+        """Do again what was done to this image before.
+
+        Parameters
+        ----------
+        path
+            A session file; None for the one that was found.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        if self.layers.prompts or self.controller.run is not None:
+            self.status.emit("Restoring needs a fresh start; choose the image again.", "error")
+            return
+        try:
+            found = self.found if path is None else Found(path, load_session(path))
+        except InputError as error:
+            self.controller.tell(error)
+            return
+        if found is None:
+            self.status.emit("There is no earlier session of this image.", "info")
+            return
+        self.open_session(found)
+
+    def _on_found(self, found: Found) -> None:
+        self.found = found
+        self.status.emit(
+            f"You worked on this image before ({found.text}). 'Restore' brings that back.", "info"
+        )
+        self.changed.emit()
 
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
@@ -207,6 +264,73 @@ class Workbench:
             self.object_id = object_id
             self._apply_current()
 
+    def say(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
+
+        Raises
+        ------
+        InputError
+            If the prompt cannot be used.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self._check(object_id, frame, prompt)
+        change = self.layers.put({object_id: {frame: prompt}})
+        self.controller.set_prompt(object_id, frame, prompt, change=change)
+
+    def add_prompts(self, prompts: Prompts) -> None:
+        """Say what is said of many objects; one step to undo.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        if self.controller.run is not None or not self.controller.ready:
+            self.status.emit("Wait until the work at hand is done.", "error")
+            return
+        for object_id, by_frame in prompts.items():
+            for frame, prompt in by_frame.items():
+                self._check(object_id, frame, prompt)
+        self.controller.add_prompts(prompts, self.layers.put(prompts))
+
+    def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        assert self.layers is not None
+        if not 0 <= frame < self.layers.geometry.length:
+            last = self.layers.geometry.length - 1
+            raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")
+        prompt.validate(self.layers.geometry.frame_shape, object_id=object_id, frame=frame)
+
+    def end_here(self) -> None:
+        """Say that the current object is not on the frame on screen: it ends here."""
+        if self.layers is None:
+            self.say_what_to_do()
+        else:
+            self.say(self.object_id, self.frame_on_screen, Prompt(absent=True))
+
+    def approve(self, object_id: int | None = None, frame: int | None = None) -> None:
+        """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites.
+
+        Parameters
+        ----------
+        object_id, frame
+            By default the current object on the frame on screen.
+        """
+        if self.layers is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        object_id = self.object_id if object_id is None else object_id
+        frame = self.frame_on_screen if frame is None else frame
+        mask = self._writer.read(frame) == object_id
+        if not mask.any():
+            self.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
+            return
+        self.say(object_id, frame, Prompt(mask=mask))
+
     def set_positive(self, positive: bool) -> None:
         """Choose whether points say 'this is it' or 'this is not it'."""
         if positive != self.positive:
@@ -225,8 +349,30 @@ class Workbench:
         elif self.controller.run is not None:
             self.status.emit("Cancel the propagation first.", "error")
         else:
-            self.layers.remove_object(self.object_id)
-            self.controller.remove_object(self.object_id)
+            change = self.layers.remove_object(self.object_id)
+            self.controller.remove_object(self.object_id, change)
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
+        self._turn(self.controller.undo)
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._turn(self.controller.redo)
+
+    def _turn(self, turn: Callable[[], None]) -> None:
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        turn()
+
+    def _on_layers_changed(self, state: Any) -> None:
+        if self.layers is None:
+            return
+        if state is not None:
+            self.layers.restore(state)
+        self.layers.show_labels()
 
     def remove_last_point(self) -> None:
         """Take back the newest point."""
@@ -272,13 +418,20 @@ class Workbench:
     # --- work ----------------------------------------------------------------------------
 
     def _on_opened(self) -> None:
+        saved, self._restoring = self._restoring, None
+        if saved is not None and self.layers is not None:
+            self._origin = self._followed = self.frame_on_screen
+            self.controller.restore(saved.content, self.layers.state_of)
+            return
         if self.layers is not None and self.layers.prompts:
             self.status.emit(f"Ready: {self.model} has your prompts.", "done")
         else:
             self.say_what_to_do()
 
-    def _on_prompt(self, object_id: int, frame: int, prompt: Any, drawn: bool) -> None:
-        self.controller.set_prompt(object_id, frame, prompt, drawn)
+    def _on_prompt(
+        self, object_id: int, frame: int, prompt: Any, drawn: bool, change: LayerChange
+    ) -> None:
+        self.controller.set_prompt(object_id, frame, prompt, drawn, change)
 
     def _on_preview(self, object_id: int, frame: int) -> None:
         if self.layers is not None:
@@ -309,10 +462,16 @@ class Workbench:
         """Show what a propagation wrote since the last time, if it is on screen."""
         if self.layers is None or self.image is None:
             return
-        written = self.controller.take_written()
         run = self.controller.run
+        written = set() if run is None else run.take_written()
         here = self.frame_on_screen
-        if run is not None and self.follow and run.newest is not None and here == self._followed:
+        if (
+            run is not None
+            and run.follow
+            and self.follow
+            and run.newest is not None
+            and here == self._followed
+        ):
             self._followed = run.newest
             if here != run.newest:  # moving the slider draws the labels anew
                 adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
@@ -323,7 +482,6 @@ class Workbench:
     def _on_run_ended(self) -> None:
         if self.layers is None or self.image is None:
             return
-        self.controller.take_written()
         if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
             adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
         self.layers.show_labels()

@@ -1,0 +1,123 @@
+"""A session file in, the same labels out: what `napari-sam2 track --session` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_sam2.batch import Outcome, Target, check_output
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.masklets import label_dtype
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import SessionFile, load_session
+
+
+@dataclass(frozen=True)
+class ReplayJob:
+    """Everything a replay needs but the model; `open` has checked it.
+
+    Parameters
+    ----------
+    stack, frames
+        The images.
+    session
+        What was done to them.
+    output
+        Label file to write: .tif, .tiff or .zarr.
+    overwrite
+        Replace `output`.
+    """
+
+    stack: Stack
+    frames: Frames
+    session: SessionFile
+    output: Path
+    overwrite: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        session: Path,
+        stack: Path | None,
+        output: Path,
+        *,
+        axes: str | None = None,
+        channel: int | None = None,
+        select: Mapping[str, int] | None = None,
+        overwrite: bool = False,
+    ) -> ReplayJob:
+        """Open the files and check everything that can be checked without a model.
+
+        Parameters
+        ----------
+        session
+            The session file.
+        stack
+            The image; None for the one that the session names.
+        axes, channel, select
+            The part of the image, as for `open_stack`.
+        output, overwrite
+            As in the class.
+
+        Raises
+        ------
+        InputError
+            If any of it is unusable, or the image is not the one of the session.
+        """
+        check_output(output, overwrite)
+        content = load_session(session)
+        if not content.steps:
+            raise InputError(f"{session.name} holds no prompts; there is nothing to do")
+        opened = open_stack(
+            stack or _image_of(content, session), axes, channel=channel, select=select
+        )
+        frames = opened.frames(content.image.contrast)
+        content.image.check(frames)
+        return cls(opened, frames, content, output, overwrite)
+
+
+def replay(
+    job: ReplayJob, model: SAM2, report: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Do all steps of a session again and write the labels.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    model
+        From `load_model`; the one of the session.
+    report
+        Called after each frame with the frames done and in all, which is an estimate.
+
+    Raises
+    ------
+    InputError
+        If the model is another one, or a step cannot be done.
+    OutputError
+        If the output cannot be written.
+    """
+    content = job.session
+    content.check_model(model)
+    policy = TrackingPolicy(attention=content.attention, zoom=content.zoom)
+    session = TrackingSession(model, job.frames, policy)
+    target = Target(job.stack, job.output, job.overwrite)
+    return target.collect(
+        content.replay(session), label_dtype(content.object_ids), content.cost(), report
+    )
+
+
+def _image_of(content: SessionFile, session: Path) -> Path:
+    """Find the image where it was, or beside the session file."""
+    if not content.image.path:
+        raise InputError(f"{session.name} does not name its image; give the image, too")
+    named = Path(content.image.path)
+    for place in (named, session.parent / named.name):
+        if place.exists():
+            return place
+    raise InputError(f"the image of the session is not at {named}; give the image, too")

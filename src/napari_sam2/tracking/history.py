@@ -1,0 +1,151 @@
+"""What was done to a session, so that it can be undone, done again, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.session import Snapshot, TrackingSession
+from napari_sam2.tracking.steps import Propagate, Repair, Step
+
+_MOST_STEPS = 100
+_MOST_BYTES = 1 << 30  # of memories that only undo still needs
+
+
+@dataclass
+class Done:
+    """A step that was done, and how to leave it.
+
+    Parameters
+    ----------
+    step : what was done; a propagation that was ended early says after how many frames.
+    before, after : the objects concerned, at either end of the step; `after` once it was undone.
+    extra : whatever the owner needs to undo on its side.
+    """
+
+    step: Step
+    before: Snapshot
+    after: Snapshot | None = None
+    extra: Any = None
+
+
+class History:
+    """Does steps to a session and takes them back.
+
+    Not for several threads: as the session, it belongs to one.
+
+    Parameters
+    ----------
+    session : changed only through this history from now on, or undo brings back what is outdated.
+    """
+
+    def __init__(self, session: TrackingSession) -> None:
+        self.session = session
+        self._past: list[Done] = []
+        self._future: list[Done] = []
+        self._settled: list[Step] = []
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps that lead from an empty session to what there is now."""
+        return [*self._settled, *(done.step for done in self._past)]
+
+    @property
+    def last(self) -> Done | None:
+        """What `undo` would take back."""
+        return self._past[-1] if self._past else None
+
+    @property
+    def next(self) -> Done | None:
+        """What `redo` would do again."""
+        return self._future[-1] if self._future else None
+
+    def run(self, step: Step, extra: Any = None) -> Generator[FrameResult, None, None]:
+        """Do a step, frame by frame.
+
+        A propagation may be ended by closing the iterator: what it did until then is one step,
+        and can be undone. A step that fails leaves the session as it was, except for the frames
+        of a propagation that were yielded.
+
+        Raises
+        ------
+        InputError
+            As the session does.
+        """
+        done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
+        yielded = 0
+        ended = False
+        results = step.run(self.session)
+        try:
+            for result in results:
+                yielded += 1
+                yield result
+            ended = True
+        finally:
+            with suppress(AttributeError):
+                results.close()  # type: ignore[attr-defined]
+            if ended:
+                self._note(done)
+            elif yielded and isinstance(step, Propagate | Repair):
+                done.step = replace(step, frames=yielded)
+                self._note(done)
+            else:
+                self.session.restore(done.before)
+
+    def do(self, step: Step, extra: Any = None) -> list[FrameResult]:
+        """Do a step to its end."""
+        return list(self.run(step, extra))
+
+    def settle(self) -> None:
+        """Make all that was done until now the ground that undo does not go below."""
+        self._settled = self.steps
+        self._past.clear()
+        self._future.clear()
+
+    def undo(self) -> Done | None:
+        """Take back the last step; returns it, or None if there is none."""
+        if not self._past:
+            return None
+        done = self._past.pop()
+        done.after = self.session.snapshot(done.before)
+        self.session.restore(done.before)
+        self._future.append(done)
+        return done
+
+    def redo(self) -> Done | None:
+        """Do again what was undone last, without computing; returns it, or None."""
+        if not self._future:
+            return None
+        done = self._future.pop()
+        assert done.after is not None
+        self.session.restore(done.after)
+        self._past.append(done)
+        return done
+
+    def _note(self, done: Done) -> None:
+        self._future.clear()
+        self._past.append(done)
+        while len(self._past) > 1 and (
+            len(self._past) > _MOST_STEPS or _bytes(self._past) > _MOST_BYTES
+        ):
+            self._settled.append(self._past.pop(0).step)
+
+
+def _bytes(past: list[Done]) -> int:
+    """Bytes of the memories in all snapshots; what they share counts once."""
+    sizes: dict[int, int] = {}
+    for done in past:
+        for obj in done.before.values():
+            if obj is None:
+                continue
+            for item in (*obj.bank.conditioning.values(), *obj.bank.tracked.values()):
+                spatial = None if item.memory is None else item.memory.features
+                for tensor in (spatial, item.logits):
+                    if isinstance(tensor, Tensor):
+                        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+    return sum(sizes.values())

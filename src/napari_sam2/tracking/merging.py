@@ -1,0 +1,48 @@
+"""Who owns which pixel of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.masklets import label_dtype
+from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.resampling import to_data
+from napari_sam2.tracking.results import FrameResult
+
+DRAWN_LOGIT = 10.0
+
+
+def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
+    """Give each pixel of a frame to the object that claims it most."""
+    shape = engine.frames.shape
+    labels = np.zeros(shape, dtype=label_dtype(objects))
+    best = np.zeros(shape, dtype=np.float32)
+    quality = {}
+    for object_id in sorted(objects):
+        obj = objects[object_id]
+        estimate = obj.estimates.get(frame)
+        if estimate is None:
+            continue
+        quality[object_id] = estimate.quality
+        place, values = placed(engine, obj.prompts.get(frame), estimate)
+        wins = values > best[place]
+        labels[place][wins] = object_id
+        best[place][wins] = values[wins]
+    return FrameResult(frame, labels, quality)
+
+
+def placed(
+    engine: Engine, prompt: Prompt | None, estimate: Estimate
+) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+    """Logits in data pixels; a mask that the user painted is not resampled."""
+    if prompt is not None and prompt.mask is not None and not len(prompt.points):
+        drawn = np.where(prompt.mask, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
+        return (slice(None), slice(None)), drawn
+    geometry = engine.geometry(estimate.window)
+    return to_data(geometry, estimate.window, estimate.logits())

@@ -1,0 +1,220 @@
+"""A session on disk (`.ns2.json`): what it was about, and every step that led to its masks.
+
+Doing the steps again on the same image with the same model gives the same labels. The file is
+also a prompts file: "objects" holds the prompts as they are at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_sam2.model.config import Attention
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.fingerprints import frames_fingerprint, model_fingerprint
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.prompts import VERSION, objects_as_json, read_json
+from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.steps import AddPrompts, Propagate, SetPrompt, Step
+from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+
+SUFFIX = ".ns2.json"
+
+
+@dataclass(frozen=True)
+class ImageIdentity:
+    """Which image a session is about.
+
+    Parameters
+    ----------
+    path : the file as it was opened, or "" where there was none.
+    fingerprint : see `frames_fingerprint`.
+    shape : (T, Y, X).
+    contrast : values shown as black and white.
+    """
+
+    path: str
+    fingerprint: str
+    shape: tuple[int, int, int]
+    contrast: tuple[float, float]
+
+    @classmethod
+    def of(cls, frames: Frames, path: str = "") -> ImageIdentity:
+        """Look at a stack."""
+        shape = (len(frames), *frames.shape)
+        return cls(path, frames_fingerprint(frames), shape, frames.contrast)
+
+    def check(self, frames: Frames) -> None:
+        """Refuse another stack than this.
+
+        Raises
+        ------
+        InputError
+            If the shape or the pixels differ; the message says which.
+        """
+        found = (len(frames), *frames.shape)
+        if found != self.shape:
+            raise InputError(
+                f"the session is about a stack of {_size(self.shape)}, but this one has "
+                f"{_size(found)}; give the image it was made on, with the same axes and channel"
+            )
+        if frames_fingerprint(frames) != self.fingerprint:
+            raise InputError(
+                "the image has changed since the session was saved: it has the same size but other "
+                "pixels; give the image it was made on, with the same channel and plane"
+            )
+
+
+@dataclass(frozen=True)
+class SessionFile:
+    """What a session file says.
+
+    Parameters
+    ----------
+    image : which image it is about.
+    model, fingerprint : name or path of the model, and the digest of its weights.
+    steps : from an empty session to the masks.
+    attention, zoom : as in `TrackingPolicy`.
+    notes : what is noted of objects by id: "name" and the like; JSON values.
+    """
+
+    image: ImageIdentity
+    model: str
+    fingerprint: str
+    steps: tuple[Step, ...]
+    attention: Attention | None = None
+    zoom: float | None = None
+    notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of all objects that are ever prompted."""
+        ids: set[int] = set()
+        for step in self.steps:
+            if isinstance(step, SetPrompt):
+                ids.add(step.object_id)
+            elif isinstance(step, AddPrompts):
+                ids.update(step.prompts)
+        return sorted(ids)
+
+    def cost(self) -> int:
+        """About how many frames a replay computes."""
+        length = self.image.shape[0]
+        return sum(
+            (length if step.frames is None else step.frames) if isinstance(step, Propagate) else 1
+            for step in self.steps
+        )
+
+    def check_model(self, model: SAM2) -> None:
+        """Refuse another model than this.
+
+        Raises
+        ------
+        InputError
+            If the weights differ.
+        """
+        if model_fingerprint(model).hex() != self.fingerprint:
+            raise InputError(
+                f"these are not the weights that the session was made with ({self.model}); "
+                "give the same model, or start anew with the file as prompts"
+            )
+
+    def check(self, session: TrackingSession) -> None:
+        """Refuse a session with another image or model; see `ImageIdentity.check`."""
+        self.image.check(session.frames)
+        self.check_model(session.model)
+
+    def replay(self, session: TrackingSession) -> Iterator[FrameResult]:
+        """Do all steps to an empty session; yields each frame whose masks may have changed.
+
+        Raises
+        ------
+        InputError
+            If a step cannot be done.
+        """
+        for number, step in enumerate(self.steps, start=1):
+            try:
+                yield from step.run(session)
+            except InputError as error:
+                raise InputError(f"step {number}, {step.describe()}: {error}") from error
+
+
+def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> None:
+    """Write a session file; it is replaced only once it is complete.
+
+    Parameters
+    ----------
+    path : should end in `.ns2.json`.
+    content : what to write.
+    prompts : as they are at the end.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    path = Path(path)
+    written = {
+        "version": VERSION,
+        "axis": 0,
+        "image": asdict(content.image),
+        "model": {"name": content.model, "fingerprint": content.fingerprint},
+        "settings": {"attention": content.attention, "zoom": content.zoom},
+        "objects": objects_as_json(prompts, lambda _i, _t, mask: mask_text(mask)),
+        "notes": {str(i): dict(notes) for i, notes in content.notes.items()},
+        "steps": [step_as_json(step) for step in content.steps],
+    }
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(path.name + ".partial")
+        unfinished.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+
+
+def load_session(path: str | Path) -> SessionFile:
+    """Read a session file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no session file, of another version, or damaged.
+    """
+    path = Path(path)
+    content = read_json(path)
+    if "steps" not in content:
+        raise InputError(f"{path.name} is no session file; pass it as --prompts if it has prompts")
+    try:
+        steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
+        image, model = content["image"], content["model"]
+        shape, contrast = image["shape"], image["contrast"]
+        identity = ImageIdentity(
+            str(image["path"]),
+            str(image["fingerprint"]),
+            (int(shape[0]), int(shape[1]), int(shape[2])),
+            (float(contrast[0]), float(contrast[1])),
+        )
+        settings = content.get("settings", {})
+        return SessionFile(
+            identity,
+            str(model["name"]),
+            str(model["fingerprint"]),
+            steps,
+            settings.get("attention"),
+            settings.get("zoom"),
+            {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path.name}: {error}") from error
+        raise InputError(f"{path.name} is damaged ({error}); restore it from a copy") from error
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return f"{shape[0]} frames of {shape[1]} x {shape[2]} pixels"

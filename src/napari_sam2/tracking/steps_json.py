@@ -1,0 +1,78 @@
+"""Steps as JSON and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.prompts import (
+    objects_as_json,
+    parse_objects,
+    parse_prompt,
+    prompt_as_json,
+)
+from napari_sam2.tracking.steps import AddPrompts, Propagate, RemoveObject, Repair, SetPrompt, Step
+
+_NOWHERE = Path()  # masks are in the file itself
+_PLAIN: dict[str, type[Propagate | RemoveObject | Repair]] = {
+    kind.kind: kind for kind in (Propagate, RemoveObject, Repair)
+}
+
+
+def step_as_json(step: Step) -> dict[str, Any]:
+    """Return JSON values that `step_from_json` reads."""
+    entry: dict[str, Any] = {"do": step.kind}
+    if isinstance(step, SetPrompt):
+        said = None if step.prompt is None else prompt_as_json(step.prompt)
+        return entry | {"object": step.object_id, "frame": step.frame, "prompt": said}
+    if isinstance(step, AddPrompts):
+        return entry | {
+            "objects": objects_as_json(step.prompts, lambda _i, _t, mask: mask_text(mask))
+        }
+    values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]
+    return entry | {name: value for name, value in values.items() if value is not None}
+
+
+def step_from_json(entry: Any, number: int) -> Step:
+    """Read a step.
+
+    Parameters
+    ----------
+    entry : from the file.
+    number : names the step in messages.
+
+    Raises
+    ------
+    InputError
+        If it is no step that this program knows.
+    """
+    who = f"step {number}"
+    kind = entry.get("do") if isinstance(entry, dict) else None
+    try:
+        if kind == SetPrompt.kind:
+            said = entry["prompt"]
+            prompt = None if said is None else parse_prompt(said, _NOWHERE, who)
+            return SetPrompt(_whole(entry["object"]), _whole(entry["frame"]), prompt)
+        if kind == AddPrompts.kind:
+            return AddPrompts(parse_objects(entry, _NOWHERE))
+        if kind in _PLAIN:
+            values = {name: value for name, value in entry.items() if name != "do"}
+            if values.get("object_ids") is not None:
+                values["object_ids"] = tuple(_whole(i) for i in values["object_ids"])
+            for name in {"start", "stop", "frames", "object_id"} & values.keys():
+                _whole(values[name])
+            return _PLAIN[kind](**values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{who} ({kind}) is damaged: {error}; restore the file") from error
+    except InputError as error:
+        raise InputError(f"{who}: {error}") from error
+    raise InputError(f"{who} is of the unknown kind {kind!r}; update napari-sam2")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value

@@ -1,0 +1,124 @@
+"""All that stands in the prompt layers, to come back to on undo or when a session is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Points, Shapes
+
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.widgets.layer_adapters import StackGeometry
+
+Key = tuple[int, int]
+BOX = "rectangle"
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What stands in the points and shapes, in napari's data coordinates, and what was painted.
+
+    Parameters
+    ----------
+    points
+        (K, ndim).
+    point_features, shape_features
+        Columns of the layers' tables by name.
+    shapes, shape_types
+        Vertices (V, ndim) and kind of each shape.
+    painted
+        By object and frame, masks (Y, X) that were painted.
+    absent
+        Object and frame where the object was said not to be.
+    """
+
+    points: npt.NDArray[Any]
+    point_features: dict[str, npt.NDArray[Any]]
+    shapes: list[npt.NDArray[Any]]
+    shape_types: list[str]
+    shape_features: dict[str, npt.NDArray[Any]]
+    painted: Mapping[Key, npt.NDArray[np.bool_]]
+    absent: frozenset[Key] = frozenset()
+
+    @classmethod
+    def read(
+        cls,
+        points: Points,
+        shapes: Shapes,
+        painted: Mapping[Key, npt.NDArray[np.bool_]],
+        absent: Iterable[Key],
+    ) -> LayerState:
+        """Copy what stands in the layers."""
+        return cls(
+            np.array(points.data),
+            _columns(points),
+            [np.array(data) for data in shapes.data],
+            list(shapes.shape_type),
+            _columns(shapes),
+            dict(painted),
+            frozenset(absent),
+        )
+
+    @classmethod
+    def of(cls, prompts: Prompts, geometry: StackGeometry) -> LayerState:
+        """Return what would stand in the layers for these prompts; touches no layer."""
+        flat = [(i, t, p) for i, some in prompts.items() for t, p in some.items()]
+        clicks = [
+            (i, positive, geometry.to_data(t, y, x))
+            for i, t, p in flat
+            for (y, x), positive in zip(p.points, p.positive, strict=True)
+        ]
+        boxes = [(i, t, p.box) for i, t, p in flat if p.box is not None]
+        return cls(
+            np.array([place for *_, place in clicks]),
+            {
+                "object": np.array([i for i, *_ in clicks], int),
+                "positive": np.array([positive for _, positive, _ in clicks], bool),
+            },
+            [
+                np.array(
+                    [geometry.to_data(t, *yx) for yx in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))]
+                )
+                for _, t, ((y0, x0), (y1, x1)) in boxes
+            ],
+            [BOX] * len(boxes),
+            {"object": np.array([i for i, *_ in boxes], int)},
+            {(i, t): np.array(p.mask) for i, t, p in flat if p.mask is not None},
+            frozenset((i, t) for i, t, p in flat if p.absent),
+        )
+
+    def write(self, points: Points, shapes: Shapes) -> None:
+        """Put it into the layers in the place of what stands there."""
+        for layer in (points, shapes):
+            layer.selected_data = set()
+            layer.remove(range(len(layer.data)))
+        self.append(points, shapes)
+
+    def append(self, points: Points, shapes: Shapes) -> None:
+        """Put it into the layers beside what stands there."""
+        if len(self.points):
+            points.add(self.points)
+            _set_last(points, self.point_features)
+        if self.shapes:
+            shapes.add(self.shapes, shape_type=self.shape_types)
+            _set_last(shapes, self.shape_features)
+
+
+def _set_last(layer: Points | Shapes, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Set the features of the items that were added last."""
+    table = {name: layer.features[name].to_numpy(copy=True) for name in columns}
+    for name, values in columns.items():
+        table[name][len(table[name]) - len(values) :] = values
+    layer.features = table
+
+
+def _columns(layer: Points | Shapes) -> dict[str, npt.NDArray[Any]]:
+    return {str(name): layer.features[name].to_numpy(copy=True) for name in layer.features}
+
+
+def _corners(box: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+    (y0, x0), (y1, x1) = box.tolist()
+    return [(y0, x0), (y0, x1), (y1, x1), (y1, x0)]

@@ -1,0 +1,158 @@
+"""What was done in the window: to the session, to the labels and to the prompt layers.
+
+Belongs to the worker's thread, as the session does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from napari_sam2.tracking.history import Done, History
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
+from napari_sam2.widgets.planes import Planes
+from napari_sam2.widgets.results import ResultWriter
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """What a user did to the prompt layers.
+
+    Parameters
+    ----------
+    group
+        Changes with the same number were made together and are undone together.
+    after
+        The layers afterwards, in a form that only they understand.
+    planes
+        By frame, the labels (Y, X) before they were painted on.
+    """
+
+    group: int
+    after: Any
+    planes: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass
+class _Extra:
+    group: int | None
+    before: Any
+    after: Any
+    planes: Planes
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What undo or redo did: its name, the frames written, and the layers as they shall be."""
+
+    text: str
+    frames: frozenset[int]
+    layers: Any
+
+
+class Record:
+    """Does steps, writes what comes out, and takes them back.
+
+    Parameters
+    ----------
+    session
+        Changed only through this from now on.
+    writer
+        Where labels go.
+    layers
+        The prompt layers as they are now.
+    """
+
+    def __init__(self, session: Any, writer: ResultWriter, layers: Any = None) -> None:
+        self.history = History(session)
+        self._writer = writer
+        self._layers = layers
+
+    def run(
+        self,
+        step: Step,
+        change: LayerChange | None = None,
+        write: bool = True,
+        layers_of: Callable[[Prompts], Any] | None = None,
+    ) -> Generator[FrameResult, None, None]:
+        """Do a step and write each frame as it comes.
+
+        Parameters
+        ----------
+        change
+            What the user did for it in the layers.
+        write
+            False where the labels already show what the step is about.
+        layers_of
+            Makes the layers from the prompts, where it was not the layers that the step came from.
+        """
+        session = self.history.session
+        extra = _Extra(
+            None if change is None else change.group,
+            self._layers,
+            self._layers if change is None else change.after,
+            self._writer.begin({} if change is None else change.planes),
+        )
+        # A propagation leaves labels of other origin alone where it finds nothing.
+        ids = () if isinstance(step, Propagate | Repair) else tuple(step.touches(session))
+        with closing(self.history.run(step, extra)) as results:
+            for result in results:
+                if write:
+                    self._writer.write(result.frame, result.labels, {*result.quality, *ids})
+                yield result
+        self._writer.object_ids -= set(ids) - set(session.object_ids)
+        if layers_of is not None:
+            extra.after = layers_of(session.prompts)
+        self._layers = extra.after
+
+    def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
+        """Answer a prompt; returns what to say about it."""
+        who = f"Object {step.object_id}"
+        (result,) = self.run(step, change, write=not drawn)
+        if step.prompt is None:
+            return f"{who}: the prompt on frame {step.frame} was taken back."
+        size = int((result.labels == step.object_id).sum())
+        if step.prompt.absent:
+            return f"{who} is not on frame {step.frame}."
+        if not size:
+            return f"{who}: nothing found there. Add a point or draw a box around it."
+        quality = result.quality.get(step.object_id)
+        sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
+        return f"{who}, frame {step.frame}: {size} pixels{sure}."
+
+    @property
+    def layers(self) -> Any:
+        """The prompt layers as they are after what was done last."""
+        return self._layers
+
+    def undo(self) -> Undone | None:
+        """Take back what was done last; None if there is nothing."""
+        return self._turn(self.history.undo, lambda: self.history.last, lambda extra: extra.before)
+
+    def redo(self) -> Undone | None:
+        """Do again what was undone last; None if there is nothing."""
+        return self._turn(self.history.redo, lambda: self.history.next, lambda extra: extra.after)
+
+    def _turn(
+        self,
+        move: Callable[[], Done | None],
+        peek: Callable[[], Done | None],
+        layers: Callable[[_Extra], Any],
+    ) -> Undone | None:
+        done = move()
+        if done is None:
+            return None
+        text, group = done.step.describe(), done.extra.group
+        frames = self._writer.swap(done.extra.planes)
+        while group is not None and (more := peek()) is not None and more.extra.group == group:
+            move()
+            done = more
+            frames |= self._writer.swap(more.extra.planes)
+        self._layers = layers(done.extra)
+        return Undone(text, frozenset(frames), self._layers)

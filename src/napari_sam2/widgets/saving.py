@@ -1,0 +1,147 @@
+"""Sessions of the window on disk: saved by themselves, and found again.
+
+Belongs to the worker's thread, as the session does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.fingerprints import model_fingerprint
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.session_file import (
+    SUFFIX,
+    ImageIdentity,
+    SessionFile,
+    load_session,
+    save_session,
+)
+from napari_sam2.widgets.opening import SessionRequest
+
+logger = logging.getLogger(__name__)
+
+FOLDER_VARIABLE = "NAPARI_SAM2_SESSIONS"
+_MOST_FILES = 100
+
+
+def sessions_folder() -> Path:
+    """Return where sessions are saved by themselves."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else user_data_path("napari-sam2", appauthor=False) / "sessions"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A session file and what it says."""
+
+    path: Path
+    content: SessionFile
+
+    @property
+    def text(self) -> str:
+        """How much work it holds, and from when: "12 objects, 24 November, 16:10"."""
+        count = len(self.content.object_ids)
+        when = datetime.fromtimestamp(self.path.stat().st_mtime)
+        objects = "1 object" if count == 1 else f"{count} objects"
+        return f"{objects}, {when.day} {when:%B, %H:%M}"
+
+
+class SessionKeeper:
+    """Writes what was done to a session, and finds what was done to the same image before.
+
+    Parameters
+    ----------
+    history
+        What was done.
+    request
+        What the session was opened for.
+    """
+
+    def __init__(self, history: History, request: SessionRequest) -> None:
+        self._history = history
+        self._request = request
+        self.path: Path | None = None
+        """Where it is saved; chosen at the first saving where it is None."""
+
+    @cached_property
+    def image(self) -> ImageIdentity:
+        """The image of the session; reads three frames."""
+        return ImageIdentity.of(self._history.session.frames, self._request.path)
+
+    @cached_property
+    def _model(self) -> str:
+        return model_fingerprint(self._history.session.model).hex()
+
+    def found(self) -> Found | None:
+        """Return the newest session that was saved by itself for this image, if there is one."""
+        files = sessions_folder().glob(f"*{self._mark}*{SUFFIX}")
+        for path in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+            try:
+                content = load_session(path)
+            except InputError as error:
+                logger.warning("%s", error)
+                continue
+            if content.steps:
+                return Found(path, content)
+        return None
+
+    @property
+    def _mark(self) -> str:
+        return f"-{self.image.fingerprint[:16]}"
+
+    def _free_path(self) -> Path:
+        """Return a path named by image and pixels that no earlier session has."""
+        stem = Path(self._request.path).name.split(".")[0] or "image"
+        stem = re.sub(r"[^\w-]+", "_", stem)[:60]
+        for number in count(1):
+            path = sessions_folder() / f"{stem}{self._mark}-{number}{SUFFIX}"
+            if not path.exists():
+                return path
+        raise AssertionError
+
+    def save(self, notes: Mapping[int, Mapping[str, Any]]) -> Path:
+        """Write the session; returns where.
+
+        Parameters
+        ----------
+        notes
+            Names and the like, by object.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        session = self._history.session
+        content = SessionFile(
+            self.image,
+            self._request.model,
+            self._model,
+            tuple(self._history.steps),
+            session.policy.attention,
+            session.policy.zoom,
+            notes,
+        )
+        if self.path is None:
+            self.path = self._free_path()
+            _drop_oldest(self.path.parent)
+        save_session(self.path, content, session.prompts)
+        return self.path
+
+
+def _drop_oldest(folder: Path) -> None:
+    files = sorted(folder.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-_MOST_FILES]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""`napari-sam2 track --session`: what was done to a stack is done again, to the pixel."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from napari_sam2.cli import app
+from napari_sam2.export.labels import read_labels
+from napari_sam2.model.checkpoint import save_model
+from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.fingerprints import model_fingerprint
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import (
+    ImageIdentity,
+    SessionFile,
+    load_session,
+    save_session,
+)
+from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt
+from napari_sam2.weights import load_model
+from tests.tracking.toy import moving_disk
+
+LENGTH = 8
+
+
+@pytest.fixture
+def worked(tmp_path: Path) -> np.ndarray:
+    """A stack, and a session on it with the embedded model; returns its labels (T, Y, X)."""
+    tifffile.imwrite(tmp_path / "stack.tif", moving_disk(LENGTH), metadata={"axes": "TYX"})
+    model = load_model("micro", device="cpu")
+    frames = open_stack(tmp_path / "stack.tif", "TYX").frames()
+    history = History(TrackingSession(model, frames))
+    history.do(SetPrompt(3, 2, Prompt([[30, 26]], [True])))
+    results = history.run(Propagate("both"))
+    for _ in range(6):
+        next(results)
+    results.close()
+    history.do(SetPrompt(3, 5, Prompt([[30, 35], [30, 60]], [True, False])))
+    history.do(Repair())
+    content = SessionFile(
+        ImageIdentity.of(frames, str(tmp_path / "stack.tif")),
+        "micro",
+        model_fingerprint(model).hex(),
+        tuple(history.steps),
+    )
+    save_session(tmp_path / "stack.ns2.json", content, history.session.prompts)
+    return np.stack([history.session.result(t).labels for t in range(LENGTH)])
+
+
+def again(folder: Path, *args: object) -> Result:
+    given = ("--session", folder / "stack.ns2.json", "--output", folder / "out.tif")
+    return CliRunner().invoke(app, ["track", *map(str, (*given, *args))])
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_the_labels_are_the_same(worked: np.ndarray, tmp_path: Path) -> None:
+    assert (worked == 3).any(axis=(1, 2)).sum() >= 6
+    result = again(tmp_path, "--axes", "TYX")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(read_labels(tmp_path / "out.tif"), worked)
+    refused(again(tmp_path, "--axes", "TYX"), "exists already")
+
+
+def test_an_image_that_moved_is_found_or_asked_for(worked: np.ndarray, tmp_path: Path) -> None:
+    content = load_session(tmp_path / "stack.ns2.json")
+    image = dataclasses.replace(content.image, path="/elsewhere/stack.tif")
+    moved = dataclasses.replace(content, image=image)
+    save_session(tmp_path / "stack.ns2.json", moved, {})
+    assert again(tmp_path, "--axes", "TYX").exit_code == 0
+    (tmp_path / "stack.tif").rename(tmp_path / "other.tif")
+    refused(again(tmp_path, "--overwrite"), "give the image, too")
+    given = (tmp_path / "other.tif", "--axes", "TYX", "--overwrite")
+    assert again(tmp_path, *given).exit_code == 0
+
+
+def test_what_does_not_belong_together_is_refused(worked: np.ndarray, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "other.tif", moving_disk(LENGTH)[::-1].copy())
+    refused(again(tmp_path, tmp_path / "other.tif", "--axes", "TYX"), "other pixels")
+    refused(again(tmp_path, "--prompts", tmp_path / "stack.ns2.json"), "not both")
+    content = load_session(tmp_path / "stack.ns2.json")
+    model = load_model("micro", device="cpu")
+    model.mask_decoder.iou_token.weight.data.add_(1)
+    save_model(model, tmp_path / "changed.safetensors", recipe={})
+    other = dataclasses.replace(content, model=str(tmp_path / "changed.safetensors"))
+    save_session(tmp_path / "stack.ns2.json", other, {})
+    refused(again(tmp_path, "--axes", "TYX"), "not the weights")
+    assert not (tmp_path / "out.tif").exists()

@@ -1,0 +1,161 @@
+"""Sessions save themselves, are found again, and come back as they were."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from fakes import FakeFactory, blobs
+from qtpy.QtCore import QCoreApplication
+from test_undo import EVERYTHING, do, seen
+
+from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.steps import Propagate
+
+SMALL, LARGE = (20, 20), (55, 60)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.ns2.json"))
+
+
+@pytest.mark.parametrize("count", [1, 4, len(EVERYTHING)])
+def test_what_was_done_comes_back(open_desk, saved_sessions, count):
+    desk = open_desk(blobs())
+    for name in EVERYTHING[:count]:
+        do(desk, name)
+    (path,) = files(saved_sessions)
+    assert len(load_session(path).steps) >= count
+    again = open_desk(blobs())
+    assert "You worked on this image before" in again.status
+    again.widget.restore_session()
+    again.done()
+    before, after = seen(desk), seen(again)
+    # An outline comes back as the mask that it was: its corners are not in the file.
+    kept = [0, 1, 2, 3, 6, 7, 8]
+    assert [after[k] for k in kept] == [before[k] for k in kept]
+    assert files(saved_sessions) == [path]
+    do(again, "click")
+    assert files(saved_sessions) == [path]
+    for _ in range(count + 1):
+        again.widget.undo()
+        again.done()
+    assert not again.frame(0).any()
+
+
+def test_a_new_start_does_not_overwrite_the_old_session(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    do(desk, "click")
+    do(desk, "propagate")
+    (first,) = files(saved_sessions)
+    text = first.read_text()
+    other = open_desk(blobs())
+    do(other, "click")
+    assert first.read_text() == text
+    assert len(files(saved_sessions)) == 2
+    third = open_desk(blobs())  # the newest is offered
+    third.widget.restore_session()
+    third.done()
+    assert not third.frame(4).any()
+    fourth = open_desk(blobs())
+    fourth.widget.restore_session(first)
+    fourth.done()
+    assert fourth.frame(4).any()
+
+
+def test_another_image_is_not_offered_the_session(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    do(desk, "click")
+    (path,) = files(saved_sessions)
+    changed = blobs()
+    changed[0, 0, 0] = 1
+    other = open_desk(changed)
+    assert "before" not in other.status
+    other.widget.restore_session(path)
+    other.done()
+    assert "image has changed" in other.status
+    assert not other.layers.prompts
+    (saved_sessions / "broken.ns2.json").write_text("{")
+    fresh = open_desk(changed)
+    fresh.widget.restore_session(saved_sessions / "broken.ns2.json")
+    assert "not valid JSON" in fresh.status
+
+
+def test_an_unreadable_file_is_passed_over(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    do(desk, "click")
+    (path,) = files(saved_sessions)
+    path.write_text(path.read_text()[:-40])
+    again = open_desk(blobs())
+    assert "before" not in again.status
+    again.widget.restore_session()
+    assert "no earlier session" in again.status
+
+
+def test_saving_where_the_user_wants_it(open_desk, saved_sessions, tmp_path):
+    desk = open_desk(blobs())
+    do(desk, "click")
+    desk.widget.save_session(tmp_path / "mine.ns2.json")
+    desk.done()
+    assert "mine.ns2.json" in desk.status
+    do(desk, "propagate")
+    assert load_session(tmp_path / "mine.ns2.json").steps[-1] == Propagate("both")
+    desk.widget.save_session(tmp_path / "stack.ns2.json" / "file.ns2.json")
+    desk.done()
+    (tmp_path / "file").write_text("")
+    desk.widget.save_session(tmp_path / "file" / "mine.ns2.json")
+    desk.done()
+    assert "file" in desk.status
+
+
+def test_the_file_names_the_image(open_desk, saved_sessions, tmp_path):
+    from napari.layers import Image
+
+    tifffile.imwrite(tmp_path / "cells one.tif", blobs())
+    desk = open_desk()
+    desk.viewer.add_layer(Image(blobs(), name="cells"))
+    desk.done()
+    desk.viewer.layers["cells"]._source = desk.viewer.layers["cells"].source.model_copy(
+        update={"path": str(tmp_path / "cells one.tif")}
+    )
+    desk.widget.set_image(desk.viewer.layers["cells"])
+    desk.done()
+    do(desk, "click")
+    (path,) = files(saved_sessions)
+    assert path.name.startswith("cells_one-")
+    assert load_session(path).image.path == str(tmp_path / "cells one.tif")
+
+
+def test_closing_in_the_middle_of_a_propagation_keeps_what_was_done(open_desk, saved_sessions):
+    desk = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
+    do(desk, "click")
+    desk.widget.propagate("forward")
+    while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
+        QCoreApplication.processEvents()
+    desk.widget._shut_down()
+    (path,) = files(saved_sessions)
+    end = time.monotonic() + 20
+    while len(load_session(path).steps) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    step = load_session(path).steps[-1]
+    assert isinstance(step, Propagate)
+    assert 3 <= step.frames < 40
+    assert (np.array(desk.layers.labels.data[: step.frames]) == 1).any(axis=(1, 2)).all()
+
+
+def test_a_restore_can_be_cancelled(open_desk, saved_sessions):
+    desk = open_desk(blobs(40))
+    do(desk, "click")
+    do(desk, "propagate")
+    slow = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
+    slow.widget.restore_session()
+    while not slow.widget.controller.run or slow.widget.controller.run.done < 5:
+        QCoreApplication.processEvents()
+    slow.widget.cancel()
+    slow.done()
+    assert slow.frame(2).any()
+    assert not slow.frame(39).any()
+    assert len(slow.layers.points.data) == 1

@@ -1,0 +1,204 @@
+"""Ctrl+Z and Ctrl+Shift+Z: prompts, strokes, deletions and whole propagations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeFactory, blobs
+from qtpy.QtCore import QCoreApplication, Qt
+
+from napari_sam2.widgets.planes import Attic, Planes
+
+SMALL, LARGE = (20, 20), (55, 60)
+
+
+def seen(desk) -> list[object]:
+    """All that a user sees: labels, points, shapes; and what the session knows."""
+    layers = desk.layers
+    return [
+        np.array(layers.labels.data).tobytes(),
+        np.array(layers.points.data).tolist(),
+        layers.points.features.to_numpy().tolist(),
+        layers.points.face_color.tolist(),
+        [np.array(data).tolist() for data in layers.shapes.data],
+        layers.shapes.features.to_numpy().tolist(),
+        desk.widget.session.prompts,
+        layers.prompts,
+        sorted(desk.widget.workbench.used_ids),
+    ]
+
+
+def do(desk, name: str) -> None:
+    match name:
+        case "click":
+            desk.point(0, *SMALL)
+        case "more clicks":
+            desk.point(0, 20, 22)
+            desk.point(0, 70, 90)
+        case "second object":
+            desk.widget.new_object()
+            desk.shape(2, [(40, 50), (40, 80), (70, 80), (70, 50)], "rectangle")
+        case "outline":
+            desk.shape(3, [(60, 10), (60, 30), (75, 20)], "polygon")
+        case "stroke":
+            desk.paint(1, 70, 50, 2)
+        case "stroke over both":
+            desk.paint(0, 20, 20, 3, size=30)
+        case "eraser":
+            desk.paint(1, 70, 48, 0)
+        case "move":
+            desk.layers.points.data = np.add(desk.layers.points.data, [0, 1, 0])
+        case "remove points":
+            desk.layers.points.selected_data = set(range(len(desk.layers.points.data)))
+            desk.layers.points.remove_selected()
+        case "propagate":
+            desk.widget.propagate()
+        case "repair":
+            desk.point(4, 20, 28)
+            desk.done()
+            desk.widget.repair()
+        case "delete":
+            desk.widget.object_id = 1
+            desk.widget.delete_object()
+    desk.done()
+
+
+EVERYTHING = [
+    "click",
+    "more clicks",
+    "second object",
+    "outline",
+    "stroke",
+    "propagate",
+    "eraser",
+    "stroke over both",
+    "move",
+    "propagate",
+    "delete",
+    "propagate",
+]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        EVERYTHING,
+        ["click", "remove points", "click", "propagate", "repair"],
+        ["stroke", "click", "delete", "stroke over both", "delete"],
+        ["click", "second object", "remove points"],
+    ],
+)
+def test_all_that_was_done_is_undone_and_done_again(desk, names):
+    states = [seen(desk)]
+    for name in names:
+        do(desk, name)
+        states.append(seen(desk))
+    back = []
+    while "nothing to undo" not in desk.status:
+        back.append(seen(desk))
+        desk.widget.undo()
+        desk.done()
+    # A step may show nothing new; what matters is that each state comes back, in order.
+    waiting = iter(back)
+    assert all(any(state == other for other in waiting) for state in states[::-1])
+    assert seen(desk) == states[0]
+    forth = []
+    while "nothing to redo" not in desk.status:
+        forth.append(seen(desk))
+        desk.widget.redo()
+        desk.done()
+    waiting = iter(forth)
+    assert all(any(state == other for other in waiting) for state in states)
+    assert seen(desk) == states[-1]
+
+
+def test_points_of_two_objects_removed_together_come_back_together(desk):
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.new_object()
+    desk.point(0, *LARGE)
+    desk.done()
+    before = seen(desk)
+    do(desk, "remove points")
+    assert not desk.frame(0).any()
+    desk.widget.undo()
+    desk.done()
+    assert seen(desk) == before
+
+
+def test_a_cancelled_propagation_is_undone_as_far_as_it_came(open_desk):
+    desk = open_desk(blobs(30), session_factory=FakeFactory(delay=0.01))
+    desk.point(0, *SMALL)
+    desk.done()
+    before = seen(desk)
+    desk.widget.propagate("forward")
+    while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
+        QCoreApplication.processEvents()
+    desk.widget.cancel()
+    desk.done()
+    assert desk.frame(2).any()
+    assert not desk.frame(29).any()
+    desk.widget.undo()
+    desk.done()
+    assert "Undone: propagation forward" in desk.status
+    assert seen(desk) == before
+
+
+def test_no_undo_while_it_propagates(open_desk):
+    desk = open_desk(blobs(30), session_factory=FakeFactory(delay=0.01))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.propagate()
+    desk.widget.undo()
+    assert "Cancel the propagation first" in desk.status
+    desk.done()
+    assert desk.frame(29).any()
+
+
+def test_labels_of_other_origin_come_back(desk):
+    desk.layers.labels.data[:, 50:60, 55:65] = 9
+    before = np.array(desk.layers.labels.data)
+    desk.point(0, *LARGE)
+    desk.done()
+    do(desk, "propagate")
+    assert desk.frame(0)[LARGE] == 1
+    desk.widget.undo()
+    desk.done()
+    desk.widget.undo()
+    desk.done()
+    np.testing.assert_array_equal(desk.layers.labels.data, before)
+
+
+def test_undo_by_key_on_every_layer(open_window):
+    window = open_window(blobs())
+    control = Qt.KeyboardModifier.ControlModifier
+    for layer in ("points", "shapes", "labels"):
+        window.click(*SMALL)
+        window.done()
+        assert window.frame(0)[SMALL] == 1
+        window.viewer.layers.selection.active = getattr(window.layers, layer)
+        window.key("Z", control)
+        window.done()
+        assert window.frame(0)[SMALL] == 0
+        assert len(window.layers.points.data) == 0
+        window.key("Z", control | Qt.KeyboardModifier.ShiftModifier)
+        window.done()
+        assert window.frame(0)[SMALL] == 1
+        window.key("Z", control)
+        window.done()
+        window.widget.workbench.use_tool("point")
+
+
+def test_planes_are_as_they_were(tmp_path, monkeypatch):
+    attic = Attic()
+    rng = np.random.default_rng(0)
+    kept = {t: rng.integers(0, 3, (40, 50)).astype(np.uint16) for t in range(20)}
+    kept[7][:] = 0
+    planes = Planes(attic)
+    for frame, plane in kept.items():
+        planes.keep(frame, plane)
+        if frame == 12:  # the disk is full from here on
+            monkeypatch.setattr(attic._file, "write", lambda _: (_ for _ in ()).throw(OSError()))
+    for frame in planes:
+        np.testing.assert_array_equal(planes[frame], kept[frame])
+    assert set(planes) == set(kept)
