@@ -39,20 +39,22 @@ class ImageIdentity:
     fingerprint : see `frames_fingerprint`.
     shape : (T, Y, X).
     contrast : values shown as black and white.
+    axes : of the file, for one that does not say so itself; "" where they are unknown.
     """
 
     path: str
     fingerprint: str
     shape: tuple[int, int, int]
     contrast: tuple[float, float]
+    axes: str = ""
 
     @classmethod
-    def of(cls, frames: Frames, path: str = "") -> ImageIdentity:
+    def of(cls, frames: Frames, path: str = "", axes: str = "") -> ImageIdentity:
         """Look at a stack."""
         from napari_sam2.tracking.fingerprints import frames_fingerprint  # brings torch
 
         shape = (len(frames), *frames.shape)
-        return cls(path, frames_fingerprint(frames), shape, frames.contrast)
+        return cls(path, frames_fingerprint(frames), shape, frames.contrast, axes)
 
     def check(self, frames: Frames) -> None:
         """Refuse another stack than this.
@@ -206,6 +208,7 @@ def load_session(path: str | Path) -> SessionFile:
             str(image["fingerprint"]),
             (int(shape[0]), int(shape[1]), int(shape[2])),
             (float(contrast[0]), float(contrast[1])),
+            str(image.get("axes", "")),
         )
         settings = content.get("settings", {})
         return SessionFile(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TIME_NAMES = ("t", "time", "frame", "frames", "timepoint")
 _DEPTH_NAMES = ("z", "depth", "slice", "plane")
+PATH_KEY = "napari_sam2_path"
+"""In the metadata of an image that we opened ourselves: its file."""
 _COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -179,9 +181,15 @@ def frame_scale(
     return scale, None if unit in ("pixel", "dimensionless", "") else unit
 
 
+def file_axes(layer: Image, geometry: StackGeometry) -> str:
+    """Return "TYX" or "ZYX" where the layer is a plain stack of frames, "" otherwise."""
+    plain = geometry.axis == 0 and len(geometry.shape) == 3
+    return f"{frame_axis(layer, geometry)}YX" + ("C" if layer.rgb else "") if plain else ""
+
+
 def source_path(layer: Image) -> str:
     """Return the file that an image was read from, or "" where there was none."""
-    path = getattr(layer.source, "path", None)
+    path = layer.metadata.get(PATH_KEY) or getattr(layer.source, "path", None)
     return str(Path(path).absolute()) if path else ""
 
 

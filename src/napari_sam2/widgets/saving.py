@@ -77,7 +77,9 @@ class SessionKeeper:
     @cached_property
     def image(self) -> ImageIdentity:
         """The image of the session; reads three frames."""
-        return ImageIdentity.of(self._history.session.frames, self._request.path)
+        return ImageIdentity.of(
+            self._history.session.frames, self._request.path, self._request.axes
+        )
 
     @cached_property
     def _model(self) -> str:

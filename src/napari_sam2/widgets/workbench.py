@@ -180,6 +180,7 @@ class Workbench:
             model=self.model,
             device=self.device,
             path=self.source_path,
+            axes=adapters.file_axes(self.image, geometry),
             attention=None if content is None else content.attention,
             zoom=None if content is None else content.zoom,
         )
