@@ -70,6 +70,8 @@ class Form(QWidget):
         layout.setContentsMargins(8, 6, 4, 4)
         layout.setSpacing(4)
         layout.addWidget(VerticalArea(parts), 1)
+        # Below what scrolls: always in sight.
+        layout.addWidget(self._progress_row)
         layout.addWidget(self._status_line())
 
     # --- building ------------------------------------------------------------------------
@@ -172,7 +174,6 @@ class Form(QWidget):
         *ways, repair = self.directions.values()
         rows.addLayout(row(*ways))
         rows.addLayout(row(self.follow, repair))
-        rows.addWidget(self._progress_row)
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
