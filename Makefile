@@ -19,7 +19,7 @@ endif
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format parity bench clean
+.PHONY: help install demo test lint format parity bench docs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,6 +50,10 @@ parity: install  ## Compare with the reference, all variants; writes docs/parity
 
 bench: install  ## Time against the reference
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+docs: install  ## Build the documentation into out/site, links checked
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## Remove the environment and everything that was made
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage
