@@ -41,6 +41,7 @@ class FakeObject:
     masks: dict[tuple[int, int], np.ndarray]
     tracked: dict[tuple[int, int], np.ndarray]
     changed: set[int]
+    locked: bool = False
     bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
 
 
@@ -56,6 +57,7 @@ class FakeSession:
         self.frames = frames
         self.model = FakeModel()
         self.policy = TrackingPolicy()
+        self.locked: set[int] = set()
         self.delay = delay
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}
@@ -145,6 +147,7 @@ class FakeSession:
             {key: mask for key, mask in self.masks.items() if key[0] == object_id},
             {key: mask for key, mask in self.tracked.items() if key[0] == object_id},
             set(self.changed.get(object_id, ())),
+            object_id in self.locked,
         )
 
     def restore(self, snapshot: dict[int, FakeObject]) -> None:
@@ -153,14 +156,32 @@ class FakeSession:
                 for key in [key for key in there if key[0] == object_id]:
                     del there[key]
                 there.update(kept)
+            self.lock_object(object_id, known.locked)
             self.prompts.pop(object_id, None)
             if known.prompts is not None:
                 self.prompts[object_id] = dict(known.prompts)
             self.changed[object_id] = set(known.changed)
 
-    @property
-    def locked(self) -> set[int]:
-        return set()
+    def lock_object(self, object_id: int, locked: bool = True) -> None:
+        (self.locked.add if locked else self.locked.discard)(object_id)
+
+    def merge_objects(self, kept: int, absorbed: int) -> list[int]:
+        frames = sorted({*self.frames_of(kept), *self.frames_of(absorbed)})
+        for masks in (self.masks, self.tracked):
+            for key in [key for key in masks if key[0] == absorbed]:
+                mask = masks.pop(key)
+                masks[kept, key[1]] = mask | masks.get((kept, key[1]), np.zeros_like(mask))
+        for frame, prompt in self.prompts.pop(absorbed).items():
+            self.prompts[kept].setdefault(frame, prompt)
+        return frames
+
+    def split_object(self, object_id: int, frame: int, new_id: int) -> int:
+        for masks in (self.masks, self.tracked):
+            for key in [key for key in masks if key[0] == object_id and key[1] >= frame]:
+                masks[new_id, key[1]] = masks.pop(key)
+        mine = self.prompts[object_id]
+        self.prompts[new_id] = {t: mine.pop(t) for t in [t for t in mine if t >= frame]}
+        return new_id
 
     def traces(self) -> dict[int, Trace]:
         return {i: self._trace(i) for i in [*self.prompts]}

@@ -168,6 +168,7 @@ class Controller:
         prompt: Prompt | None,
         drawn: bool = False,
         change: LayerChange | None = None,
+        text: str = "",
     ) -> None:
         """Say all that is said about an object on a frame; None takes it back.
 
@@ -177,6 +178,8 @@ class Controller:
             The mask stands in the labels already, pixel by pixel, and is not to be replaced.
         change
             What was done in the layers for it.
+        text
+            What to say when it is done; by default how sure the answer is.
         """
         generation = self._generation
         if self._writer is None:
@@ -194,12 +197,12 @@ class Controller:
                 return None
             return self._record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
 
-        def done(text: str | None) -> None:
-            if generation != self._generation or text is None:
+        def done(answer: str | None) -> None:
+            if generation != self._generation or answer is None:
                 return
             if not drawn:
                 self.preview_shown.emit(object_id, frame)
-            self.status.emit(text, "done")
+            self.status.emit(text or answer, "done")
             self.changed.emit()
             self.save()
 

@@ -186,7 +186,7 @@ class ObjectTable(QTableView):
         self.setSortingEnabled(True)
         self.sortByColumn(ID, Qt.SortOrder.AscendingOrder)
         self._lay_out()
-        self._choosing = False
+        self._choosing = self._picking = False
         self.selectionModel().currentRowChanged.connect(self._on_current)
         self.doubleClicked.connect(self._on_double_click)
         self.customContextMenuRequested.connect(self._show_menu)
@@ -232,10 +232,8 @@ class ObjectTable(QTableView):
 
     def show_current(self, object_id: int) -> None:
         """Select an object's row, unless it is among the selected."""
-        selected = self.selected_ids()
-        if object_id in selected:
-            return
-        self._select([object_id])
+        if not self._picking and object_id not in self.selected_ids():
+            self._select([object_id])
 
     def _select(self, ids: list[int]) -> None:
         flags = QItemSelectionModel.SelectionFlag
@@ -260,7 +258,10 @@ class ObjectTable(QTableView):
 
     def _on_current(self, index: QModelIndex, _before: QModelIndex) -> None:
         if not self._choosing and index.isValid():
+            # Qt has not yet selected what was clicked: that must not be taken for another choice.
+            self._picking = True
             self.picked.emit(self._id(index))
+            self._picking = False
 
     def _on_double_click(self, index: QModelIndex) -> None:
         row = self.objects.rows[self._proxy.mapToSource(index).row()]

@@ -115,7 +115,8 @@ class Review:
         if bench.notes.toggle_approved(object_id, frame):
             if prompt is None and self.overview.covered[row, frame]:
                 bench.approve(object_id, frame)
-            bench.status.emit(f"{name} is accepted. J goes to the next frame to check.", "done")
+            else:
+                bench.status.emit(f"{name} is accepted. J goes to the next frame to check.", "done")
         else:
             if prompt is not None and prompt.mask is not None and not len(prompt.points):
                 bench.unsay(object_id, frame)

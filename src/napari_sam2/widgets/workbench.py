@@ -286,7 +286,7 @@ class Workbench:
             self.object_id = object_id
             self._apply_current()
 
-    def say(self, object_id: int, frame: int, prompt: Prompt) -> None:
+    def say(self, object_id: int, frame: int, prompt: Prompt, text: str = "") -> None:
         """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
 
         Raises
@@ -299,7 +299,7 @@ class Workbench:
             return
         self._check(object_id, frame, prompt)
         change = self.layers.put({object_id: {frame: prompt}})
-        self.controller.set_prompt(object_id, frame, prompt, change=change)
+        self.controller.set_prompt(object_id, frame, prompt, change=change, text=text)
 
     def add_prompts(self, prompts: Prompts) -> None:
         """Say what is said of many objects; one step to undo.
@@ -351,7 +351,8 @@ class Workbench:
         if not mask.any():
             self.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
             return
-        self.say(object_id, frame, Prompt(mask=mask))
+        text = f"{self.notes.name(object_id)}, frame {frame} is accepted."
+        self.say(object_id, frame, Prompt(mask=mask), text + " J goes to the next frame to check.")
 
     def unsay(self, object_id: int, frame: int) -> None:
         """Take back all that was said of an object on a frame."""
