@@ -17,7 +17,7 @@ from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Direction, Run, planned
+from napari_sam2.widgets.runs import Run, Wish, planned
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
@@ -309,13 +309,11 @@ class Controller:
 
     # --- propagation ---------------------------------------------------------------------
 
-    def propagate(
-        self, direction: Direction = "both", object_ids: tuple[int, ...] | None = None
-    ) -> None:
-        """Follow objects (None: all) through the stack; frames are written as they are done."""
+    def propagate(self, wish: Wish) -> None:
+        """Follow objects through the stack; frames are written as they are done."""
 
         def work(record: Record, run: Run) -> None:
-            step, run.total = planned(record.history.session, direction, object_ids)
+            step, run.total = planned(record.history.session, wish)
             run.consume(record.run(step))
 
         self._start(work, "Propagating …")
@@ -398,6 +396,19 @@ class Controller:
             self.tell(error)
         else:
             self.status.emit(said(run), "info" if run.cancelled.is_set() else "done")
+        self.changed.emit()
+
+    def pause(self) -> None:
+        """Let the propagation rest after the current frame, or go on."""
+        run = self.run
+        if run is None:
+            return
+        if run.paused.is_set():
+            run.paused.clear()
+            self.status.emit("Going on …", "busy")
+        else:
+            run.paused.set()
+            self.status.emit("Paused after this frame; what is done is kept.", "info")
         self.changed.emit()
 
     def cancel(self) -> None:

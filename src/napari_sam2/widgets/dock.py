@@ -230,6 +230,9 @@ class MaskletsWidget(QWidget):
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
         form.cancel.clicked.connect(lambda: self.cancel())
+        form.pause.clicked.connect(lambda: self.controller.pause())
+        form.first.changed.connect(self._on_range)
+        form.last.changed.connect(self._on_range)
         form.on_tool(bench.use_tool)
         for direction, button in form.directions.items():
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
@@ -327,6 +330,13 @@ class MaskletsWidget(QWidget):
         if not self._filling:
             self.workbench.set_object(object_id)
 
+    def _on_range(self, _value: Any) -> None:
+        if self._filling or self.workbench.layers is None:
+            return
+        first, last = int(self.form.first.value), int(self.form.last.value)
+        end = self.workbench.layers.geometry.length - 1
+        self.workbench.frame_range = (first or None, last + 1 if last < end else None)
+
     def _on_axis_chosen(self, axis: int | None) -> None:
         if not self._filling and self.workbench.image is not None:
             self.set_image(self.workbench.image, axis)
@@ -376,6 +386,10 @@ class MaskletsWidget(QWidget):
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
+            if bench.layers is not None:
+                length = bench.layers.geometry.length
+                start, stop = bench.frame_range
+                form.show_range(start or 0, (stop or length) - 1, length)
         (form.positive if bench.positive else form.negative).setChecked(True)
         form.check_tool(bench.tool)
         if bench.layers is not None:
@@ -385,6 +399,7 @@ class MaskletsWidget(QWidget):
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
             running=self.controller.run is not None,
             loading=self.controller.opening,
+            paused=self.controller.run is not None and self.controller.run.paused.is_set(),
             earlier=bench.found is not None and not bench.used_ids,
         )
         active = self.controller.run is not None or self.controller.opening
@@ -399,7 +414,7 @@ class MaskletsWidget(QWidget):
         run, download = self.controller.run, self.controller.download
         if run is not None:
             self.panels.request()
-            self.form.show_progress(run.done, run.total, run.rate)
+            self.form.show_progress(run.done, run.total, run.rate, run.left)
         elif download is not None:
             self.form.show_download(*download)
 

@@ -165,14 +165,17 @@ class Form(QWidget):
         self.follow.setChecked(True)
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the propagation")
+        self.pause = button("Pause", "Rest after this frame, and go on later")
         self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
-        self.cancel.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        for part in (self.pause, self.cancel):
+            part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._progress_row = QWidget()
-        self._progress_row.setLayout(row(self.progress, self.cancel))
+        self._progress_row.setLayout(row(self.progress, self.pause, self.cancel))
         rows = QVBoxLayout()
         rows.setSpacing(4)
         *ways, repair = self.directions.values()
         rows.addLayout(row(*ways))
+        rows.addLayout(self._range_row())
         rows.addLayout(row(self.follow, repair))
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()
@@ -180,6 +183,20 @@ class Form(QWidget):
         self._progress_row.setSizePolicy(policy)
         self._progress_row.hide()
         return rows
+
+    def _range_row(self) -> QHBoxLayout:
+        self.first = SpinBox(value=0, min=0, max=0, tooltip="The first frame to follow objects to")
+        self.last = SpinBox(value=0, min=0, max=0, tooltip="The last frame to follow objects to")
+        self.first.native.setAccessibleName("First frame")
+        self.last.native.setAccessibleName("Last frame")
+        return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
+
+    def show_range(self, first: int, last: int, length: int) -> None:
+        """Show which frames objects are followed over."""
+        for box, value in ((self.first, first), (self.last, last)):
+            box.max = max(box.max, length - 1)
+            box.value = value
+            box.max = length - 1
 
     def _status_line(self) -> QLabel:
         self.status = QLabel()
@@ -209,10 +226,11 @@ class Form(QWidget):
             sign.setStyleSheet(f"QPushButton:checked {{ background-color: {colour}; }}")
         self.say(*self._status)
 
-    def show_progress(self, done: int, total: int, rate: float) -> None:
-        """Show the state of a propagation."""
+    def show_progress(self, done: int, total: int, rate: float, left: float | None = None) -> None:
+        """Show the state of a propagation; `left` are the seconds until its end."""
         speed = f" · {rate:.1f}/s" if rate else ""
-        text = f"{done} of {total}{speed}" if total else "preparing"
+        rest = f" · {_duration(left)} left" if left is not None and left >= 5 else ""
+        text = f"{done} of {total}{speed}{rest}" if total else "preparing"
         self._show_bar(done, total, text)
 
     def show_download(self, have: int, total: int | None) -> None:
@@ -235,6 +253,7 @@ class Form(QWidget):
         many_frames: bool,
         running: bool,
         loading: bool = False,
+        paused: bool = False,
         earlier: bool = False,
     ) -> None:
         """Enable what can be used now; `earlier`: there is a session to restore."""
@@ -249,6 +268,10 @@ class Form(QWidget):
             part.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
+        for number in (self.first, self.last):
+            number.enabled = many_frames and not running
+        self.pause.setVisible(running)
+        self.pause.setText("Go on" if paused else "Pause")
         self.cancel.setEnabled(running or loading)
 
     def hide_progress(self) -> None:
@@ -272,6 +295,13 @@ class Form(QWidget):
         """Call `function` with the name of the tool that is chosen."""
         for name, tool in self.tools.items():
             tool.clicked.connect(lambda _=False, name=name: function(name))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02} h"
 
 
 def _column(*parts: QWidget | QLayout, stretched: bool) -> QWidget:

@@ -28,8 +28,16 @@ class Run:
     newest: int | None = None
     follow: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
+    paused: threading.Event = field(default_factory=threading.Event)
     _written: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end at this rate, once that can be told."""
+        if not self.rate or self.done < 3:
+            return None
+        return max(self.total - self.done, 0) / self.rate
 
     @property
     def rate(self) -> float:
@@ -49,6 +57,14 @@ class Run:
                 self.newest = result.frame
                 self.done += 1
                 self.seconds = time.monotonic() - start
+                start += self._rest()
+
+    def _rest(self) -> float:
+        """Wait while it is paused; returns for how long."""
+        start = time.monotonic()
+        while self.paused.is_set() and not self.cancelled.is_set():
+            time.sleep(0.02)
+        return time.monotonic() - start
 
     def take_written(self) -> set[int]:
         """Return the frames that were written since the last call."""
@@ -57,19 +73,38 @@ class Run:
         return written
 
 
-def planned(
-    session: Any, direction: Direction, object_ids: tuple[int, ...] | None = None
-) -> tuple[Step, int]:
-    """Return a propagation of some objects (None: all) as a step, and how many frames it yields.
+@dataclass(frozen=True)
+class Wish:
+    """What to propagate.
+
+    Parameters
+    ----------
+    direction
+        Which way, or "repair".
+    object_ids
+        Only these objects; None: all.
+    start, stop
+        Only frames from `start` on and before `stop`; None: to the ends. Repair ignores it.
+    """
+
+    direction: Direction = "both"
+    object_ids: tuple[int, ...] | None = None
+    start: int | None = None
+    stop: int | None = None
+
+
+def planned(session: Any, wish: Wish) -> tuple[Step, int]:
+    """Return a propagation as a step, and how many frames it yields.
 
     Raises
     ------
     InputError
         If there is nothing to do.
     """
+    direction, object_ids = wish.direction, wish.object_ids
     if direction != "repair":
-        total = session.total_frames(direction, object_ids=object_ids)
-        return Propagate(direction, object_ids=object_ids), total
+        total = session.total_frames(direction, wish.start, wish.stop, object_ids)
+        return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
     if object_ids is not None:
         stale = {i: frames for i, frames in stale.items() if i in object_ids}

@@ -22,7 +22,7 @@ from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.record import LayerChange
-from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.runs import Direction, Wish
 from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import seeds_from
 
@@ -74,6 +74,8 @@ class Workbench:
         self.positive = True
         self.follow = True
         self.model, self.device = "micro", "auto"
+        self.frame_range: tuple[int | None, int | None] = (None, None)
+        """First frame to follow objects to, and the one after the last; None: the ends."""
         self._defer = defer
         self._keys = keys
         self._origin = 0
@@ -139,6 +141,7 @@ class Workbench:
         self.layers.rejected.connect(lambda text: self.status.emit(text, "error"))
         self.layers.object_picked.connect(self.set_object)
         self.object_id = 1
+        self.frame_range = (None, None)
         self.layers.set_current(self.object_id, self.positive)
         self.use_tool("point")
         self.open_session()
@@ -524,13 +527,13 @@ class Workbench:
         ]
 
     def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
-        """Follow objects, by default all; returns at once."""
+        """Follow objects, by default all, over the chosen frames; returns at once."""
         if self.layers is None:
             self.say_what_to_do()
             return
         self.layers.read()
         self._origin = self._followed = self.frame_on_screen
-        self.controller.propagate(direction, object_ids)
+        self.controller.propagate(Wish(direction, object_ids, *self.frame_range))
 
     def _on_controller(self) -> None:
         if self.layers is not None:
