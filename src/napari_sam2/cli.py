@@ -290,8 +290,9 @@ def evaluate(
             raise InputError("give either --protocol or --card: the card has its own protocols")
         from napari_sam2 import examine
         from napari_sam2.evaluation.examination import Extent
+        from napari_sam2.evaluation.sequences import sequence_folders
 
-        folders = examine.usable_folders(sequences, only or [])
+        folders = sequence_folders(sequences, only or [])
         extent = Extent(frames, objects, rounds)
         network = _load(model, device)
         if protocol:

@@ -20,7 +20,7 @@ from napari_sam2.evaluation.examination import (
 )
 from napari_sam2.evaluation.report import write_model_card
 from napari_sam2.evaluation.rows import measure
-from napari_sam2.evaluation.sequences import Task, check_sequence, sequence_folders
+from napari_sam2.evaluation.sequences import Task
 from napari_sam2.model.checkpoint import read_recipe
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.terminal import debugging, explained, progress, say
@@ -28,20 +28,6 @@ from napari_sam2.tracking.errors import writing
 from napari_sam2.weights import locate
 
 T = TypeVar("T")
-
-
-def usable_folders(sequences: Path, only: Sequence[str]) -> list[Path]:
-    """Folders of the sequences to examine, all of them looked at.
-
-    Raises
-    ------
-    InputError
-        There are none, or one is unusable.
-    """
-    folders = sequence_folders(sequences, only)
-    for folder in folders:
-        check_sequence(folder)
-    return folders
 
 
 def write_card(

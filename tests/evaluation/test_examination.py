@@ -81,12 +81,11 @@ def test_ctrl_c_keeps_what_was_done(folders: list[Path]) -> None:
     assert (outcome.done, outcome.failures, outcome.stopped) == (["a"], {}, True)
 
 
-def test_all_folders_are_looked_at_before_work_begins(folders: list[Path]) -> None:
+def test_the_chosen_folders_are_looked_at(folders: list[Path]) -> None:
     (folders[2] / "images.tif").write_bytes(b"no picture")
-    worked: list[str] = []
     with pytest.raises(InputError, match=r"images\.tif cannot be read as TIFF"):
-        for_each(folders, Extent(), lambda name, task: worked.append(name))
-    assert not worked
+        sequence_folders(folders[0].parent)
+    assert sequence_folders(folders[0].parent, ["a", "b_z"]) == folders[:2]
 
 
 def test_names_and_patterns(folders: list[Path]) -> None:

@@ -21,7 +21,6 @@ from napari_sam2.evaluation.protocols import (
 from napari_sam2.evaluation.sequences import (
     MAX_OBJECTS,
     Task,
-    check_sequence,
     load_sequence,
     prepare,
 )
@@ -77,7 +76,7 @@ def for_each(
     Parameters
     ----------
     folders
-        Of the sequences. All are looked at before work begins.
+        Of the sequences, from `sequence_folders`.
     examine
         Called with a sequence's name and what of it is examined.
     progress
@@ -86,14 +85,7 @@ def for_each(
     Returns
     -------
     What was examined until the end, or until Ctrl-C.
-
-    Raises
-    ------
-    InputError
-        A folder is unusable, see `check_sequence`.
     """
-    for folder in folders:
-        check_sequence(folder)
     outcome: Outcome[T] = Outcome()
     try:
         for number, folder in enumerate(folders):

@@ -75,7 +75,7 @@ def check_sequence(folder: Path) -> None:
 
 
 def sequence_folders(data_dir: Path, only: Iterable[str] = ()) -> list[Path]:
-    """Folders of sequences in a folder, by name.
+    """Folders of sequences in a folder, by name; each is looked at, see `check_sequence`.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def sequence_folders(data_dir: Path, only: Iterable[str] = ()) -> list[Path]:
     Raises
     ------
     InputError
-        There are none, or none that fits a name or pattern.
+        There are none, or none that fits a name or pattern, or one that fits is unusable.
     """
     folders = sorted(p.parent for p in data_dir.glob("*/masks.tif"))
     if not folders:
@@ -98,7 +98,10 @@ def sequence_folders(data_dir: Path, only: Iterable[str] = ()) -> list[Path]:
                 f"no sequence of {data_dir} is called {pattern}; there are {', '.join(names)}."
             )
     chosen = {name for pattern in patterns or ["*"] for name in fnmatch.filter(names, pattern)}
-    return [folder for folder in folders if folder.name in chosen]
+    folders = [folder for folder in folders if folder.name in chosen]
+    for folder in folders:
+        check_sequence(folder)
+    return folders
 
 
 def _shape(path: Path) -> tuple[int, ...]:
