@@ -19,7 +19,7 @@ endif
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format parity bench docs clean
+.PHONY: help install demo test lint format parity bench docs screenshots clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ bench: install  ## Time against the reference
 docs: install  ## Build the documentation into out/site, links checked
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	$(BIN)/mkdocs build --strict --quiet
+
+screenshots: install  ## Take the pictures of the documentation anew
+	$(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24") $(BIN)/python tools/screenshots.py
 
 clean:  ## Remove the environment and everything that was made
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage
