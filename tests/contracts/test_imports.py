@@ -35,7 +35,7 @@ ALLOWED = {
     "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
-    "widgets": CORE,
+    "widgets": CORE | {"sample_data"},
     "cli": CORE
     | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
     "__init__": {"export", "tracking", "weights", "widgets"},

@@ -16,6 +16,7 @@ from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
+from napari_sam2.tracking.views import View
 from napari_sam2.widgets.opening import SessionRequest
 
 
@@ -202,6 +203,13 @@ class FakeSession:
             area,
             np.array(centre).reshape(-1, 2),
         )
+
+    def view(self, object_id: int, frame: int) -> View:
+        """The 20 x 30 px at (10, 12), magnified twice."""
+        if object_id not in self.prompts:
+            raise InputError(f"there is no object {object_id}")
+        part = self.frames.image(frame)[10:30, 12:42]
+        return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})

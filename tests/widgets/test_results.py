@@ -8,11 +8,13 @@ import tifffile
 from fakes import FakeFactory, blobs
 from napari.layers import Labels, Points
 from qtpy.QtCore import QCoreApplication
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from test_undo import seen
 
 from napari_sam2.export.formats import FORMATS, open_masklets
+from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
+from napari_sam2.widgets.scripting import open_dock
 
 SMALL, LARGE = (20, 20), (55, 60)
 
@@ -197,3 +199,60 @@ def test_only_some_objects_are_followed(open_desk):
     desk.done()
     step = desk.widget.controller._record.history.steps[-1]
     assert step.object_ids == (2,)
+
+
+def test_what_the_model_sees_lies_on_the_image(open_desk):
+    desk = open_desk(blobs(), scale=(3, 2, 2), translate=(0, 5, 7))
+    desk.point(2, *SMALL)
+    desk.done()
+    desk.go(2)
+    for _ in range(2):  # the second takes the place of the first
+        desk.widget.workbench.show_view()
+        desk.done()
+    layer = desk.viewer.layers["what the model sees"]
+    assert len([la for la in desk.viewer.layers if "model sees" in la.name]) == 1
+    assert layer.data.shape == (1, 40, 60, 3)
+    for here in ((2, 10, 12), (2, 20, 30)):  # the same place of the world is the same pixel
+        world = desk.viewer.layers["cells"].data_to_world(here)
+        place = layer.world_to_data(world)
+        np.testing.assert_allclose(place[1:], [2 * (here[1] - 9.75), 2 * (here[2] - 11.75)])
+        assert abs(place[0]) < 0.5
+    assert "the network sees this" in desk.status
+    assert [la.name for la in desk.widget.workbench.images] == ["cells"]
+    desk.widget.object_id = 7
+    desk.widget.workbench.show_view()
+    desk.done()
+    assert "no object 7" in desk.status
+
+
+def test_a_sample_to_try(open_desk):
+    desk = open_desk()
+    button = desk.widget.form.sample
+    assert not button.isHidden()
+    button.click()
+    desk.done()
+    QCoreApplication.processEvents()
+    desk.done()
+    assert button.isHidden()
+    assert desk.layers.geometry.length > 5
+
+
+def test_the_keys_are_shown(open_window):
+    window = open_window(blobs())
+    window.key("?")
+    (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
+    for key in "NQUGHJKW":
+        assert f"<b>{key}</b>" in sheet.text()
+    sheet.close()
+
+
+def test_the_command_of_the_menus(shared_viewer, monkeypatch):
+    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    for _ in range(2):  # the second time it is open already
+        open_dock(shared_viewer)
+    widgets = [
+        w for w in shared_viewer.window.dock_widgets.values() if isinstance(w, MaskletsWidget)
+    ]
+    assert len(widgets) == 1
+    shared_viewer.window.remove_dock_widget(widgets[0])
+    widgets[0]._shut_down()

@@ -29,6 +29,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import FrameResult, Preview, Trace
 from napari_sam2.tracking.room import tokens_at_once
+from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
 
 # Object id -> what was known of it; None where it did not exist.
@@ -341,6 +342,19 @@ class TrackingSession:
                 self._objects.pop(object_id, None)
             else:
                 self._objects[object_id] = obj.copy()
+
+    def view(self, object_id: int, frame: int) -> View:
+        """Return what the network got to see when it looked at an object on a frame.
+
+        Raises
+        ------
+        InputError
+            If it has not looked.
+        """
+        estimate = self._existing(object_id).estimates.get(frame)
+        if estimate is None:
+            raise InputError(f"{described(object_id, frame)}: it has not been looked at there yet")
+        return view_of(self._engine, frame, estimate)
 
     def frames_of(self, object_id: int) -> list[int]:
         """Return the frames on which something is known of an object, rising."""

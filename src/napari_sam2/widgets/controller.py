@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -21,6 +21,9 @@ from napari_sam2.widgets.runs import Run, Wish, planned
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.views import View
 
 
 @dataclass(frozen=True)
@@ -335,6 +338,22 @@ class Controller:
                     break
 
         self._start(work, "Restoring what was done …", lambda: self._show_layers())
+
+    def view(self, object_id: int, frame: int, show: Callable[[View], None]) -> None:
+        """Get what the network sees of an object on a frame, then `show` it."""
+        record, generation = self._record, self._generation
+        if record is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+
+        def done(view: View) -> None:
+            if generation == self._generation:
+                show(view)
+
+        session = record.history.session
+        self._worker.submit(
+            lambda: session.view(object_id, frame), done=done, failed=self.tell, key="view"
+        )
 
     def export(self, export: Export) -> None:
         """Write the masklets to a file; cancelling leaves nothing behind."""

@@ -70,6 +70,7 @@ class MaskletsWidget(QWidget):
                 "U": ("Take back the last point", self.remove_last_point),
                 "G": ("Propagate both ways", self.propagate),
                 "H": ("Repair what corrections concern", self.repair),
+                "?": ("Show this list", lambda: self._session_actions.show_keys()),
                 "Control-Z": ("Undo", self.undo),
                 "Control-Shift-Z": ("Redo", self.redo),
                 "J": ("Next frame to check", lambda: self.panels.review.step(1)),
@@ -80,7 +81,7 @@ class MaskletsWidget(QWidget):
         self._keys = keys
         self.controller = Controller(self._worker, session_factory)
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
-        self._session_actions = SessionActions(self.form.session, self.workbench)
+        self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
@@ -230,6 +231,7 @@ class MaskletsWidget(QWidget):
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
         form.cancel.clicked.connect(lambda: self.cancel())
+        form.sample.clicked.connect(lambda: bench.open_sample())
         form.pause.clicked.connect(lambda: self.controller.pause())
         form.first.changed.connect(self._on_range)
         form.last.changed.connect(self._on_range)
@@ -314,6 +316,7 @@ class MaskletsWidget(QWidget):
 
     def _on_layers_changed(self, event: Any) -> None:
         self._fill_images()
+        self._update()
         if event.type == "inserted" and self.workbench.layers is None:
             _soon(self._start_with_only_image)  # once napari is done with inserting
 
@@ -400,6 +403,7 @@ class MaskletsWidget(QWidget):
             running=self.controller.run is not None,
             loading=self.controller.opening,
             paused=self.controller.run is not None and self.controller.run.paused.is_set(),
+            any_image=bool(bench.images),
             earlier=bench.found is not None and not bench.used_ids,
         )
         active = self.controller.run is not None or self.controller.opening

@@ -69,6 +69,8 @@ class Form(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 4, 4)
         layout.setSpacing(4)
+        self.sample = button("Try it on a sample", "Open nuclei that move and divide, made by us")
+        layout.addWidget(self.sample)
         layout.addWidget(VerticalArea(parts), 1)
         # Below what scrolls: always in sight.
         layout.addWidget(self._progress_row)
@@ -255,8 +257,13 @@ class Form(QWidget):
         loading: bool = False,
         paused: bool = False,
         earlier: bool = False,
+        any_image: bool = True,
     ) -> None:
-        """Enable what can be used now; `earlier`: there is a session to restore."""
+        """Enable what can be used now.
+
+        `earlier`: there is a session to restore; `any_image`: there is an image to choose.
+        """
+        self.sample.setVisible(not any_image)
         self.session.set_state(has_image, running, earlier)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):

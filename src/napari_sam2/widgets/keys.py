@@ -18,6 +18,8 @@ class KeyBindings:
 
     def __init__(self, actions: Mapping[str, tuple[str, Callable[[], Any]]]) -> None:
         self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
+        self.texts = {key: text for key, (text, _) in actions.items()}
+        """What each key does, in words."""
         self._bound: list[Any] = []
 
     def press_event(self, event: Any) -> bool:

@@ -16,6 +16,7 @@ from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.runs import Direction
 
 if TYPE_CHECKING:
+    import napari.viewer
     from napari.layers import Image
     from napari.viewer import Viewer
 
@@ -61,6 +62,13 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     if widget.workbench.layers is None:
         raise InputError("choose an image: attach(viewer, viewer.layers['name'])")
     return live
+
+
+def open_dock(viewer: napari.viewer.Viewer) -> None:
+    """Open the dock widget: the command in napari's menus and palette."""
+    viewer = unwrapped(viewer)
+    if _open_widget(viewer) is None:
+        viewer.window.add_dock_widget(MaskletsWidget(viewer), name=_TITLE, area="right")
 
 
 def _open_widget(viewer: Any) -> MaskletsWidget | None:

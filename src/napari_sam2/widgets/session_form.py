@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.exporting import filters, with_suffix
@@ -50,10 +52,12 @@ class SessionActions:
         The buttons; its window is the parent of dialogs.
     bench
         Does it.
+    keys
+        What each key does.
     """
 
-    def __init__(self, form: SessionForm, bench: Workbench) -> None:
-        self._form, self._bench = form, bench
+    def __init__(self, form: SessionForm, bench: Workbench, keys: Mapping[str, str]) -> None:
+        self._form, self._bench, self._keys = form, bench, keys
         form.undo.clicked.connect(lambda: bench.undo())
         form.redo.clicked.connect(lambda: bench.redo())
         form.export.clicked.connect(lambda: self.export())
@@ -72,13 +76,29 @@ class SessionActions:
             seeds.addAction(layer.name, lambda layer=layer: bench.add_seeds(layer))
         seeds.setEnabled(bool(bench.seed_layers))
         menu.addAction("The object ends here", lambda: bench.end_here())
+        menu.addAction("What the model sees", lambda: bench.show_view())
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)
         menu.addAction("Open a session …", self.open)
         earlier = menu.addAction("Restore the last session", lambda: bench.restore())
         assert earlier is not None
         earlier.setEnabled(bench.found is not None)
+        menu.addSeparator()
+        menu.addAction("Keys (?)", self.show_keys)
         return menu
+
+    def show_keys(self) -> None:
+        """Show what the keys do, in a window that stays open beside the work."""
+        rows = "".join(
+            f"<tr><td><b>{key}</b>&nbsp;&nbsp;&nbsp;</td><td>{text}</td></tr>"
+            for key, text in self._keys.items()
+        )
+        sheet = QMessageBox(self._form)
+        sheet.setWindowTitle("Keys of SAM 2 masklets")
+        sheet.setText(f"With the mouse in the canvas:<table cellpadding=2>{rows}</table>")
+        sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        sheet.setModal(False)
+        sheet.show()
 
     def export(self) -> None:
         """Ask for a file and its format, and write it."""

@@ -13,7 +13,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets import results
+from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.exporting import Export
@@ -99,7 +99,8 @@ class Workbench:
         """Images that can be worked on."""
         from napari.layers import Image
 
-        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        layers = self.viewer.layers
+        return [la for la in layers if isinstance(la, Image) and la.name != seen.NAME]
 
     @property
     def source_path(self) -> str:
@@ -151,6 +152,13 @@ class Workbench:
         self.notes = notes
         if self._writer is not None:
             self._writer.locked = notes.locked
+
+    def open_sample(self) -> None:
+        """Open nuclei that move and divide."""
+        from napari_sam2.sample_data import timelapse
+
+        for data, settings, _kind in timelapse():
+            self.viewer.add_image(data, **settings)
 
     def choose_model(self, model: str, device: str) -> None:
         """Use another model or device from now on, with the same prompts."""
@@ -501,6 +509,25 @@ class Workbench:
                 self.layers.labels.data.dtype,
             )
         )
+
+    def show_view(self) -> None:
+        """Show what the network gets to see of the current object on the frame on screen."""
+        layers, image = self.layers, self.image
+        if layers is None or image is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+
+        def show(view: Any) -> None:
+            seen.show_view(self.viewer, image, layers.geometry, frame, view)
+            self.viewer.layers.selection.active = layers.points
+            self.status.emit(
+                f"{self.notes.name(self.object_id)}, frame {frame}: the network sees this, at "
+                f"{view.zoom[0]:.2f} of its pixels for one of yours.",
+                "done",
+            )
+
+        self.controller.view(self.object_id, frame, show)
 
     def add_seeds(self, layer: Any) -> None:
         """Make an object of each label, or point, of a layer on the frame on screen."""
