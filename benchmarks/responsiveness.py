@@ -52,11 +52,11 @@ class Pulse:
 
 
 def until(done, seconds: float = 3600.0) -> None:  # type: ignore[no-untyped-def]
-    from qtpy.QtWidgets import QApplication
+    from napari_sam2.widgets.worker import process_events
 
     end = time.monotonic() + seconds
     while not done() and time.monotonic() < end:
-        QApplication.processEvents()
+        process_events()
         time.sleep(0.0005)
 
 

@@ -16,11 +16,11 @@ SIZE = (1440, 880)
 
 def settle(seconds: float = 0.6) -> None:
     """Let the window draw."""
-    from qtpy.QtWidgets import QApplication
+    from napari_sam2.widgets.worker import process_events
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        QApplication.processEvents()
+        process_events()
         time.sleep(0.01)
 
 

@@ -13,6 +13,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.worker import process_events
 
 SMALL = (20, 20)
 LARGE = (55, 60)
@@ -203,13 +204,13 @@ def test_follows_until_the_user_moves(open_desk):
     desk.widget.propagate()
     seen = set()
     while desk.widget.controller.run is not None:
-        QCoreApplication.processEvents()
+        process_events()
         seen.add(desk.widget.workbench.frame_on_screen)
     assert len(seen) > 2
     assert desk.widget.workbench.frame_on_screen == 0  # back where the prompts are
     desk.widget.propagate()
     while (desk.widget.controller.run.newest or 0) < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.go(11)
     desk.done()
     assert desk.widget.workbench.frame_on_screen == 11
@@ -220,7 +221,7 @@ def test_cancel_keeps_what_is_done(open_desk):
     desk.point(0, *SMALL)
     desk.widget.propagate()
     while desk.widget.controller.run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.form.cancel.click()
     desk.done()
     filled = [t for t in range(20) if desk.frame(t).any()]
@@ -453,7 +454,7 @@ def test_pausing_and_going_on(open_desk):
     desk.widget.propagate("forward")
     run = desk.widget.controller.run
     while run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.form.pause.click()
     assert desk.widget.form.pause.text() == "Go on"
     assert "Paused" in desk.status
@@ -473,7 +474,7 @@ def test_a_paused_propagation_can_be_cancelled(open_desk):
     desk.done()
     desk.widget.propagate("forward")
     while desk.widget.controller.run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.form.pause.click()
     desk.widget.cancel()
     desk.done()

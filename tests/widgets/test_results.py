@@ -7,7 +7,6 @@ import pytest
 import tifffile
 from fakes import FakeFactory, blobs
 from napari.layers import Labels, Points
-from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from test_undo import seen
 
@@ -15,6 +14,7 @@ from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
 from napari_sam2.widgets.scripting import open_dock
+from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 
@@ -85,7 +85,7 @@ def test_a_cancelled_export_leaves_nothing(open_desk, tmp_path, monkeypatch):
     desk.done()
     desk.widget.export(tmp_path / "cells.tif")
     while not desk.widget.controller.run or not desk.widget.controller.run.done:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.cancel()
     desk.done()
     assert "cancelled" in desk.status
@@ -231,7 +231,7 @@ def test_a_sample_to_try(open_desk):
     assert not button.isHidden()
     button.click()
     desk.done()
-    QCoreApplication.processEvents()
+    process_events()
     desk.done()
     assert button.isHidden()
     assert desk.layers.geometry.length > 5

@@ -22,7 +22,7 @@ from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.session_form import SessionActions
 from napari_sam2.widgets.workbench import Workbench
-from napari_sam2.widgets.worker import WindowThread, Worker
+from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -204,7 +204,7 @@ class MaskletsWidget(QWidget):
         """
         end = time.monotonic() + seconds
         while True:
-            QCoreApplication.processEvents()
+            process_events()
             layers = self.workbench.layers
             working = self._worker.busy or (panels and self.panels.busy)
             if not working and not (layers and layers.waiting):

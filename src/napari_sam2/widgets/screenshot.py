@@ -16,6 +16,7 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.widgets.launch import open_viewer
+from napari_sam2.widgets.worker import process_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -67,9 +68,8 @@ def main() -> None:
     viewer.window.resize(*_SIZE)
     put_in(viewer, masklets, prompts)
     import napari
-    from qtpy.QtCore import QCoreApplication
 
-    QCoreApplication.processEvents()
+    process_events()
     viewer.screenshot(str(folder / "window.png"), canvas_only=False, flash=False)
     if arguments.stay:
         napari.run()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEventLoop, QObject, Qt, Signal  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,15 @@ class Worker:
 
         if not self._closed:
             self._deliver(finish)
+
+
+def process_events() -> None:
+    """Let the window do what waits.
+
+    Not by `QCoreApplication.processEvents`: in PySide6 6.12 each call takes a reference of None
+    away, and some ten thousand end the process.
+    """
+    QEventLoop().processEvents()
 
 
 class WindowThread(QObject):
