@@ -26,7 +26,7 @@ help:  ## Show this list
 
 install: $(STAMP)  ## Set up .venv with the package (editable) and everything the tests need
 
-$(STAMP): pyproject.toml tools/install.sh tools/system_packages.sh
+$(STAMP): pyproject.toml tools/install.sh tools/constraints.txt tools/system_packages.sh
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" QT="$(QT)" VENV="$(VENV)" BIN="$(BIN)" sh tools/install.sh
 	@touch $@
 

@@ -103,8 +103,8 @@ class Worker:
 def process_events() -> None:
     """Let the window do what waits.
 
-    Not by `QCoreApplication.processEvents`: in PySide6 6.12 each call takes a reference of None
-    away, and some ten thousand end the process.
+    Not by `QCoreApplication.processEvents`: in PySide6 6.12.0 each call takes a reference of None
+    away, and on Python 3.11 some ten thousand end the process.
     """
     QEventLoop().processEvents()
 
