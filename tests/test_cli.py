@@ -295,10 +295,13 @@ def test_evaluate_by_protocols(dev: Path, model: Path) -> None:
     mean = (cells["click"]["IoU"] + dots["click"]["IoU"]) / 2
     assert found["mean"]["click"]["IoU"] == pytest.approx(mean)
 
-    result = run("evaluate", *options, "--protocol", "mask", "--only", "dots_z")
+    (dev / "dots_z").rename(dev / "dots_with_a_long_name_z")
+    options = (*options, "--only", "dots*", "--rounds", 8)
+    result = run("evaluate", *options, "--protocol", "mask", "--protocol", "offline")
     assert result.exit_code == 0, result.output
     assert f"{dots['mask']['J']:.3f}" in result.stdout
-    assert "dots_z" in result.stdout
+    assert result.stdout.count("dots_with_a_long_name_z") == 2
+    assert "J&F 8" in result.stdout
     assert "cells" not in result.stdout
 
 

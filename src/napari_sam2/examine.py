@@ -144,7 +144,8 @@ def _print_tables(examined: Sequence[Examined], protocols: Iterable[str]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True)
+    # A narrow terminal breaks lines, which is better than names and numbers cut short.
+    console = Console(width=max(Console().width, 120))
     for protocol in dict.fromkeys(protocols):
         means = mean_numbers(one.numbers[protocol] for one in examined)
         table = Table(protocol, "objects", "frames", *means, box=None, pad_edge=False)
