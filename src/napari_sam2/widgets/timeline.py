@@ -154,6 +154,12 @@ class Timeline(QAbstractScrollArea):
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Draw what is on screen: one image, then the marks."""
         painter = QPainter(self.viewport())
+        try:
+            self._paint(painter)
+        finally:  # Qt must not find it in use, whatever went wrong
+            painter.end()
+
+    def _paint(self, painter: QPainter) -> None:
         strip, text = self._strip(), self.palette().windowText().color()
         if not self.overview.ids or not self.overview.length:
             painter.setPen(text)
