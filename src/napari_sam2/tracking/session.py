@@ -1,8 +1,8 @@
 """A tracking session: prompts in, masks out, on any frame and in any order.
 
 The session joins the parts: `roster` holds what is known of every object (prompts, memories, masks
-so far), `answering` answers prompts, `follower` takes the objects from frame to frame, `engine` owns
-the calls into the network.
+so far), `answering` answers prompts, `follower` takes the objects from frame to frame, and `engine`
+owns the calls into the network.
 """
 
 from __future__ import annotations
