@@ -11,7 +11,8 @@ from napari_sam2.tracking.steps import Propagate, Repair, Step
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
-    from napari_sam2.tracking.session import Snapshot, TrackingSession
+    from napari_sam2.tracking.roster import Snapshot
+    from napari_sam2.tracking.session import TrackingSession
 
 _MOST_STEPS = 100
 _MOST_BYTES = 1 << 30  # of memories that only undo still needs

@@ -1,7 +1,8 @@
 """A tracking session: prompts in, masks out, on any frame and in any order.
 
-The session owns what is known of every object (prompts, memories, masks so far); `follower` takes
-the objects from frame to frame, `engine` owns the calls into the network.
+The session joins the parts: `roster` holds what is known of every object (prompts, memories, masks
+so far), `answering` answers prompts, `follower` takes the objects from frame to frame, and `engine`
+owns the calls into the network.
 """
 
 from __future__ import annotations
@@ -14,29 +15,27 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.editing import merge, split
+from napari_sam2.tracking.answering import answer, end, says_end
 from napari_sam2.tracking.encoding_store import EncodingStore
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.follower import Follower, estimated
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
-from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
-from napari_sam2.tracking.results import FrameResult, Preview, Trace
+from napari_sam2.tracking.results import FrameResult, Preview
 from napari_sam2.tracking.room import tokens_at_once
+from napari_sam2.tracking.roster import Roster
 from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
 
-# Object id -> what was known of it; None where it did not exist.
-Snapshot = Mapping[int, TrackedObject | None]
 
-
-class TrackingSession:
+class TrackingSession(Roster):
     """Segment and track objects through a stack.
 
     Parameters
@@ -61,9 +60,8 @@ class TrackingSession:
     def __init__(self, model: SAM2, frames: Frames, policy: TrackingPolicy | None = None) -> None:
         self.policy = policy or TrackingPolicy()
         self.model = model
-        self.frames = frames
         attention = self.policy.attention or model.config.attention
-        self._engine = Engine(
+        engine = Engine(
             model,
             frames,
             levels(model.config, frames.shape, attention, self.policy.zoom),
@@ -72,18 +70,8 @@ class TrackingSession:
             self.policy.batch_tokens or tokens_at_once(model.device),
             None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
-        self._objects: dict[int, TrackedObject] = {}
-        self._follower = Follower(self._engine, self._objects)
-
-    @property
-    def object_ids(self) -> list[int]:
-        """Ids of all objects, in the order in which they were added."""
-        return list(self._objects)
-
-    @property
-    def prompts(self) -> dict[int, dict[int, Prompt]]:
-        """Prompts by object id and frame."""
-        return {i: dict(o.prompts) for i, o in self._objects.items()}
+        super().__init__(frames, engine)
+        self._follower = Follower(engine, self._objects)
 
     def add_points(
         self,
@@ -219,100 +207,6 @@ class TrackingSession:
             raise InputError(f"{described(object_id, frame)}: there is no prompt to take back")
         known.take_back(frame)
 
-    def remove_object(self, object_id: int) -> None:
-        """Forget an object.
-
-        Raises
-        ------
-        InputError
-            If there is no such object.
-        """
-        self._existing(object_id)
-        del self._objects[object_id]
-
-    def merge_objects(self, kept: int, absorbed: int) -> tuple[int, ...]:
-        """Give an object's masks and prompts to another one, see `editing.merge`.
-
-        Returns
-        -------
-        tuple of int
-            Frames on which either was known.
-
-        Raises
-        ------
-        InputError
-            If an object does not exist, or both are the same.
-        """
-        if kept == absorbed:
-            raise InputError(f"object {kept} cannot be merged with itself; choose two objects")
-        one, other = (self._existing(i) for i in (kept, absorbed))
-        frames = tuple(sorted({*one.estimates, *other.estimates}))
-        merge(one, other, self._engine)
-        del self._objects[absorbed]
-        return frames
-
-    def split_object(self, object_id: int, frame: int, new_id: int | None = None) -> int:
-        """Make what is known of an object from a frame on a new object, see `editing.split`.
-
-        Parameters
-        ----------
-        object_id : keeps what is known of it before `frame`.
-        frame : the first of the new object.
-        new_id : of the new object; by default the lowest above all others.
-
-        Returns
-        -------
-        int
-            The id of the new object.
-
-        Raises
-        ------
-        InputError
-            If there is no such object, or nothing is known of it on one of the sides, or the new
-            id is taken.
-        """
-        obj = self._existing(object_id)
-        new = max(self._objects) + 1 if new_id is None else new_id
-        if new in self._objects or new < 1:
-            raise InputError(f"the id {new} cannot be used; take one above {max(self._objects)}")
-        known = sorted(obj.estimates)
-        if not known or not known[0] < frame <= known[-1]:
-            raise InputError(
-                f"object {object_id} cannot be split at frame {frame}: it has no masks "
-                + ("before that frame" if known and frame <= known[0] else "from that frame on")
-            )
-        self._objects[new] = split(obj, frame)
-        return new
-
-    @property
-    def locked(self) -> set[int]:
-        """Objects that are not followed, and whose pixels no other object gets."""
-        return {i for i, obj in self._objects.items() if obj.locked}
-
-    def lock_object(self, object_id: int, locked: bool = True) -> None:
-        """Keep an object as it is: it is not followed, and no other object gets its pixels.
-
-        Raises
-        ------
-        InputError
-            If there is no such object.
-        """
-        self._existing(object_id).locked = locked
-
-    def traces(self) -> dict[int, Trace]:
-        """Return, by object id, where each object is and how sure, without masks.
-
-        May be called from any thread while another one works with the session.
-        """
-        return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
-
-    def qualities(self) -> dict[int, dict[int, Quality]]:
-        """Return how sure the network is, by object id and frame."""
-        return {
-            i: {t: estimate.quality for t, estimate in obj.estimates.items()}
-            for i, obj in self._objects.items()
-        }
-
     def total_frames(
         self,
         direction: Direction = "both",
@@ -324,24 +218,6 @@ class TrackingSession:
         prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
-
-    def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:
-        """Return all that is known of some objects (default: all), to come back to.
-
-        Ids that do not exist are noted as not existing. What both have in common is shared, so a
-        snapshot costs little.
-        """
-        ids = self.object_ids if object_ids is None else object_ids
-        known = self._objects
-        return {i: known[i].copy() if i in known else None for i in ids}
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Put the objects of a snapshot back as they were; others stay as they are."""
-        for object_id, obj in snapshot.items():
-            if obj is None:
-                self._objects.pop(object_id, None)
-            else:
-                self._objects[object_id] = obj.copy()
 
     def view(self, object_id: int, frame: int) -> View:
         """Return what the network got to see when it looked at an object on a frame.
@@ -355,11 +231,6 @@ class TrackingSession:
         if estimate is None:
             raise InputError(f"{described(object_id, frame)}: it has not been looked at there yet")
         return view_of(self._engine, frame, estimate)
-
-    def frames_of(self, object_id: int) -> list[int]:
-        """Return the frames on which something is known of an object, rising."""
-        known = self._objects.get(object_id)
-        return [] if known is None else sorted(known.estimates)
 
     def result(self, frame: int) -> FrameResult:
         """Return what is known of all objects on a frame, without computing anything new."""
@@ -456,15 +327,6 @@ class TrackingSession:
         for i in ids:
             self._objects[i].changed.clear()
 
-    def _existing(self, object_id: int) -> TrackedObject:
-        if object_id not in self._objects:
-            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
-        return self._objects[object_id]
-
-    def _known(self, object_id: int, frame: int) -> Prompt | None:
-        known = self._objects.get(object_id)
-        return None if known is None else known.prompts.get(frame)
-
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
         if object_id < 1:
             raise InputError(f"object ids start at 1, not {object_id}")
@@ -486,50 +348,10 @@ class TrackingSession:
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
         obj = self._objects.get(object_id) or self._new_object()
-        obj.note_prompt(frame)
-        continued = known is not None and frame not in obj.ends
-        if prompt.absent or (prompt.only_negative and obj.is_missing(frame)):
-            return self._end(object_id, obj, frame, prompt)
-        start, level = obj.start_of(frame, continued), obj.level(frame)
-        if start is not None and self._engine.windowed and not start.kept.size:
-            start = None  # it was lost: there is nothing to correct, it has to be found
-        if start is None and self._engine.must_find(prompt):
-            window, prediction = self._engine.find(frame, prompt, level)
-        else:
-            window = self._engine.prompt_window(prompt, start, level)
-            look = None
-            if frame in obj.tracked:
-                selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
-                look = Look(obj.bank, window, selection) if selection.memories else None
-            earlier = None if start is None else obj.start_logits(frame, window, continued)
-            prediction = self._engine.answer(frame, window, prompt, look, earlier)
-        logits = prediction.best_logits[0]
-        estimate = estimated(window, prediction)
-        score = float(prediction.object_score[0])
-        # Stored only now: a failure above leaves the object as it was.
-        self._objects.setdefault(object_id, obj)
-        obj.prompts[frame] = prompt
-        obj.ends.discard(frame)
-        obj.note_change(frame)
-        obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
-        obj.estimates[frame] = estimate
-        return estimate
-
-    def _end(self, object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estimate:
-        """Take note that an object is not on a frame."""
-        if not any(t != frame for t in obj.anchors):
-            raise InputError(
-                f"{described(object_id, frame)}: it has no mask on another frame; show the object "
-                "before you say where it ends"
-            )
-        if frame in obj.prompts:
-            obj.take_back(frame)
-        obj.note_prompt(frame)
-        obj.prompts[frame] = prompt
-        obj.ends.add(frame)
-        obj.note_change(frame)
-        obj.bank.forget(frame)
-        estimate = obj.estimates[frame] = obj.absence()
+        if says_end(obj, frame, prompt):
+            return end(object_id, obj, frame, prompt)
+        estimate = answer(self._engine, obj, frame, prompt, known is not None)
+        self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
 
     def _new_object(self) -> TrackedObject:
@@ -543,9 +365,3 @@ class TrackingSession:
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
         return ids
-
-    def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = self.object_ids if object_ids is None else list(object_ids)
-        for i in ids:
-            self._existing(i)
-        return [i for i in ids if not self._objects[i].locked]

@@ -182,25 +182,35 @@ class Timeline(QAbstractScrollArea):
         if self._drawn is None:
             self._drawn = self._draw()
         painter = QPainter(self.viewport())
-        painter.drawPixmap(0, 0, self._drawn)
-        if self.overview.ids and self.overview.length:
-            self._draw_cursor(painter, self._strip())
+        try:
+            painter.drawPixmap(0, 0, self._drawn)
+            if self.overview.ids and self.overview.length:
+                self._draw_cursor(painter, self._strip())
+        finally:  # Qt must not find it in use, whatever went wrong
+            painter.end()
 
     def _draw(self) -> QPixmap:
-        """Draw all but the cursor: one image, then the marks."""
+        """Draw all but the cursor."""
         ratio = self.devicePixelRatioF()
         drawn = QPixmap((QSizeF(self.viewport().size()) * ratio).toSize())
         drawn.setDevicePixelRatio(ratio)
         drawn.fill(self.palette().window().color())
         painter = QPainter(drawn)
-        painter.setFont(self.font())
+        try:
+            painter.setFont(self.font())
+            self._paint(painter)
+        finally:
+            painter.end()
+        return drawn
+
+    def _paint(self, painter: QPainter) -> None:
+        """Paint one image, then the marks."""
         strip, text = self._strip(), self.palette().windowText().color()
         if not self.overview.ids or not self.overview.length:
             painter.setPen(text)
             words = "Objects appear here once they have a mask."
             painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, words)
-            painter.end()
-            return drawn
+            return
         if self._picture is None:
             self._picture = TimelinePicture(self.overview, int(strip.width()))
         offset = self.verticalScrollBar().value()
@@ -215,8 +225,6 @@ class Timeline(QAbstractScrollArea):
         self._draw_marks(painter, self._picture, rows)
         painter.restore()
         self._draw_axis(painter, strip, text)
-        painter.end()
-        return drawn
 
     def _draw_rows(self, painter: QPainter, rows: slice, strip: QRectF) -> None:
         background, text = self.palette().window().color(), self.palette().windowText().color()
