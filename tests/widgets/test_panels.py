@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fakes import blobs
@@ -273,3 +275,48 @@ def test_any_number_of_frames_is_drawn(window, objects, length, dark):
         if length > 2:
             assert strip[0].red() > strip[0].blue()  # unsure
             assert strip[1].blue() > strip[1].red()  # sure
+
+
+def test_all_fits_into_a_narrow_dock(window):
+    assert window.widget.minimumSizeHint().width() <= 300
+    assert window.widget.minimumSizeHint().height() <= 300  # the rest scrolls
+
+
+def test_the_current_object_is_in_sight(window):
+    one = Trace(*(np.full(6, 5.0) for _ in range(4)), np.full((6, 2), 9.0))
+    one = dataclasses.replace(one, frames=np.arange(6))
+    many = Overview(6, dict.fromkeys(range(1, 60), one), {}, Notes())
+    view = timeline(window)
+    view.show_place(2, 50)
+    view.show_overview(many)
+    assert 0 < view.y_of(49) < view.viewport().height()
+    table(window).show_rows(many.summaries, 50)
+    place = cell(window, 49, ID)
+    assert table(window).viewport().rect().contains(place)
+
+
+def test_the_cursor_moves_without_leaving_traces(window):
+    view = timeline(window)
+    view.show_place(1, 2)
+    before = view.viewport().grab().toImage()
+    view.show_place(4, 2)
+    assert view.viewport().grab().toImage() != before
+    view.show_place(1, 2)
+    assert view.viewport().grab().toImage() == before
+
+
+def test_the_timeline_leaves_the_corner_to_the_dock(window):
+    main = window.widget.panels.panel.window()
+    assert main.corner(Qt.Corner.BottomRightCorner) == Qt.DockWidgetArea.RightDockWidgetArea
+
+
+def test_a_narrow_table_keeps_the_names(window):
+    view = table(window)
+    view.setFixedWidth(260)
+    window.settle()
+    assert view.isColumnHidden(FRAMES)
+    assert view.columnWidth(NAME) >= 40
+    assert not view.horizontalScrollBar().isVisible()
+    view.setFixedWidth(500)
+    window.settle()
+    assert not view.isColumnHidden(FRAMES)

@@ -1,13 +1,13 @@
-"""Colours for scores from 0 to 1: dark orange, through pale, to blue; told apart by all eyes."""
+"""Colours for scores from 0 to 1: dark orange, yellow, blue; told apart by all eyes."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-_STOPS = (0.0, 0.4, 0.7, 1.0)
-# Orange against blue, and darker towards the ends only.
-_COLOURS = ((168, 60, 0), (240, 150, 50), (190, 205, 225), (40, 105, 190))
+_STOPS = (0.0, 0.4, 0.6, 0.72, 1.0)
+# Orange against blue, darker towards the ends only, and little of the grey that stands for nothing.
+_COLOURS = ((168, 60, 0), (240, 140, 40), (253, 212, 110), (160, 200, 240), (40, 105, 190))
 NOTHING = {True: (62, 66, 74), False: (216, 216, 216)}
 """Where there is no mask, on a dark and on a light background."""
 

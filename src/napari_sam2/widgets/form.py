@@ -162,7 +162,7 @@ class Form(QWidget):
         }
         for name, way in self.directions.items():
             way.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
-        self.follow = QCheckBox("Show frames as they are done")
+        self.follow = QCheckBox("Show as they are done")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
         self.progress = QProgressBar()
@@ -191,6 +191,8 @@ class Form(QWidget):
         self.last = SpinBox(value=0, min=0, max=0, tooltip="The last frame to follow objects to")
         self.first.native.setAccessibleName("First frame")
         self.last.native.setAccessibleName("Last frame")
+        for box in (self.first, self.last):
+            box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
         return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
 
     def show_range(self, first: int, last: int, length: int) -> None:

@@ -13,7 +13,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
 from napari_sam2.widgets.confidence_colours import score_colours
@@ -204,11 +204,12 @@ class ObjectTable(QTableView):
         header.setSortIndicatorShown(False)  # it would take the place of the names
         header.setSectionsClickable(True)
         width = self.fontMetrics().horizontalAdvance
-        for column, sample in ((ID, "1000"), (FRAMES, "000–000"), (LOWEST, "100 %")):
-            extra = 12 if column == FRAMES else 28
+        for column, sample in ((ID, "100"), (FRAMES, "000–000"), (LOWEST, "100 %")):
+            extra = 12 if column == FRAMES else 24
             self.setColumnWidth(column, max(width(sample), width(_HEADERS[column]) - 14) + extra)
         for column in (LOCK, SHOW):
             self.setColumnWidth(column, width(_HEADERS[column]) + 14)
+        self._widths = [self.columnWidth(column) for column in range(len(_HEADERS))]
         self.setMinimumHeight(4 * line)
 
     def sizeHint(self) -> Any:
@@ -217,6 +218,14 @@ class ObjectTable(QTableView):
         header = self.horizontalHeader().sizeHint().height()
         size.setHeight(header + 5 * self.verticalHeader().defaultSectionSize() + 4)
         return size
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Leave the frames out where names would have no room; the tooltips have them, too."""
+        columns = (ID, FRAMES, LOWEST, LOCK, SHOW)
+        needed = sum(self._widths[column] for column in columns)
+        needed += self.fontMetrics().horizontalAdvance("mother")
+        self.setColumnHidden(FRAMES, self.viewport().width() < needed)
+        super().resizeEvent(event)
 
     # --- showing -------------------------------------------------------------------------
 
@@ -244,6 +253,7 @@ class ObjectTable(QTableView):
             if row.object_id in ids:
                 index = self._proxy.mapFromSource(self.objects.index(number, 0))
                 model.setCurrentIndex(index, flags.Select | flags.Rows)
+                self.scrollTo(index)
         self._choosing = False
 
     def selected_ids(self) -> list[int]:

@@ -36,9 +36,9 @@ class ObjectsForm(QTabWidget):
         )
         self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")
         self.previous = button(
-            "◀ Prev (K)", "Go to the frame above in this list [K]", "Previous frame to check"
+            "◀ (K)", "Go to the frame above in this list [K]", "Previous frame to check"
         )
-        self.next = button("Next (J) ▶", "Go to the next frame in this list [J]", "Next to check")
+        self.next = button("(J) ▶", "Go to the next frame in this list [J]", "Next to check")
         self.accept = button(
             "Accept (W)",
             "The current object's mask on this frame is right; again takes that back [W]",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +130,7 @@ class Doubt:
 
 
 class Overview:
-    """All objects (N) over all frames (T).
+    """All objects (N) over all frames (T); complete once made, and not changed any more.
 
     Parameters
     ----------
@@ -165,6 +164,11 @@ class Overview:
         self.doubt[settled] = 0
         self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~settled
         self._notes = notes
+        self.order = self._in_order()
+        """(K, 2) object id and frame of all that is doubtful, worst first."""
+        self._places = self._in_places()
+        self.summaries = self._sum_up()
+        """One for each object, by id."""
 
     def _fill(self, traces: Mapping[int, Trace]) -> None:
         shape = (len(self.ids), self.length)
@@ -200,18 +204,25 @@ class Overview:
 
     # --- doubts --------------------------------------------------------------------------
 
-    @cached_property
-    def order(self) -> npt.NDArray[np.int64]:
-        """(K, 2) object id and frame of all that is doubtful, worst first."""
+    def _in_order(self) -> npt.NDArray[np.int64]:
         rows, frames = np.nonzero(self.doubt)
         order = np.argsort(-self.doubt[rows, frames], kind="stable")
         ids = np.array(self.ids, dtype=np.int64)
         return np.stack([ids[rows[order]], frames[order]], axis=1)
 
+    def _in_places(self) -> npt.NDArray[np.int32]:
+        """(N, T) place in `order`, -1 where there is no doubt."""
+        places = np.full(self.doubt.shape, -1, np.int32)
+        rows = np.searchsorted(self.ids, self.order[:, 0])
+        places[rows, self.order[:, 1]] = np.arange(len(self.order))
+        return places
+
     def place_of(self, object_id: int, frame: int) -> int | None:
         """Return where an object on a frame stands in `order`."""
-        found = np.flatnonzero((self.order == (object_id, frame)).all(axis=1))
-        return int(found[0]) if len(found) else None
+        row = self._row.get(object_id)
+        if row is None or not 0 <= frame < self.length or self._places[row, frame] < 0:
+            return None
+        return int(self._places[row, frame])
 
     def doubt_at(self, object_id: int, frame: int) -> Doubt | None:
         """Return the doubt about an object on a frame, if there is one."""
@@ -248,9 +259,7 @@ class Overview:
         """Return the row of an object in the arrays."""
         return self._row.get(object_id)
 
-    @cached_property
-    def summaries(self) -> list[Summary]:
-        """One for each object, by id."""
+    def _sum_up(self) -> list[Summary]:
         if not self.ids or not self.length:
             return []
         covered = self.covered.sum(axis=1)

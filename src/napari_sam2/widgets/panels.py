@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.legend import Legend
@@ -194,6 +194,10 @@ class Panels(QObject):
         self.panel.timeline.picked.connect(self.review.go_to)
         self.panel.set_theme(self._dark)
         window.add_dock_widget(self.panel, name=TIMELINE, area="bottom")
+        main = self.panel.window()
+        if isinstance(main, QMainWindow):  # below the canvas, but not below our dock: it is high
+            corner, area = Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea
+            main.setCorner(corner, area)
         self._show()
 
     def set_theme(self, dark: bool) -> None:
@@ -211,6 +215,7 @@ class Panels(QObject):
         with suppress(RuntimeError):
             self._timer.stop()
         if panel is not None:
-            with suppress(RuntimeError, LookupError):
+            # Of a window that closes, napari's or Qt's part may be gone.
+            with suppress(RuntimeError, LookupError, AttributeError):
                 self._bench.viewer.window.remove_dock_widget(panel)
                 panel.deleteLater()

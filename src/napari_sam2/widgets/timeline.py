@@ -11,10 +11,20 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     QPointF,
     QRectF,
     QSize,
+    QSizeF,
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtGui import (
+    QColor,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+    QPolygonF,
+)
 from qtpy.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
 from napari_sam2.widgets.overview import EMPTY, Overview
@@ -50,6 +60,8 @@ class Timeline(QAbstractScrollArea):
         self._colour_of = colour_of
         self.overview: Overview = EMPTY
         self._picture: TimelinePicture | None = None
+        self._drawn: QPixmap | None = None
+        self._gutter = 0
         self._frame, self._object_id = 0, 1
         self._dark = True
         self._held: int | None = None
@@ -71,9 +83,17 @@ class Timeline(QAbstractScrollArea):
 
     def show_overview(self, overview: Overview) -> None:
         """Show other numbers."""
-        self.overview, self._picture = overview, None
+        others = overview.ids != self.overview.ids
+        self.overview = overview
+        # Room for the objects' numbers and names.
+        width = self.fontMetrics().horizontalAdvance
+        longest = max((width(f"0000 {s.name}") for s in overview.summaries), default=0)
+        self._gutter = 24 + min(max(longest, width("0000")), 130)
+        self._picture = None
         self._on_size()
-        self.viewport().update()
+        if others:
+            self._scroll_to(self._object_id)
+        self._redraw()
 
     def show_place(self, frame: int, object_id: int) -> None:
         """Mark the frame on screen and the current object."""
@@ -83,12 +103,17 @@ class Timeline(QAbstractScrollArea):
         if object_id != self._object_id:
             self._object_id = object_id
             self._scroll_to(object_id)
+            self._drawn = None
         self.setAccessibleDescription(self.overview.describe(object_id, frame))
         self.viewport().update()
 
     def set_theme(self, dark: bool) -> None:
         """Choose colours for a dark or a light background."""
         self._dark = dark
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._drawn = None
         self.viewport().update()
 
     def _scroll_to(self, object_id: int) -> None:
@@ -112,21 +137,22 @@ class Timeline(QAbstractScrollArea):
         super().resizeEvent(event)
         self._picture = None
         self._on_size()
+        self._redraw()
+
+    def scrollContentsBy(self, _dx: int, _dy: int) -> None:
+        """Draw other rows."""
+        self._redraw()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Use the new font, palette or style."""
+        super().changeEvent(event)
+        self._redraw()
 
     # --- geometry ------------------------------------------------------------------------
 
-    @property
-    def _gutter(self) -> int:
-        """Room for the objects' numbers and names."""
-        width = self.fontMetrics().horizontalAdvance
-        names = (s.name for s in self.overview.summaries)
-        longest = max((width(f"0000 {name}") for name in names), default=0)
-        return 24 + min(max(longest, width("0000")), 130)
-
     def _strip(self) -> QRectF:
         """Where the frames are."""
-        left = self._gutter
-        size = self.viewport().size()
+        left, size = self._gutter, self.viewport().size()
         return QRectF(left, AXIS, max(size.width() - left - 6, 1), max(size.height() - AXIS, 0))
 
     def x_of(self, frame: int) -> float:
@@ -152,14 +178,33 @@ class Timeline(QAbstractScrollArea):
     # --- painting ------------------------------------------------------------------------
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
-        """Draw what is on screen: one image, then the marks."""
+        """Draw what is on screen; as long as only the frame changes, only the cursor moves."""
+        if self._drawn is None:
+            self._drawn = self._draw()
         painter = QPainter(self.viewport())
         try:
-            self._paint(painter)
+            painter.drawPixmap(0, 0, self._drawn)
+            if self.overview.ids and self.overview.length:
+                self._draw_cursor(painter, self._strip())
         finally:  # Qt must not find it in use, whatever went wrong
             painter.end()
 
+    def _draw(self) -> QPixmap:
+        """Draw all but the cursor."""
+        ratio = self.devicePixelRatioF()
+        drawn = QPixmap((QSizeF(self.viewport().size()) * ratio).toSize())
+        drawn.setDevicePixelRatio(ratio)
+        drawn.fill(self.palette().window().color())
+        painter = QPainter(drawn)
+        try:
+            painter.setFont(self.font())
+            self._paint(painter)
+        finally:
+            painter.end()
+        return drawn
+
     def _paint(self, painter: QPainter) -> None:
+        """Paint one image, then the marks."""
         strip, text = self._strip(), self.palette().windowText().color()
         if not self.overview.ids or not self.overview.length:
             painter.setPen(text)
@@ -180,7 +225,6 @@ class Timeline(QAbstractScrollArea):
         self._draw_marks(painter, self._picture, rows)
         painter.restore()
         self._draw_axis(painter, strip, text)
-        self._draw_cursor(painter, strip)
 
     def _draw_rows(self, painter: QPainter, rows: slice, strip: QRectF) -> None:
         background, text = self.palette().window().color(), self.palette().windowText().color()
@@ -212,7 +256,7 @@ class Timeline(QAbstractScrollArea):
             pixels = picture.marks(name, rows).astype(float)
             pixels[:, 1] = strip.left() + (pixels[:, 1] + 0.5) * step
             # Marks that would lie on each other are drawn once.
-            cells = np.unique(pixels // (1, _MARK), axis=0, return_index=True)[1]
+            cells = np.unique(pixels // (1, 2 * _MARK), axis=0, return_index=True)[1]
             for row, x in pixels[cells]:
                 draw_mark(painter, shape, QPointF(x, self.y_of(int(row)) - _GAP / 2))
 
