@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from skimage.measure import label
 
+from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.everything import Found
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -203,6 +205,15 @@ class FakeSession:
             area,
             np.array(centre).reshape(-1, 2),
         )
+
+    def segment_everything(self, frame: int, taken: Any = None):
+        """Yield, as `everything` does; every bright blob that is not taken is a cell."""
+        blobs = self._blobs(frame)
+        yield Found(0, 2, [])
+        self._begin()
+        masks = [blobs == i for i in range(1, blobs.max() + 1)]
+        cells = [Cell(mask, 0.9) for mask in masks if not (mask & (taken > 0)).any()]
+        yield Found(2, 2, cells)
 
     def view(self, object_id: int, frame: int) -> View:
         """The 20 x 30 px at (10, 12), magnified twice."""

@@ -13,7 +13,7 @@ from test_undo import seen
 from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
-from napari_sam2.widgets.scripting import open_dock
+from napari_sam2.widgets.scripting import LiveSession, open_dock
 from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
@@ -256,3 +256,38 @@ def test_the_command_of_the_menus(shared_viewer, monkeypatch):
     assert len(widgets) == 1
     shared_viewer.window.remove_dock_widget(widgets[0])
     widgets[0]._shut_down()
+
+
+def test_all_cells_of_a_frame_become_objects(desk):
+    desk.go(0)
+    desk.point(0, *SMALL)
+    desk.done()
+    before = seen(desk)
+    desk.widget.form.find_all.click()
+    desk.done()
+    desk.done()
+    assert set(desk.prompts) == {1, 2}  # what is an object already is left out
+    assert desk.frame(0)[LARGE] == 2
+    desk.widget.undo()
+    desk.done()
+    assert seen(desk) == before
+    desk.widget.redo()
+    desk.done()
+    desk.widget.form.find_all.click()
+    desk.done()
+    assert "No other cells" in desk.status
+
+
+def test_a_search_can_be_cancelled(open_desk):
+    desk = open_desk(blobs(), session_factory=FakeFactory(delay=0.2))
+    desk.widget.form.find_all.click()
+    desk.widget.cancel()
+    desk.done()
+    assert "cancelled" in desk.status
+    assert not desk.layers.prompts
+
+
+def test_all_cells_by_name(desk):
+    sam = LiveSession(desk.widget)
+    assert sam.find_all(3) == [1, 2]
+    assert set(np.unique(desk.frame(3))) == {0, 1, 2}

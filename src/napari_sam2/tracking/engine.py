@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -210,6 +211,29 @@ class Engine:
         # Of several clicks, one may be meant for a part that lies apart.
         whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
         return obey(whole_cell, self.geometry(window), window, prompt, earlier)
+
+    def click(
+        self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]
+    ) -> MaskPrediction:
+        """Answer single clicks as one batch, each for an object of its own.
+
+        Parameters
+        ----------
+        frame : the clicks' frame; what was tracked there does not count.
+        windows : where each is answered, of one size and level.
+        points : (N, 2), (y, x) in data pixels.
+        """
+
+        def compute() -> MaskPrediction:
+            features = self.encodings.windows(frame, windows)
+            device = self.model.device
+            places = self.geometry(windows[0]).to_model(points)[:, None].to(device)
+            signs = torch.full(places.shape[:2], POSITIVE, dtype=torch.long, device=device)
+            conditioned = self.model.recall(features, None)
+            return self.model.predict_masks(conditioned, features, PromptInputs(places, signs))
+
+        prediction = self.room.attempt(compute)
+        return tidy(prediction) if self.windowed else prediction
 
     def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
         geometry = self.geometry(window)

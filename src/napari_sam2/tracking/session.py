@@ -20,6 +20,7 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
@@ -326,6 +327,47 @@ class TrackingSession(Roster):
                 yield merged(frame, self._objects, self._engine)
         for i in ids:
             self._objects[i].changed.clear()
+
+    def segment_everything(
+        self,
+        frame: int,
+        *,
+        taken: npt.ArrayLike | None = None,
+        diameter: float | None = None,
+        least_quality: float = LEAST_QUALITY,
+        most: int | None = None,
+    ) -> Iterator[Found]:
+        """Look for all cells of a frame, without a click; the session stays as it is.
+
+        Stop iterating at any time: what was yielded stays valid. To follow what was found, add
+        `found.prompts(frame)` of the last item with `add_prompts`.
+
+        Parameters
+        ----------
+        frame : index along the propagation axis.
+        taken : (Y, X), nonzero where objects are already; only others are looked for.
+        diameter : of a typical cell in data pixels; default: all sizes are tried.
+        least_quality : of a cell, 0 to 1; less finds more cells, and more that are none.
+        most : number of cells to keep, the best ones.
+
+        Yields
+        ------
+        Found
+            After each batch of clicks; the last one holds all cells.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or another argument cannot be used.
+        """
+        return everything(
+            self._engine,
+            frame,
+            taken=taken,
+            diameter=diameter,
+            least_quality=least_quality,
+            most=most,
+        )
 
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
         if object_id < 1:

@@ -23,6 +23,9 @@ from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from napari_sam2.tracking.everything import Found as Everything
     from napari_sam2.tracking.views import View
 
 
@@ -219,7 +222,11 @@ class Controller:
             run.total, run.follow = len({t for some in prompts.values() for t in some}), False
             run.consume(record.run(AddPrompts(prompts), change))
 
-        self._start(work, f"Looking for {count} objects …" if count > 1 else "Looking …")
+        def said(run: Run) -> str:
+            objects = "1 object is" if count == 1 else f"{count} objects are"
+            return f"{objects} new. G follows them; Ctrl+Z takes them back."
+
+        self._start(work, f"Looking at {count} objects …", said=said)
 
     def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""
@@ -339,6 +346,34 @@ class Controller:
 
         self._start(work, "Restoring what was done …", lambda: self._show_layers())
 
+    def find_all(
+        self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
+    ) -> None:
+        """Look for all cells of a frame that are not taken, then call `found`; changes nothing.
+
+        Parameters
+        ----------
+        taken
+            (Y, X), nonzero where objects are already.
+        """
+        last: list[Everything] = []
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            for now in record.history.session.segment_everything(frame, taken=taken):
+                last[:] = [now]
+                run.done, run.total = now.done, now.total
+                if run.cancelled.is_set():
+                    raise Cancelled
+
+        def said(run: Run) -> str:
+            return "The search was cancelled." if run.cancelled.is_set() else "Found."
+
+        def after() -> None:
+            found(last[0])
+
+        self._start(work, "Looking for all cells of this frame …", said=said, after=after)
+
     def view(self, object_id: int, frame: int, show: Callable[[View], None]) -> None:
         """Get what the network sees of an object on a frame, then `show` it."""
         record, generation = self._record, self._generation
@@ -379,6 +414,7 @@ class Controller:
         text: str,
         then: Callable[[], None] | None = None,
         said: Callable[[Run], str] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> None:
         """Begin long work on the worker's thread, if none is going on."""
         if self.run is not None:
@@ -402,7 +438,10 @@ class Controller:
         def over(error: Exception | None) -> None:
             if self.run is run and then is not None:
                 then()
+            mine = self.run is run
             self._run_over(run, error, said or _summary)
+            if mine and after is not None and error is None and not run.cancelled.is_set():
+                after()
 
         self._worker.submit(job, done=lambda _: over(None), failed=over)
 

@@ -149,6 +149,10 @@ class Form(QWidget):
         rows.setSpacing(4)
         rows.addLayout(row(*self.tools.values()))
         rows.addLayout(row(self.positive, self.negative))
+        self.find_all = button(
+            "Find all cells of this frame", "Make every cell that is no object yet an object"
+        )
+        rows.addLayout(row(self.find_all))
         return rows
 
     def _propagate_rows(self) -> QVBoxLayout:
@@ -271,7 +275,7 @@ class Form(QWidget):
         for part in (self.new_object, self.delete_object, *tools):
             part.setEnabled(has_image)
         self.object_id.enabled = has_image
-        for part in (self.delete_object, self.tools["brush"]):
+        for part in (self.delete_object, self.find_all, self.tools["brush"]):
             part.setEnabled(has_image and not running)
         for part in self.directions.values():
             part.setEnabled(many_frames and not running)

@@ -205,7 +205,7 @@ class ObjectTable(QTableView):
         header.setSectionsClickable(True)
         width = self.fontMetrics().horizontalAdvance
         for column, sample in ((ID, "100"), (FRAMES, "000–000"), (LOWEST, "100 %")):
-            extra = 12 if column == FRAMES else 24
+            extra = {ID: 24, FRAMES: 12, LOWEST: 32}[column]
             self.setColumnWidth(column, max(width(sample), width(_HEADERS[column]) - 14) + extra)
         for column in (LOCK, SHOW):
             self.setColumnWidth(column, width(_HEADERS[column]) + 14)

@@ -12,7 +12,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.layer_adapters import unwrapped
+from napari_sam2.widgets.layer_adapters import show_frame, unwrapped
 from napari_sam2.widgets.runs import Direction
 
 if TYPE_CHECKING:
@@ -158,6 +158,17 @@ class LiveSession:
         """
         self.widget.workbench.add_prompts(prompts)
         self.wait()
+
+    def find_all(self, frame: int) -> list[int]:
+        """Find all cells of a frame that have no object yet; returns their new ids."""
+        bench = self.widget.workbench
+        before = set(self.prompts)
+        if bench.image is not None and bench.layers is not None:
+            show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
+        bench.segment_everything()
+        self.wait()
+        self.wait()  # what was found is added when the search is over
+        return sorted(set(self.prompts) - before)
 
     def end_object(self, object_id: int, frame: int) -> None:
         """Say that an object is not on a frame: it ends there, or begins later.

@@ -510,6 +510,23 @@ class Workbench:
             )
         )
 
+    def segment_everything(self) -> None:
+        """Find all cells of the frame on screen that have no object yet; each becomes one."""
+        if self.layers is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+
+        def found(cells: Any) -> None:
+            if not cells.cells:
+                self.status.emit("No other cells were found on this frame.", "info")
+                return
+            first = max(self.used_ids, default=0) + 1
+            self.add_prompts(cells.prompts(frame, first))
+
+        self.layers.read()
+        self.controller.find_all(frame, self._writer.read(frame), found)
+
     def show_view(self) -> None:
         """Show what the network gets to see of the current object on the frame on screen."""
         layers, image = self.layers, self.image
