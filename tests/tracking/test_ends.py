@@ -138,3 +138,14 @@ def test_the_prompts_file_holds_it(tmp_path):
     assert load_prompts(tmp_path / "p.json", (9, 9), 7).objects == prompts
     entry = json.loads((tmp_path / "p.json").read_text())["objects"][0]["prompts"][1]
     assert entry == {"frame": 6, "absent": True}
+
+
+def test_prompts_given_together_may_name_the_end_first(session):
+    prompts = {1: {2: Prompt(absent=True), 6: Prompt(box=np.array(box(6), float))}}
+    session.add_prompts(prompts)
+    assert session.prompts == prompts
+    run(session.propagate("both"))
+    assert shown(session) == list(range(3, FRAMES))
+    with pytest.raises(InputError, match="object 5 on frame 3"):
+        session.add_prompts({4: {0: Prompt([[3, 3]], [True])}, 5: {3: Prompt(absent=True)}})
+    assert session.object_ids == [1]  # nothing has been added

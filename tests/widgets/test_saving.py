@@ -159,3 +159,23 @@ def test_a_restore_can_be_cancelled(open_desk, saved_sessions):
     assert slow.frame(2).any()
     assert not slow.frame(39).any()
     assert len(slow.layers.points.data) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(open_desk, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NAPARI_SAM2_SESSIONS", str(tmp_path / "file" / "sessions"))
+    desk = open_desk(blobs())
+    do(desk, "click")
+    assert "file" in desk.status
+    desk.point(0, 20, 22)
+    desk.done()
+    assert "pixels" in desk.status
+    do(desk, "propagate")
+    assert desk.status.startswith("Done: 6 frames")
+
+
+def test_a_session_without_a_step_leaves_no_file(open_desk, saved_sessions, tmp_path):
+    desk = open_desk(blobs())
+    desk.widget.export(tmp_path / "nothing.tif")
+    desk.done()
+    assert files(saved_sessions) == []

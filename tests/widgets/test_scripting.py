@@ -139,3 +139,14 @@ def test_attach_opens_the_widget_and_asks_for_an_image(shared_viewer, monkeypatc
         shared_viewer.window.remove_dock_widget(sam.widget)
         sam.widget._shut_down()
         shared_viewer.layers.clear()
+
+
+def test_what_the_session_refuses_does_not_stay_in_the_layers(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    before = seen(desk)
+    desk.widget.session.error = InputError("no such thing")
+    desk.point(2, *LARGE)
+    desk.done()
+    assert sam.status == "No such thing."
+    desk.widget.session.error = None
+    assert seen(desk) == before

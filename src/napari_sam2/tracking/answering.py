@@ -54,6 +54,21 @@ def says_end(obj: TrackedObject, frame: int, prompt: Prompt) -> bool:
     return prompt.absent or (prompt.only_negative and obj.is_missing(frame))
 
 
+def check_shown(object_id: int, frame: int, obj: TrackedObject | None) -> None:
+    """Refuse to end an object that nobody has shown on another frame.
+
+    Raises
+    ------
+    InputError
+        If it is so.
+    """
+    if obj is None or not any(t != frame for t in obj.anchors):
+        raise InputError(
+            f"{described(object_id, frame)}: it has no mask on another frame; show the object "
+            "before you say where it ends"
+        )
+
+
 def end(object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estimate:
     """Take note that an object is not on a frame.
 
@@ -62,11 +77,7 @@ def end(object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estim
     InputError
         If it is not known from another frame.
     """
-    if not any(t != frame for t in obj.anchors):
-        raise InputError(
-            f"{described(object_id, frame)}: it has no mask on another frame; show the object "
-            "before you say where it ends"
-        )
+    check_shown(object_id, frame, obj)
     if frame in obj.prompts:
         obj.take_back(frame)
     obj.note_prompt(frame)

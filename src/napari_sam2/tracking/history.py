@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +81,13 @@ class History:
         done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
         yielded = 0
         ended = False
-        results = step.run(self.session)
         try:
-            for result in results:
-                yielded += 1
-                yield result
+            with closing(step.run(self.session)) as results:
+                for result in results:
+                    yielded += 1
+                    yield result
             ended = True
         finally:
-            with suppress(AttributeError):
-                results.close()  # type: ignore[attr-defined]
             if ended:
                 self._note(done)
             elif yielded and isinstance(step, Propagate | Repair):

@@ -7,7 +7,7 @@ owns the calls into the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.answering import answer, end, says_end
+from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
@@ -153,8 +153,13 @@ class TrackingSession(Roster):
             for object_id, by_frame in prompts.items()
             for frame, prompt in by_frame.items()
         }
-        # Frame by frame, so that each is encoded once.
-        for (object_id, frame), prompt in sorted(checked.items(), key=lambda item: item[0][1]):
+        for object_id, by_frame in prompts.items():
+            known = self._objects.get(object_id)
+            if by_frame and all(p.absent for p in by_frame.values()):
+                check_shown(object_id, min(by_frame), known)
+        # Ends last, they need to know the object; frame by frame, so that each is encoded once.
+        order = sorted(checked.items(), key=lambda item: (item[1].absent, item[0][1]))
+        for (object_id, frame), prompt in order:
             self._answer(object_id, frame, prompt, None)
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
@@ -244,7 +249,7 @@ class TrackingSession(Roster):
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult, None, None]:
         """Follow the objects through the stack, frame by frame.
 
         Forward, every object is followed from its first prompt to the end; backward, from its
@@ -293,7 +298,7 @@ class TrackingSession(Roster):
         }
 
     @torch.inference_mode()
-    def repair(self, object_ids: Iterable[int] | None = None) -> Iterator[FrameResult]:
+    def repair(self, object_ids: Iterable[int] | None = None) -> Generator[FrameResult, None, None]:
         """Compute again what changed prompts concern, and only that.
 
         After a correction on a frame that was propagated, these are the object's frames up to the

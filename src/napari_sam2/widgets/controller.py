@@ -69,6 +69,7 @@ class Controller:
         self._generation = 0
         self._record: Record | None = None
         self._keeper: SessionKeeper | None = None
+        self._unsaved = False
         self.notes: Callable[[], dict[int, dict[str, Any]]] = dict
         """Returns names of objects and the like, for the session file."""
         self.session: Any = None
@@ -212,7 +213,12 @@ class Controller:
             self.changed.emit()
             self.save()
 
-        self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
+        def failed(error: Exception) -> None:
+            if generation == self._generation:
+                self._show_layers()  # the session knows nothing of it, so nor may they
+                self.tell(error)
+
+        self._worker.submit(job, done=done, failed=failed, key=(generation, object_id, frame))
 
     def add_prompts(self, prompts: Prompts, change: LayerChange | None = None) -> None:
         """Answer the prompts of many objects at once, as one step."""
@@ -344,7 +350,7 @@ class Controller:
                 if run.cancelled.is_set():
                     break
 
-        self._start(work, "Restoring what was done …", lambda: self._show_layers())
+        self._start(work, "Restoring what was done …", after=lambda _: self._show_layers())
 
     def find_all(
         self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
@@ -369,8 +375,9 @@ class Controller:
         def said(run: Run) -> str:
             return "The search was cancelled." if run.cancelled.is_set() else "Found."
 
-        def after() -> None:
-            found(last[0])
+        def after(ended: bool) -> None:
+            if ended:
+                found(last[0])
 
         self._start(work, "Looking for all cells of this frame …", said=said, after=after)
 
@@ -412,11 +419,13 @@ class Controller:
         self,
         work: Callable[[Record, Run], None],
         text: str,
-        then: Callable[[], None] | None = None,
         said: Callable[[Run], str] | None = None,
-        after: Callable[[], None] | None = None,
+        after: Callable[[bool], None] | None = None,
     ) -> None:
-        """Begin long work on the worker's thread, if none is going on."""
+        """Begin long work on the worker's thread, if none is going on.
+
+        `after` is told whether it came to its end.
+        """
         if self.run is not None:
             return
         record, keeper = self._record, self._keeper
@@ -433,15 +442,15 @@ class Controller:
                 with suppress(Cancelled):
                     work(record, run)
             finally:
-                keeper.save(notes)  # here, because the window may be closing
+                with suppress(OSError):  # said by the saving below
+                    keeper.keep(notes)  # here, because the window may be closing
 
         def over(error: Exception | None) -> None:
-            if self.run is run and then is not None:
-                then()
             mine = self.run is run
             self._run_over(run, error, said or _summary)
-            if mine and after is not None and error is None and not run.cancelled.is_set():
-                after()
+            if mine and after is not None:
+                after(error is None and not run.cancelled.is_set())
+            self.save()
 
         self._worker.submit(job, done=lambda _: over(None), failed=over)
 
@@ -495,15 +504,22 @@ class Controller:
         if keeper is None:
             return
 
-        def job() -> Path:
-            keeper.path = path or keeper.path
-            return keeper.save(notes)
-
-        def done(where: Path) -> None:
+        def job() -> None:
             if path is not None:
-                self.status.emit(f"Saved: {where}.", "done")
+                keeper.path = path
+            keeper.keep(notes)
 
-        self._worker.submit(job, done=done, failed=self.tell, key=("save", path))
+        def done(_: None) -> None:
+            self._unsaved = False
+            if path is not None:
+                self.status.emit(f"Saved: {path}.", "done")
+
+        def failed(error: Exception) -> None:
+            if path is not None or not self._unsaved:  # not with every click
+                self.tell(error)
+            self._unsaved = True
+
+        self._worker.submit(job, done=done, failed=failed, key=("save", path))
 
     def tell(self, error: Exception) -> None:
         """Say an error in words."""

@@ -51,10 +51,9 @@ class _Extra:
 
 @dataclass(frozen=True)
 class Undone:
-    """What undo or redo did: its name, the frames written, and the layers as they shall be."""
+    """What undo or redo did: its name, and the layers as they shall be."""
 
     text: str
-    frames: frozenset[int]
     layers: Any
 
 
@@ -151,10 +150,10 @@ class Record:
         if done is None:
             return None
         text, group = done.step.describe(), done.extra.group
-        frames = self._writer.swap(done.extra.planes)
+        self._writer.swap(done.extra.planes)
         while group is not None and (more := peek()) is not None and more.extra.group == group:
             move()
             done = more
-            frames |= self._writer.swap(more.extra.planes)
+            self._writer.swap(more.extra.planes)
         self._layers = layers(done.extra)
-        return Undone(text, frozenset(frames), self._layers)
+        return Undone(text, self._layers)

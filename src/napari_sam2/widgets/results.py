@@ -71,14 +71,13 @@ class ResultWriter:
             self._before.keep(frame, plane)
         return self._before
 
-    def swap(self, planes: Planes) -> set[int]:
-        """Write kept frames and keep what they replace in their place; returns the frames."""
+    def swap(self, planes: Planes) -> None:
+        """Write kept frames and keep what they replace in their place."""
         for frame in planes:
             now, then = self.read(frame), planes[frame]
             self._array[self._geometry.index(frame)] = then
             planes.keep(frame, now)
         self.object_ids, planes.object_ids = planes.object_ids, self.object_ids
-        return set(planes)
 
     def read(self, frame: int) -> npt.NDArray[Any]:
         """Return a copy of the labels (Y, X) of `frame`."""

@@ -114,8 +114,8 @@ class SessionKeeper:
                 return path
         raise AssertionError
 
-    def save(self, notes: Mapping[int, Mapping[str, Any]]) -> Path:
-        """Write the session; returns where.
+    def keep(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write the session, unless nothing was ever done in it.
 
         Parameters
         ----------
@@ -138,10 +138,11 @@ class SessionKeeper:
             notes,
         )
         if self.path is None:
+            if not content.steps:
+                return
             self.path = self._free_path()
             _drop_oldest(self.path.parent)
         save_session(self.path, content, session.prompts)
-        return self.path
 
 
 def _drop_oldest(folder: Path) -> None:

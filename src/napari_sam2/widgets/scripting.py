@@ -167,7 +167,6 @@ class LiveSession:
             show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
         bench.segment_everything()
         self.wait()
-        self.wait()  # what was found is added when the search is over
         return sorted(set(self.prompts) - before)
 
     def end_object(self, object_id: int, frame: int) -> None:
