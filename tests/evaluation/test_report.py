@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from napari_sam2.evaluation.report import model_card, write_model_card
-from napari_sam2.evaluation.rows import KINDS, NUCLEI, PHASE, TARGETS, Row, measure
+from napari_sam2.evaluation.rows import (
+    KINDS,
+    NOT_SHOWN,
+    NUCLEI,
+    PHASE,
+    SOURCES,
+    TARGETS,
+    Row,
+    measure,
+)
 from napari_sam2.evaluation.sequences import prepare
 from napari_sam2.export.ctc import Track
 
@@ -124,7 +133,7 @@ def test_write_model_card(tmp_path: Path) -> None:
     right, tasks = moving_squares(), {}
     lost = replace(right, images=right.images.copy())
     lost.images[3:] = 50
-    for name, sequence in (("a_cells", right), ("b_cells", lost)):
+    for name, sequence in (("a_cells", right), ("b_cells", lost), ("u373_phase", lost)):
         tasks[name] = prepare(sequence, 5)
     rows = [measure(MODEL, name, task, ThresholdSession) for name, task in tasks.items()]
     out = tmp_path / "docs" / "card.md"
@@ -140,10 +149,12 @@ def test_write_model_card(tmp_path: Path) -> None:
         f"{name}.png" for name in names
     )
     assert card.count("*b_cells, object") == 3
+    assert "terms do not allow it: u373_phase (Cell" in card
 
 
 def test_kinds_name_the_development_sequences(dev_data: Path) -> None:
     assert {p.name for p in dev_data.iterdir()} == set(KINDS)
+    assert set(KINDS) == set(NOT_SHOWN) ^ set(SOURCES)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS.values())))

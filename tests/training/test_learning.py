@@ -89,7 +89,9 @@ def test_the_rate_rises_stays_and_falls(tmp_path):
 
 
 def test_crops_are_magnified_until_an_object_has_the_size_that_sessions_look_for():
-    config = dataclasses.replace(SMALL, pixels=8 * 192 * 192, sizes=(192,), zoom_spread=0.0)
+    config = dataclasses.replace(
+        SMALL, pixels=8 * 192 * 192, sizes=(192,), zoom_spread=0.0, searched=0.0
+    )
     largest = []
     for number in range(6):
         batch = make_batch(config, number, clips=False)
@@ -111,12 +113,23 @@ def test_outlines_move_and_neighbours_stay_apart(outward, radius):
     assert redrawn.max() == 4
 
 
+def test_some_single_frames_are_magnified_too_much_or_too_little():
+    def radii(searched):
+        config = dataclasses.replace(
+            SMALL, pixels=8 * 192 * 192, sizes=(192,), zoom_spread=0.0, searched=searched
+        )
+        batches = [make_batch(config, number, clips=False) for number in range(4)]
+        labels = [plane for batch in batches for plane in batch.labels[:, 0]]
+        return [np.sqrt(np.bincount(x.flatten().numpy())[1:].max() / np.pi) for x in labels]
+
+    assert np.std(np.log(radii(1.0))) > 1.3 * np.std(np.log(radii(0.0)))
+
+
 def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():
     y, x = np.mgrid[:64, :64]
     disk = (y - 40) ** 2 + (x - 20) ** 2 < 36
     clip = Clip(np.stack([disk, disk]).astype(np.float32), np.stack([disk, disk]) * 7, "test")
-    config = dataclasses.replace(SMALL, zoom_spread=0.0)
-    zoomed = _zoomed(clip, np.random.default_rng(0), config)
+    zoomed = _zoomed(clip, np.random.default_rng(0), 1.0)
     assert zoomed.images.shape == clip.images.shape
     assert set(np.unique(zoomed.labels)) == {0, 7}
     inside = zoomed.labels[0] == 7

@@ -17,9 +17,11 @@ from napari_sam2.evaluation.pictures import WORST, Picture
 from napari_sam2.evaluation.rows import (
     FLOORS,
     KIN,
+    NOT_SHOWN,
     NUCLEI,
     OVER_ALL,
     PHASE,
+    SOURCES,
     TARGETS,
     Bound,
     Row,
@@ -137,8 +139,13 @@ def model_card(
         "## Predicted quality",
         _quality(rows),
     ]
-    if any(row.example for row in rows):
-        parts += ["## Pictures", _PICTURES_HOW, "### The worst objects", _gallery(_worst(rows))]
+    if any(row.example for row in _shown(rows)):
+        parts += [
+            "## Pictures",
+            f"{_PICTURES_HOW}{_sources(rows)}",
+            "### The worst objects",
+            _gallery(_worst(rows)),
+        ]
         parts += ["### Every sequence, the worst first", _gallery(_examples(rows))]
     if recipe:
         parts += ["## Recipe of the weights", _recipe_table(recipe)]
@@ -236,14 +243,30 @@ def _bounds_table(bounds: Iterable[Bound], rows: Sequence[Row]) -> str:
 
 
 def _examples(rows: Iterable[Row]) -> list[Picture]:
-    found = (row.example for row in rows if row.example is not None)
+    found = (row.example for row in _shown(rows) if row.example is not None)
     return sorted(found, key=lambda picture: picture.score)
 
 
 def _worst(rows: Iterable[Row]) -> list[Picture]:
     """Worst objects of all sequences, named by their rank so that a later card replaces them."""
-    found = sorted((p for row in rows for p in row.worst), key=lambda picture: picture.score)
+    found = sorted(
+        (p for row in _shown(rows) for p in row.worst), key=lambda picture: picture.score
+    )
     return [replace(p, name=f"worst_{n}") for n, p in enumerate(found[:WORST], start=1)]
+
+
+def _shown(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.sequence not in NOT_SHOWN]
+
+
+def _sources(rows: Sequence[Row]) -> str:
+    """Say whose images are shown, and whose are not."""
+    shown = [f"{r.sequence} ({SOURCES[r.sequence]})" for r in rows if r.sequence in SOURCES]
+    absent = [f"{r.sequence} ({NOT_SHOWN[r.sequence]})" for r in rows if r.sequence in NOT_SHOWN]
+    words = f"\n\nImages: {', '.join(shown)}." if shown else ""
+    if absent:
+        words += f"\n\nNot shown, because their terms do not allow it: {', '.join(absent)}."
+    return words
 
 
 def _gallery(pictures: Iterable[Picture]) -> str:

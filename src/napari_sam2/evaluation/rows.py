@@ -44,6 +44,26 @@ TEXTURED = {PHASE, "electron microscopy", "interference reflection"}
 # Sequences that show the same cells, in other pictures, as a folder of training images.
 KIN = {"t98g_phase": "t98g_phase_static"}
 
+# Sequences whose terms do not allow to pass their images on: they are in the tables only.
+NOT_SHOWN = {
+    "hela_nuclei": "Cell Tracking Challenge, Fluo-N2DL-HeLa",
+    "simulated_nuclei": "Cell Tracking Challenge, Fluo-N2DH-SIM+",
+    "u373_phase": "Cell Tracking Challenge, PhC-C2DH-U373",
+    "em_mitochondria_z": "groundtruth-drosophila-vnc, CC BY-NC-SA 3.0",
+    "ricm_single_cell": "celldetective, GPL-3",
+}
+
+# Whose images are in the pictures.
+SOURCES = {
+    "budding_yeast": "yeastvision, BSD",
+    "motile_phase": "laptrack, BSD-3",
+    "mouse_embryo_z": "QCANet, MIT",
+    "ovule_membrane_z": "plant-seg, MIT",
+    "ovule_nuclei_z": "plant-seg, MIT",
+    "stardist_nuclei_z": "stardist, BSD-3",
+    "t98g_phase": "Usiigaci, MIT",
+}
+
 OVER_ALL, STACKS = "all", "z-stacks"
 
 

@@ -37,6 +37,9 @@ class BatchConfig:
     objects : most objects per image.
     zoom_spread : every crop is magnified around one of its objects by about what suits that
         (log-normal), as a session's levels do; small cells are blurred then, as they are in use.
+    searched : part of the single frames whose magnification is off by up to `search_octaves`: a
+        click says nothing of the object's size, so a session asks at many magnifications, and the
+        predicted IoU has to tell which of the answers is good.
     clip_length : fewest and most frames of a clip.
     outline : in each clip all outlines are moved outward by a part of the radius between these
         two; annotators differ, and what is meant has to be read off the prompt and remembered.
@@ -52,6 +55,8 @@ class BatchConfig:
     weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     objects: int = 8
     zoom_spread: float = 0.3
+    searched: float = 0.35
+    search_octaves: float = 1.25
     clip_length: tuple[int, int] = (4, 8)
     outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
@@ -126,7 +131,7 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     while len(images) < count:
         made = _one_clip(config, rng, frames, size)
         for _ in range(min(config.views, count - len(images))):
-            clip = _view(_zoomed(made, rng, config), rng)
+            clip = _view(_zoomed(made, rng, _magnification_error(rng, config, clips)), rng)
             if clips:
                 clip = _redrawn(clip, rng.uniform(*config.outline))
             picked = _pick_objects(clip, rng, most)
@@ -143,7 +148,14 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     )
 
 
-def _zoomed(clip: Clip, rng: np.random.Generator, config: BatchConfig) -> Clip:
+def _magnification_error(rng: np.random.Generator, config: BatchConfig, clips: bool) -> float:
+    """Draw by how much, as a factor, a crop is magnified more than suits its object."""
+    if not clips and rng.random() < config.searched:
+        return float(2 ** rng.uniform(-config.search_octaves, config.search_octaves))
+    return float(np.exp(rng.normal(0, config.zoom_spread)))
+
+
+def _zoomed(clip: Clip, rng: np.random.Generator, error: float) -> Clip:
     """Magnify a clip around an object of its first frame; its size stays."""
     ids, areas = np.unique(clip.labels[0], return_counts=True)
     fit = np.flatnonzero((ids > 0) & (areas >= min(_MIN_AREA, areas[ids > 0].max(initial=0))))
@@ -152,7 +164,7 @@ def _zoomed(clip: Clip, rng: np.random.Generator, config: BatchConfig) -> Clip:
     size = clip.labels.shape[-1]
     chosen = int(rng.choice(fit))
     radius = np.sqrt(areas[chosen] / np.pi)
-    wanted = suitable_zoom(radius) * np.exp(rng.normal(0, config.zoom_spread))
+    wanted = suitable_zoom(radius) * error
     zoom = float(np.clip(wanted, 1, max(1, min(0.3 * size / radius, _MOST_ZOOM))))
     ys, xs = np.nonzero(clip.labels[0] == ids[chosen])
     middle = np.array([ys.mean(), xs.mean()]) + rng.uniform(-0.2, 0.2, 2) * size / zoom
