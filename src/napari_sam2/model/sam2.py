@@ -271,7 +271,9 @@ class SAM2(nn.Module):
     def decode_all(
         self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs | None
     ) -> tuple[DecoderOutput, Tensor]:
-        """Predict all four masks and the four pointers they would leave, for training.
+        """Predict all four masks and the four pointers they would leave.
+
+        For training, and to choose among several answers outside of the network.
 
         Returns
         -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.finding import find, reconsider
 from napari_sam2.tracking.follower import estimated
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
@@ -29,7 +30,7 @@ def answer(
     if start is not None and engine.windowed and not start.kept.size:
         start = None  # it was lost: there is nothing to correct, it has to be found
     if start is None and engine.must_find(prompt):
-        window, prediction = engine.find(frame, prompt, level)
+        window, prediction = find(engine, frame, prompt, level)
     else:
         window = engine.prompt_window(prompt, start, level)
         look = None
@@ -38,6 +39,9 @@ def answer(
             look = Look(obj.bank, window, selection) if selection.memories else None
         earlier = None if start is None else obj.start_logits(frame, window, continued)
         prediction = engine.answer(frame, window, prompt, look, earlier)
+        if look is None and engine.must_find(prompt):
+            corrected = window, prediction
+            window, prediction = reconsider(engine, frame, prompt, level, corrected)
     logits = prediction.best_logits[0]
     estimate = estimated(window, prediction)
     score = float(prediction.object_score[0])

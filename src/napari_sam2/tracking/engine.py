@@ -25,8 +25,7 @@ from napari_sam2.model.prompt_encoder import (
 from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
-from napari_sam2.tracking.estimates import Estimate, qualities
-from napari_sam2.tracking.finding import Candidate, Extent, surest
+from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
@@ -34,6 +33,8 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved, resized_mask
 from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
+
+Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 
@@ -59,6 +60,27 @@ class Look:
         if self.last is None:
             raise ValueError("no mask to carry over")
         return moved(self.last.logits(), self.last.window, self.window)
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """What clicks on one object may mean, on one level.
+
+    Parameters
+    ----------
+    window : where it was looked for.
+    logits : (4, 4 h, 4 w), mask 0 and the three ambiguous ones, whether the object is held for
+        present or not.
+    iou : (4,) predicted IoU.
+    object_score : (1,) logit of the object being in the frame.
+    pointers : (4, C) object pointers.
+    """
+
+    window: Window
+    logits: Tensor
+    iou: Tensor
+    object_score: Tensor
+    pointers: Tensor
 
 
 class Engine:
@@ -124,7 +146,7 @@ class Engine:
             level = start.window.grid
         geometry = self.fitting(extent) if level is None else self.levels[level]
         known = prompt.mask is not None or prompt.box is not None or seen is not None
-        return _around(geometry, extent, 8 if known else _CLICK_SIDE)
+        return self.window_on(geometry, extent, 8 if known else _CLICK_SIDE)
 
     def extent(self, estimate: Estimate) -> Extent | None:
         """Return where a mask is, in data pixels."""
@@ -148,33 +170,26 @@ class Engine:
         """Whether clicks alone have to tell how large the object is."""
         return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
 
-    def find(
-        self, frame: int, prompt: Prompt, level: tuple[int, int] | None
-    ) -> tuple[Window, MaskPrediction]:
-        """Answer clicks on an object of unknown size: on many levels, and the surest mask wins.
-
-        A click suits objects of middling size; the answer is then drawn again, from its box, on
-        the level where the object is to be followed.
-        """
-        found = []
-        for geometry in [*self.levels.values()][::-1][::2]:  # every octave is enough
-            window = _around(geometry, _extent(prompt, None), _CLICK_SIDE)
-            prediction = self.answer(frame, window, prompt, None, None)
-            seen = Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])
-            found.append(Candidate(window, prediction, self.extent(seen)))
-        best = surest(found)
-        window, prediction, extent = best.window, best.prediction, best.extent
-        if extent is None:
-            return window, prediction
-        target = self.fitting(extent) if level is None else self.levels[level]
-        if target.tokens == window.grid:
-            return window, prediction
+    def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
+        """Return a window of a level around something, given in data pixels."""
+        sy, sx = geometry.scale
         y0, x0, y1, x1 = extent
-        box = np.array([[y0, x0], [max(y1 - 1, y0), max(x1 - 1, x0)]])
-        clear = bool(prompt.positive.all())
-        again = Prompt(box=box) if clear else prompt.with_box(box)
-        finer = _around(target, extent)
-        return finer, self.answer(frame, finer, again, None, None)
+        return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
+
+    def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
+        """Return all that clicks on an object of unknown size may mean on one level."""
+        window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
+
+        def compute() -> Hypotheses:
+            features = self.encodings.windows(frame, [window])
+            output, pointers = self.model.decode_all(
+                self.model.recall(features, None), features, self._inputs(window, prompt, None)
+            )
+            return Hypotheses(
+                window, output.logits[0], output.iou[0], output.object_score, pointers[0]
+            )
+
+        return self.room.attempt(compute)
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
@@ -351,12 +366,6 @@ def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
     places = np.concatenate(marks)
     (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
     return float(y0), float(x0), float(y1), float(x1)
-
-
-def _around(geometry: Geometry, extent: Extent, least: int = 8) -> Window:
-    sy, sx = geometry.scale
-    y0, x0, y1, x1 = extent
-    return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
 
 
 def _remembered(

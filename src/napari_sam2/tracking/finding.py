@@ -1,61 +1,199 @@
-"""Which of several magnifications has seen what a click means."""
+"""Clicks on an object of unknown size: what all magnifications take it for, and which is right.
+
+A click says nothing of the object's size. So the network is asked on every octave of
+magnification, and keeps all of its answers: they are resampled to data pixels and vote.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.tracking.engine import Engine, Hypotheses
+from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.finishing import obey
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.resampling import moved, to_data
+from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Window
 
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models can be relied on
+_THERE = 1.0  # least object score of what was clicked on: nobody clicks on what is not there
 
-Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
+Place = tuple[slice, slice]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """The answer to clicks at one magnification.
+    """One mask that clicks may mean.
 
     Parameters
     ----------
-    window, prediction : where it was given, and what.
-    extent : of the mask; None if it is empty.
+    window, logits : where it was seen, and its logits (4 h, 4 w).
+    iou : predicted IoU.
+    place, mask : its bounding box in the frame, and the mask there, in data pixels.
+    hypotheses, index : what it is one of.
     """
 
     window: Window
-    prediction: MaskPrediction
-    extent: Extent | None
-
-    @property
-    def iou(self) -> float:
-        """Predicted IoU."""
-        return float(self.prediction.best_iou)
+    logits: Tensor
+    iou: float
+    place: Place
+    mask: Mask
+    hypotheses: Hypotheses | None = None
+    index: int = 0
 
     @property
     def usual(self) -> bool:
-        """Whether the mask is of a size that the network knows."""
-        cells = int((self.prediction.best_logits > 0).sum())
-        return _USUAL_CELLS[0] <= cells <= _USUAL_CELLS[1]
+        """Whether it was seen at a size that the network knows."""
+        return _USUAL_CELLS[0] <= int((self.logits > 0).sum()) <= _USUAL_CELLS[1]
+
+    def heeds(self, prompt: Prompt) -> bool:
+        """Whether every click is on the right side of its outline."""
+        rows, columns = self.place
+        for (y, x), wanted in zip(np.rint(prompt.points).astype(int), prompt.positive, strict=True):
+            inside = rows.start <= y < rows.stop and columns.start <= x < columns.stop
+            held = inside and bool(self.mask[y - rows.start, x - columns.start])
+            if held != wanted:
+                return False
+        return True
 
 
-def surest(candidates: Sequence[Candidate]) -> Candidate:
+def find(
+    engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None
+) -> tuple[Window, MaskPrediction]:
+    """Answer clicks on an object of unknown size.
+
+    Parameters
+    ----------
+    engine : the network on the stack.
+    frame : where was clicked.
+    prompt : clicks and nothing else.
+    level : the level on which the object is followed already, if it is.
+
+    Returns
+    -------
+    the window, on the level where the object is to be followed, and the prediction there.
+    """
+    best = surest(list(_candidates(engine, frame, prompt)), prompt)
+    return _settled(engine, frame, prompt, best, level)
+
+
+def reconsider(
+    engine: Engine,
+    frame: int,
+    prompt: Prompt,
+    level: tuple[int, int] | None,
+    corrected: tuple[Window, MaskPrediction],
+) -> tuple[Window, MaskPrediction]:
+    """Look whether clicks that correct a mask say that another object was meant.
+
+    The first click, which may have been misunderstood, and all clicks together are answered anew
+    on all levels. Of these masks, those that heed every click compete with the corrected one.
+
+    Parameters
+    ----------
+    engine, frame, prompt, level : see `find`.
+    corrected : the window and the answer of a correction.
+    """
+    window, prediction = corrected
+    present = _candidate(engine, window, prediction.best_logits[0], float(prediction.best_iou))
+    first = int(np.argmax(prompt.positive))
+    alone = Prompt(points=prompt.points[first][None], positive=prompt.positive[first][None])
+    anew = [*_candidates(engine, frame, prompt), *_candidates(engine, frame, alone)]
+    rivals = [present, *(c for c in anew if c.usual and c.heeds(prompt))]
+    support = _support([*anew, present])
+    best = max(rivals, key=lambda candidate: support[id(candidate)])
+    return corrected if best is present else _settled(engine, frame, prompt, best, level)
+
+
+def surest(candidates: Sequence[Candidate], prompt: Prompt) -> Candidate:
     """Return the candidate that is sure of itself and that the others agree with.
 
     A cell is seen alike at neighbouring magnifications; a colony, or a part of the cell, that one
     of them takes for the object is not.
     """
+    support = _support(candidates)
 
-    def support(candidate: Candidate) -> float:
-        return candidate.iou * sum(o.iou * _overlap(candidate.extent, o.extent) for o in candidates)
+    def order(candidate: Candidate) -> tuple[bool, float]:
+        return candidate.usual and candidate.heeds(prompt), support[id(candidate)]
 
-    return max(candidates, key=lambda candidate: (candidate.usual, support(candidate)))
+    return max(candidates, key=order)
 
 
-def _overlap(a: Extent | None, b: Extent | None) -> float:
-    """IoU of two boxes."""
-    if a is None or b is None:
-        return 0.0
-    height, width = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(height, 0.0) * max(width, 0.0)
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+def _support(candidates: Sequence[Candidate]) -> dict[int, float]:
+    """How sure each is of itself, times how much the others agree with it; by identity."""
+    ious = np.array([c.iou for c in candidates])
+    alike = np.array([[_overlap(a, b) for b in candidates] for a in candidates])
+    return {id(c): float(s) for c, s in zip(candidates, ious * (alike @ ious), strict=True)}
+
+
+def _overlap(a: Candidate, b: Candidate) -> float:
+    """IoU of two masks in data pixels."""
+    of_a, of_b = [], []
+    for p, q in zip(a.place, b.place, strict=True):
+        low, high = max(p.start, q.start), min(p.stop, q.stop)
+        if low >= high:
+            return 0.0
+        of_a.append(slice(low - p.start, high - p.start))
+        of_b.append(slice(low - q.start, high - q.start))
+    shared = np.count_nonzero(a.mask[tuple(of_a)] & b.mask[tuple(of_b)])
+    return shared / (np.count_nonzero(a.mask) + np.count_nonzero(b.mask) - shared)
+
+
+def _candidates(engine: Engine, frame: int, prompt: Prompt) -> Iterator[Candidate]:
+    """All masks that clicks may mean, on every octave of magnification."""
+    for geometry in [*engine.levels.values()][::-1][::2]:
+        seen = engine.hypotheses(frame, prompt, geometry)
+        # Mask 0 is for several clicks; a single one is ambiguous.
+        first = 0 if len(prompt.points) > 1 else 1
+        for index, logits in enumerate(tidied(seen.logits[first:]), start=first):
+            found = _candidate(engine, seen.window, logits, float(seen.iou[index]))
+            yield replace(found, hypotheses=seen, index=index)
+
+
+def _candidate(engine: Engine, window: Window, logits: Tensor, iou: float) -> Candidate:
+    place, values = to_data(engine.geometry(window), window, logits)
+    mask = values > 0
+    inner, outer = [], []
+    for axis in (0, 1):
+        filled = np.flatnonzero(mask.any(axis=1 - axis))
+        low, high = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
+        inner.append(slice(low, high))
+        outer.append(slice(place[axis].start + low, place[axis].start + high))
+    return Candidate(window, logits, iou, (outer[0], outer[1]), mask[tuple(inner)])
+
+
+def _settled(
+    engine: Engine, frame: int, prompt: Prompt, best: Candidate, level: tuple[int, int] | None
+) -> tuple[Window, MaskPrediction]:
+    """Lay a mask on the level where the object is to be followed, bent to the clicks."""
+    assert best.hypotheses is not None
+    window, logits = best.window, best.logits
+    score, pointer = best.hypotheses.object_score, best.hypotheses.pointers[best.index]
+    estimate = Estimate.of(window, logits, Quality(best.iou, _THERE, 1.0))
+    extent = engine.extent(estimate)
+    if extent is not None:
+        target = engine.fitting(extent) if level is None else engine.levels[level]
+        if target.tokens != window.grid:
+            window = engine.window_on(target, extent)
+            logits = moved(estimate.logits(), best.window, window)
+            # What is remembered of the object is taken from where it will be seen.
+            again = engine.answer(frame, window, prompt, None, logits)
+            score, pointer = again.object_score, again.pointer[0]
+    device = engine.model.device
+    prediction = MaskPrediction(
+        logits=logits.to(device)[None, None],
+        iou=torch.full((1, 1), best.iou, device=device),
+        object_score=score.reshape(1).clamp(min=_THERE),
+        pointer=pointer[None],
+        chosen=torch.zeros(1, dtype=torch.long, device=device),
+    )
+    return window, obey(prediction, engine.geometry(window), window, prompt, None)
