@@ -1,33 +1,90 @@
-"""A click is answered at the magnification that others agree with."""
+"""A click is answered by the mask that most magnifications agree with; more clicks may tell."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
+import numpy as np
+import pytest
 import torch
 
-from napari_sam2.tracking.finding import Candidate, surest
+from napari_sam2.tracking.finding import Candidate, _overlap, surest
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
+from tests.tracking.toy import moving_disk, toy_model
 
 WINDOW = Window(0, 0, 12, 12, (12, 12))
+CLICK = Prompt(points=np.array([[15.0, 15.0]]), positive=np.array([True]))
 
 
-def candidate(iou, extent, cells=200):
-    logits = torch.full((1, 48, 48), -1.0)
+def candidate(iou, y0, x0, y1, x1, cells=200):
+    logits = torch.full((48, 48), -1.0)
     logits.view(-1)[:cells] = 1
-    prediction = SimpleNamespace(best_iou=torch.tensor([iou]), best_logits=logits)
-    return Candidate(WINDOW, prediction, extent)
+    mask = np.ones((y1 - y0, x1 - x0), bool)
+    return Candidate(WINDOW, logits, iou, (slice(y0, y1), slice(x0, x1)), mask)
 
 
 def test_a_cell_seen_at_three_magnifications_beats_the_colony_seen_at_one():
-    cells = [candidate(0.8, (10, 10, 20 + k, 20)) for k in range(3)]
-    colony = candidate(0.9, (0, 0, 100, 100))
-    assert surest([colony, *cells]) in cells
-    assert surest([colony, cells[0]]) is colony
+    cells = [candidate(0.8, 10, 10, 20 + k, 20) for k in range(3)]
+    colony = candidate(0.9, 0, 0, 100, 100)
+    assert surest([colony, *cells], CLICK) in cells
+    assert surest([colony, cells[0]], CLICK) is colony
 
 
-def test_masks_of_unknown_sizes_come_last_and_empty_ones_are_no_error():
-    tiny, good = candidate(0.95, (10, 10, 12, 12), cells=4), candidate(0.6, (0, 0, 30, 30))
-    assert surest([tiny, good, candidate(0.9, None, cells=0)]) is good
-    nothing = candidate(0.9, None, cells=0)
-    assert surest([nothing]) is nothing
+def test_masks_of_unknown_sizes_or_beside_the_click_come_last_and_empty_ones_are_no_error():
+    tiny, good = candidate(0.95, 14, 14, 17, 17, cells=4), candidate(0.6, 0, 0, 30, 30)
+    beside, nothing = candidate(0.99, 16, 16, 40, 40), candidate(0.9, 0, 0, 0, 0, cells=0)
+    assert surest([tiny, good, beside, nothing], CLICK) is good
+    assert surest([nothing], CLICK) is nothing
+
+
+@pytest.mark.parametrize(
+    ("point", "positive", "heeds"),
+    [
+        ((10, 10), True, True),
+        ((10, 10), False, False),
+        ((9, 9), True, False),
+        ((20, 5), False, True),
+    ],
+)
+def test_clicks_are_heeded_on_both_sides_of_the_outline(point, positive, heeds):
+    prompt = Prompt(points=np.array([point], float), positive=np.array([positive]))
+    assert candidate(0.9, 10, 10, 20, 20).heeds(prompt) is heeds
+
+
+def test_overlap_is_that_of_the_pixels():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        frames = np.zeros((2, 40, 40), bool)
+        found = []
+        for frame in frames:
+            (y0, y1), (x0, x1) = np.sort(rng.choice(41, (2, 2), replace=False), axis=1)
+            frame[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.7
+            place = slice(int(y0), int(y1)), slice(int(x0), int(x1))
+            found.append(Candidate(WINDOW, torch.zeros(1), 0.5, place, frame[place].copy()))
+        union = (frames[0] | frames[1]).sum()
+        expected = (frames[0] & frames[1]).sum() / union if union else 0.0
+        assert _overlap(*found) == pytest.approx(expected)
+
+
+def test_what_was_clicked_counts_as_present():
+    model = toy_model()
+    with torch.no_grad():
+        model.mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(-30.0)
+    session = TrackingSession(model, Frames(moving_disk(2), axis=0))
+    preview = session.add_points(1, 0, [[30, 20]], [True])
+    assert preview.mask[30, 20]
+    assert preview.quality.object_score > 0
+
+
+def test_clicks_find_and_correct_alike_whatever_came_between():
+    """A correction depends on the clicks and the mask before, not on other objects or calls."""
+    stack = moving_disk(2)
+    alone, busy = (TrackingSession(toy_model(), Frames(stack, axis=0)) for _ in range(2))
+    for session in (alone, busy):
+        session.add_points(1, 0, [[30, 20]], [True])
+    busy.add_points(2, 0, [[10, 70]], [True])
+    a, b = (session.add_points(1, 0, [[38, 30]], [False]) for session in (alone, busy))
+    np.testing.assert_array_equal(a.mask, b.mask)
+    assert a.mask[30, 20]
+    assert not a.mask[38, 30]
