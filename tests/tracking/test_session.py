@@ -115,8 +115,10 @@ def test_replacing_points_forgets_the_old_ones(model):
     replaced = session.add_points(1, 0, [[30, 20]], [True], replace=True)
     fresh = a_session(model).add_points(1, 0, [[30, 20]], [True])
     assert np.array_equal(replaced.logits, fresh.logits)
-    added = session.add_points(1, 0, [[50, 80]], [False])
-    assert not np.array_equal(added.logits, replaced.logits)
+    spot = np.argwhere(replaced.mask)[-1]
+    added = session.add_points(1, 0, [spot], [False])
+    assert replaced.mask[tuple(spot)]
+    assert not added.mask[tuple(spot)]
     assert len(session.prompts[1][0].points) == 2
 
 
