@@ -88,3 +88,20 @@ def test_clicks_find_and_correct_alike_whatever_came_between():
     np.testing.assert_array_equal(a.mask, b.mask)
     assert a.mask[30, 20]
     assert not a.mask[38, 30]
+
+
+def test_a_box_is_seen_at_several_magnifications_and_the_mask_obeys_it():
+    session = TrackingSession(toy_model(), Frames(moving_disk(2), axis=0))
+    engine, asked = session._engine, []
+    answer = engine.answer
+
+    def counted(frame, window, *args):
+        asked.append(window.grid)
+        return answer(frame, window, *args)
+
+    engine.answer = counted
+    session.add_box(1, 0, [[20, 10], [40, 30]])
+    assert len(set(asked)) == len(asked) > 1
+    asked.clear()
+    session.add_points(1, 0, [[36, 26]], [False])  # corrects it where it lives
+    assert len(asked) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.finding import find, reconsider
+from napari_sam2.tracking.finding import find, outlined, reconsider
 from napari_sam2.tracking.follower import estimated
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
@@ -31,6 +31,8 @@ def answer(
         start = None  # it was lost: there is nothing to correct, it has to be found
     if start is None and engine.must_find(prompt):
         window, prediction = find(engine, frame, prompt, level)
+    elif start is None and engine.may_average(prompt) and frame not in obj.tracked:
+        window, prediction = outlined(engine, frame, prompt, level)
     else:
         window = engine.prompt_window(prompt, start, level)
         look = None

@@ -170,6 +170,10 @@ class Engine:
         """Whether clicks alone have to tell how large the object is."""
         return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
 
+    def may_average(self, prompt: Prompt) -> bool:
+        """Whether a box tells how large the object is, and several levels can show it."""
+        return len(self.levels) > 1 and prompt.box is not None and prompt.mask is None
+
     def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
         """Return a window of a level around something, given in data pixels."""
         sy, sx = geometry.scale

@@ -1,7 +1,8 @@
-"""Clicks on an object of unknown size: what all magnifications take it for, and which is right.
+"""Prompts on an object that is not known yet: several magnifications are asked, and vote.
 
 A click says nothing of the object's size. So the network is asked on every octave of
-magnification, and keeps all of its answers: they are resampled to data pixels and vote.
+magnification, and all of its answers, resampled to data pixels, are candidates. A box tells the
+size; there the outlines that neighbouring magnifications see are averaged.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from napari_sam2.tracking.windows import Window
 
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models can be relied on
 _THERE = 1.0  # least object score of what was clicked on: nobody clicks on what is not there
+_OCTAVE = 2  # levels
+_CERTAIN = 6.0  # logit beyond which no magnification outvotes the others
 
 Place = tuple[slice, slice]
 Mask = npt.NDArray[np.bool_]
@@ -112,6 +115,34 @@ def reconsider(
     support = _support([*anew, present])
     best = max(rivals, key=lambda candidate: support[id(candidate)])
     return corrected if best is present else _settled(engine, frame, prompt, best, level)
+
+
+def outlined(
+    engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None
+) -> tuple[Window, MaskPrediction]:
+    """Answer a box: the outline is the mean of what all magnifications within an octave see.
+
+    Parameters
+    ----------
+    engine, frame, level : see `find`.
+    prompt : a box, perhaps with clicks.
+    """
+    window = engine.prompt_window(prompt, None, level)
+    prediction = engine.answer(frame, window, prompt, None, None)
+    levels = [*engine.levels.values()]
+    here = levels.index(engine.geometry(window))
+    total, weights = prediction.best_logits[0].clamp(-_CERTAIN, _CERTAIN), 1.0
+    for at in range(max(here - _OCTAVE, 0), min(here + _OCTAVE + 1, len(levels))):
+        if at != here:
+            place = engine.prompt_window(prompt, None, levels[at].tokens)
+            seen = engine.answer(frame, place, prompt, None, None).best_logits[0]
+            weight = 1 / (1 + abs(at - here) / _OCTAVE)
+            total = total + weight * moved(seen, place, window).clamp(-_CERTAIN, _CERTAIN)
+            weights += weight
+    logits = tidied(total[None] / weights)
+    present = prediction.object_score.clamp(min=_THERE)
+    mean = replace(prediction, logits=logits[:, None], object_score=present)
+    return window, obey(mean, engine.geometry(window), window, prompt, None)
 
 
 def surest(candidates: Sequence[Candidate], prompt: Prompt) -> Candidate:
