@@ -24,7 +24,7 @@ from napari_sam2.tracking.windows import TOKEN, Geometry, Window, box_of, suitab
 
 LEAST_QUALITY = 0.6
 
-_SIDE, _STRIDE = 12, 4  # tokens of a window, and between windows
+_SIDE, _STRIDE = 12, 6  # tokens of a window, and between windows
 _PITCH = {True: 24.0, False: 32.0}  # model pixels between clicks, in windows and on whole frames
 _CELLS = (20, 1400)  # of 4 model pixels, that a mask in a window may have: radii of 10 to 84 px
 _LEAST_CELLS = 20  # of a mask on a whole frame
@@ -32,6 +32,7 @@ _LEAST_IOU = 0.4  # predicted; what is less sure is no witness either
 _COVERED = 0.75  # quality of cells that get no more clicks, where there is one magnification
 _ALWAYS = 2**21  # model pixels of a frame, up to which a magnification is always looked at
 _FINEST = 1.5  # times the magnification that suits the cells found
+_AROUND = (-2, 0, 2)  # half octaves from the magnification that suits a given diameter
 _UNKNOWN_RADIUS = 15.0  # px, assumed while nothing has been found
 
 
@@ -167,7 +168,7 @@ def _rounds(engine: Engine, diameter: float | None) -> list[_Round]:
     else:
         zoom = suitable_zoom(diameter / 2)
         best = min(range(len(levels)), key=lambda i: abs(np.log(zoom / levels[i].zoom)))
-        chosen = [levels[i] for i in (best - 2, best, best + 2) if 0 <= i < len(levels)]
+        chosen = [levels[i] for i in range(len(levels)) if i - best in _AROUND]
     return [_Round(level, _lattice(*_axes(level, pitch))) for level in chosen]
 
 

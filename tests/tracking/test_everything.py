@@ -1,0 +1,217 @@
+"""All cells of a frame: the grid, batches, what is left out, and how good it is on real cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy import moving_disk, toy_model
+
+from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
+from napari_sam2.evaluation.overlap import overlap
+from napari_sam2.evaluation.protocols import load_sequence
+from napari_sam2.tracking import everything as module
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.training.synthetic import make_clip
+
+
+def toy_session(**policy):
+    return TrackingSession(toy_model(), Frames(moving_disk()), TrackingPolicy(**policy))
+
+
+def last(session, frame=0, **options):
+    *_, found = session.segment_everything(frame, **options)
+    return found
+
+
+def labels_of(found, shape):
+    labels = np.zeros(shape, np.int32)
+    for number, cell in enumerate(found.cells, start=1):
+        labels[cell.mask] = number
+    return labels
+
+
+def matched(labels, truth):
+    """Recall and precision at an IoU of one half."""
+    counts = overlap(labels, truth)
+    hits = sum(counts.iou(p, t) > 0.5 for p, t in counts.shared)
+    return hits / len(counts.truth), hits / max(len(counts.predicted), 1)
+
+
+@pytest.mark.parametrize("attention", ["windowed", "exact"])
+def test_batches_answer_as_one_click_at_a_time(attention):
+    one, many = (
+        toy_session(attention=attention, batch_tokens=tokens)._engine for tokens in (1, 10_000)
+    )
+    geometry = [*one.levels.values()][-1]
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, one.frames.shape, (20, 2))
+    with torch.inference_mode():
+        singly = [*module._answered(one, 0, geometry, points)]
+        together = [*module._answered(many, 0, geometry, points)]
+    assert len(singly) == len(points) == sum(count for count, _ in together)
+    assert len(together) < len(points)
+    first = [a for _, part in singly for a in part]
+    second = [a for _, part in together for a in part]
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.point == b.point
+        assert a.iou == pytest.approx(b.iou, abs=1e-4)
+        full = np.zeros((2, *one.frames.shape), dtype=bool)
+        full[0][a.place], full[1][b.place] = a.mask, b.mask
+        assert (full[0] != full[1]).mean() < 1e-3
+
+
+def test_a_batch_of_clicks_is_what_the_session_answers():
+    session = toy_session(zoom=1.0)
+    (geometry,) = session._engine.levels.values()
+    point = np.array([[30.0, 20.0]])
+    preview = session.add_points(1, 0, point, [True])
+    window = session._objects[1].pending[0].window
+    with torch.inference_mode():
+        prediction = session._engine.click(0, [window], point)
+    assert window.grid == geometry.tokens
+    assert float(prediction.best_iou[0]) == pytest.approx(preview.quality.iou, abs=1e-5)
+
+
+def test_every_window_is_encoded_once(monkeypatch):
+    session = toy_session()
+    seen = []
+    encode = session.model.encode_image
+    monkeypatch.setattr(
+        session.model, "encode_image", lambda image: seen.append(len(image)) or encode(image)
+    )
+    planned = module._rounds(session._engine, None)
+    last(session)
+    windows = {
+        (r.geometry, module._window(r.geometry, point)) for r in planned for point in r.points
+    }
+    assert sum(seen) == len(windows)
+    assert len(windows) < sum(len(r.points) for r in planned)
+
+
+def test_clicks_lie_in_the_middle_of_their_windows():
+    geometry = [*toy_session()._engine.levels.values()][-1]
+    rows, columns = module._axes(geometry, 24.0)
+    for point in module._lattice(rows, columns):
+        window = module._window(geometry, point)
+        tokens = (point + 0.5) * geometry.scale / 16
+        for place, start, side, length in zip(
+            tokens, (window.row, window.column), (window.height, window.width), geometry.tokens,
+            strict=True,
+        ):  # fmt: skip
+            assert 0 <= start <= length - side
+            assert place - start >= min(side / 4 - 0.5, place)
+            assert start + side - place >= min(side / 4 - 0.5, length - place)
+
+
+def test_the_session_stays_as_it_is():
+    session, untouched = toy_session(), toy_session()
+    for each in (session, untouched):
+        each.add_points(1, 0, [[30, 20]], [True])
+    before = session.result(0).labels
+    last(session)
+    assert session.object_ids == [1]
+    np.testing.assert_array_equal(session.result(0).labels, before)
+    for ours, theirs in zip(session.propagate(), untouched.propagate(), strict=True):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.parametrize("attention", ["windowed", "exact"])
+def test_progress_rises_and_it_can_be_stopped(attention, monkeypatch):
+    session = toy_session(attention=attention, batch_tokens=400)
+    steps = [*session.segment_everything(0, least_quality=0.0)]
+    done = [step.done for step in steps]
+    assert len(steps) > 3
+    assert done == sorted(done)
+    assert steps[-1].done == steps[-1].total
+    assert {step.total for step in steps} == {steps[-1].total}
+    running = session.segment_everything(0)
+    next(running)
+    monkeypatch.setattr(session._engine, "click", None)  # not asked again
+    running.close()
+    assert [*running] == []
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_what_is_found_becomes_prompts_with_ids_of_its_own():
+    session = toy_session()
+    found = last(session, 2, least_quality=0.0)
+    prompts = found.prompts(2, first_id=5)
+    assert [*prompts] == [*range(5, 5 + len(found.cells))]
+    session.add_prompts(prompts)
+    assert session.object_ids == [*prompts]
+    for cell, by_frame in zip(found.cells, prompts.values(), strict=True):
+        np.testing.assert_array_equal(by_frame[2].mask, cell.mask)
+    fewer = last(session, 2, least_quality=0.0, most=1)
+    assert len(fewer.cells) == min(1, len(found.cells))
+
+
+def test_a_frame_that_is_taken_costs_no_click(monkeypatch):
+    session = toy_session()
+    monkeypatch.setattr(session._engine, "click", None)
+    found = last(session, taken=np.ones(session.frames.shape))
+    assert list(found.cells) == []
+    assert found.done == found.total
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"frame": 12}, "frame 12 does not exist"),
+        ({"frame": -1}, "frame -1 does not exist"),
+        ({"diameter": 0.5}, "a diameter of 0.5 px"),
+        ({"diameter": float("nan")}, "a diameter of nan px"),
+        ({"diameter": 1e4}, "a diameter of 10000 px"),
+        ({"least_quality": 2.0}, "from 0 to 1, not 2"),
+        ({"most": 0}, "at most 0 cells"),
+        ({"taken": np.zeros((3, 3))}, r"shape \(3, 3\)"),
+    ],
+)
+def test_unusable_arguments_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        next(toy_session().segment_everything(**{"frame": 0, **options}))
+
+
+def test_odd_frames_are_no_error():
+    for shape in ((1, 1), (5, 300), (40, 7)):
+        session = TrackingSession(toy_model(), Frames(np.zeros((1, *shape), np.uint8)))
+        assert last(session).total > 0
+
+
+@pytest.fixture(scope="module")
+def micro():
+    return load_model("micro", device="cpu")
+
+
+def test_the_embedded_model_finds_drawn_cells(micro):
+    y, x = np.mgrid[:160, :200]
+    truth = np.zeros((160, 200), np.int32)
+    centres = [(30, 30), (35, 100), (28, 165), (95, 45), (100, 120), (140, 170)]
+    for number, (cy, cx) in enumerate(centres, start=1):
+        truth[((y - cy) / 11) ** 2 + ((x - cx) / 14) ** 2 < 1] = number
+    image = np.random.default_rng(0).normal(40, 6, truth.shape) + 90 * (truth > 0)
+    session = TrackingSession(micro, Frames(image.astype(np.float32)[None]))
+    recall, precision = matched(labels_of(last(session), truth.shape), truth)
+    assert recall == 1
+    assert precision >= 0.85
+    # What is there already is not proposed again.
+    found = last(session, taken=truth > 2)
+    assert not any((cell.mask & (truth > 2)).any() for cell in found.cells)
+    assert matched(labels_of(found, truth.shape), np.where(truth < 3, truth, 0))[0] == 1
+
+
+def test_the_embedded_model_on_synthetic_nuclei(micro):
+    clip = make_clip(1008, 1, (192, 192), kind="nuclei")
+    session = TrackingSession(micro, Frames(clip.images))
+    recall, precision = matched(labels_of(last(session), (192, 192)), clip.labels[0])
+    assert recall >= 0.6
+    assert precision >= 0.6
+
+
+def test_the_embedded_model_on_real_nuclei(micro, dev_data):
+    sequence = load_sequence(dev_data / "simulated_nuclei")
+    session = TrackingSession(micro, Frames(sequence.images[:1]))
+    recall, precision = matched(labels_of(last(session), (384, 384)), sequence.labels[0])
+    assert recall >= 0.8
+    assert precision >= 0.7
