@@ -11,6 +11,7 @@ from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
 from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.evaluation.protocols import load_sequence
 from napari_sam2.tracking import everything as module
+from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.training.synthetic import make_clip
 
@@ -76,18 +77,19 @@ def test_a_batch_of_clicks_is_what_the_session_answers():
 
 def test_every_window_is_encoded_once(monkeypatch):
     session = toy_session()
-    seen = []
-    encode = session.model.encode_image
+    encoded, clicked = [], []
+    encode, click = session.model.encode_image, session._engine.click
+
+    def noted(frame, windows, points):
+        clicked.extend(windows)
+        return click(frame, windows, points)
+
+    monkeypatch.setattr(session._engine, "click", noted)
     monkeypatch.setattr(
-        session.model, "encode_image", lambda image: seen.append(len(image)) or encode(image)
+        session.model, "encode_image", lambda image: encoded.append(len(image)) or encode(image)
     )
-    planned = module._rounds(session._engine, None)
-    last(session)
-    windows = {
-        (r.geometry, module._window(r.geometry, point)) for r in planned for point in r.points
-    }
-    assert sum(seen) == len(windows)
-    assert len(windows) < sum(len(r.points) for r in planned)
+    found = last(session)
+    assert sum(encoded) == len(set(clicked)) < len(clicked) == found.total
 
 
 def test_clicks_lie_in_the_middle_of_their_windows():
@@ -125,7 +127,7 @@ def test_progress_rises_and_it_can_be_stopped(attention, monkeypatch):
     assert len(steps) > 3
     assert done == sorted(done)
     assert steps[-1].done == steps[-1].total
-    assert {step.total for step in steps} == {steps[-1].total}
+    assert all(step.done <= step.total <= steps[-1].total for step in steps)
     running = session.segment_everything(0)
     next(running)
     monkeypatch.setattr(session._engine, "click", None)  # not asked again
@@ -145,6 +147,28 @@ def test_what_is_found_becomes_prompts_with_ids_of_its_own():
         np.testing.assert_array_equal(by_frame[2].mask, cell.mask)
     fewer = last(session, 2, least_quality=0.0, most=1)
     assert len(fewer.cells) == min(1, len(found.cells))
+
+
+def test_a_diameter_narrows_the_search():
+    session = toy_session()
+    everywhere = last(session)
+    small, large = last(session, diameter=6.0), last(session, diameter=60.0)
+    assert large.total < small.total < everywhere.total
+
+
+def test_the_size_of_cells_is_found_by_their_area():
+    def square(side, quality):
+        mask = np.zeros((200, 200), dtype=bool)
+        mask[:side, :side] = True
+        return Cell(mask, quality)
+
+    specks = [square(4, 0.7) for _ in range(8)]
+    cells = [square(40, 0.9) for _ in range(3)]
+    doubtful = [square(150, 0.5) for _ in range(5)]
+    diameter = module._typical([*specks, *cells, *doubtful])
+    assert diameter == pytest.approx(40 * 2 / np.sqrt(np.pi))
+    assert module._typical([]) is None
+    assert module._typical(doubtful) > 100
 
 
 def test_a_frame_that_is_taken_costs_no_click(monkeypatch):
@@ -201,12 +225,15 @@ def test_the_embedded_model_finds_drawn_cells(micro):
     assert matched(labels_of(found, truth.shape), np.where(truth < 3, truth, 0))[0] == 1
 
 
-def test_the_embedded_model_on_synthetic_nuclei(micro):
-    clip = make_clip(1008, 1, (192, 192), kind="nuclei")
-    session = TrackingSession(micro, Frames(clip.images))
-    recall, precision = matched(labels_of(last(session), (192, 192)), clip.labels[0])
-    assert recall >= 0.6
-    assert precision >= 0.6
+def test_the_embedded_model_on_synthetic_cells(micro):
+    scores = []
+    for seed in range(6):  # rules were chosen on seeds from 1000
+        clip = make_clip(seed, 1, (128, 128), kind="nuclei")
+        session = TrackingSession(micro, Frames(clip.images))
+        scores.append(matched(labels_of(last(session), (128, 128)), clip.labels[0]))
+    recall, precision = np.mean(scores, axis=0)
+    assert recall >= 0.8
+    assert precision >= 0.7
 
 
 def test_the_embedded_model_on_real_nuclei(micro, dev_data):
