@@ -169,13 +169,15 @@ def _near(levels: Sequence[Geometry], diameter: float) -> list[Geometry]:
 def _typical(cells: Sequence[Cell]) -> float | None:
     """Return the diameter of the median cell in data pixels, or None without any.
 
-    Large cells weigh more: there is room for many small mistakes beside them.
+    Large and sure ones weigh more: there is room for many small mistakes beside them.
     """
     some = [cell for cell in cells if cell.quality >= LEAST_QUALITY] or list(cells[:3])
     if not some:
         return None
-    areas = np.sort([cell.mask.sum() for cell in some])
-    weights = np.cumsum(np.sqrt(areas))
+    some.sort(key=lambda cell: int(cell.mask.sum()))
+    areas = np.array([cell.mask.sum() for cell in some])
+    sure = np.array([max(cell.quality - 0.5, 0.01) for cell in some])
+    weights = np.cumsum(np.sqrt(areas) * sure)
     middle = areas[np.searchsorted(weights, weights[-1] / 2)]
     return float(np.sqrt(4 * middle / np.pi))
 
