@@ -19,14 +19,14 @@ endif
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format parity bench clean
+.PHONY: help install demo test lint format parity bench docs screenshots clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
 
 install: $(STAMP)  ## Set up .venv with the package (editable) and everything the tests need
 
-$(STAMP): pyproject.toml tools/install.sh tools/system_packages.sh
+$(STAMP): pyproject.toml tools/install.sh tools/constraints.txt tools/system_packages.sh
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" QT="$(QT)" VENV="$(VENV)" BIN="$(BIN)" sh tools/install.sh
 	@touch $@
 
@@ -50,6 +50,13 @@ parity: install  ## Compare with the reference, all variants; writes docs/parity
 
 bench: install  ## Time against the reference
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+docs: install  ## Build the documentation into out/site, links checked
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(BIN)/mkdocs build --strict --quiet
+
+screenshots: install  ## Take the pictures of the documentation anew
+	$(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24") $(BIN)/python tools/screenshots.py
 
 clean:  ## Remove the environment and everything that was made
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage

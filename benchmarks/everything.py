@@ -21,7 +21,7 @@ from memory import Movie
 from napari_sam2 import Frames, TrackingSession, load_model
 from napari_sam2.evaluation.baseline import segment
 from napari_sam2.evaluation.overlap import overlap
-from napari_sam2.evaluation.protocols import load_sequence, sequence_folders, whole_objects
+from napari_sam2.evaluation.sequences import load_sequence, sequence_folders, whole_objects
 
 TITLE = "## Everything on a frame"
 LEAST_IOU = 0.5  # of a cell that counts as found

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def test_help_and_version_need_no_torch() -> None:
     assert run("--version").stdout.strip() == __version__
     bare = run()
     assert bare.exit_code == 0
-    for name in ("demo", "gui", "track", "evaluate", "train", "models"):
+    for name in ("demo", "gui", "track", "export", "evaluate", "train", "models"):
         assert name in bare.stdout
 
 
@@ -248,17 +249,108 @@ def test_evaluate(folder: Path) -> None:
     refused(run("evaluate", "--sequences", folder), "holds no sequence")
 
 
-def test_evaluate_a_model_writes_its_card(folder: Path, model: Path) -> None:
-    (folder / "dev" / "cells").mkdir(parents=True)
-    (folder / "stack.tif").rename(folder / "dev" / "cells" / "images.tif")
-    (folder / "truth.tif").rename(folder / "dev" / "cells" / "masks.tif")
-    card = folder / "card.md"
+@pytest.fixture
+def dev(folder: Path) -> Path:
+    """Two sequences: `cells`, with tracks, and `dots_z`."""
+    for name in ("cells", "dots_z"):
+        (folder / "dev" / name).mkdir(parents=True)
+        for source, target in (("stack.tif", "images.tif"), ("truth.tif", "masks.tif")):
+            shutil.copy(folder / source, folder / "dev" / name / target)
+    (folder / "dev" / "cells" / "tracks.txt").write_text("1 0 3 0\n7 0 3 0\n")
+    return folder / "dev"
+
+
+def test_evaluate_a_model_writes_its_card(dev: Path, model: Path) -> None:
+    card = dev.parent / "docs" / "card.md"
     which = ("--model", model, "--device", "cpu", "--card", card, "--frames", 2)
-    result = run("evaluate", "--sequences", folder / "dev", *which)
+    result = run("evaluate", "--sequences", dev, *which)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(card)
-    assert "cells" in card.read_text()
-    assert "seed" in card.read_text()  # of the recipe in the weights
+    text = card.read_text()
+    assert "cells" in text
+    assert "seed" in text  # of the recipe in the weights
+    assert "--sequences dev --model micro --card card.md --frames 2" in text
+    assert str(dev.parent) not in text
+    assert len(list((card.parent / "images" / "card").glob("*.png"))) == 5
+    result = run("evaluate", "--sequences", dev, *which, "--only", "d*", "--objects", 1, "--json")
+    (row,) = json.loads(result.stdout)
+    assert (row["sequence"], row["objects"], row["seg"]) == ("dots_z", 1, None)
+    assert "--sequences dev --only 'd*' --model" in card.read_text()
+    assert "--frames 2 --objects 1" in card.read_text()
+
+
+def test_evaluate_by_protocols(dev: Path, model: Path) -> None:
+    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--rounds", 2)
+    chosen = ("click", "mask", "offline", "online")
+    protocols = [word for name in chosen for word in ("--protocol", name)]
+    result = run("evaluate", *options, *protocols, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [one["sequence"] for one in found["sequences"]] == ["cells", "dots_z"]
+    cells, dots = (one["numbers"] for one in found["sequences"])
+    assert list(cells) == list(chosen)
+    assert list(cells["mask"]) == ["J", "F", "J&F", "SEG", "TRA"]
+    assert list(dots["mask"]) == ["J", "F", "J&F"]  # its truth has no tracks
+    assert list(found["mean"]["offline"]) == ["J&F 1", "J&F 2"]
+    mean = (cells["click"]["IoU"] + dots["click"]["IoU"]) / 2
+    assert found["mean"]["click"]["IoU"] == pytest.approx(mean)
+
+    (dev / "dots_z").rename(dev / "dots_with_a_long_name_z")
+    options = (*options, "--only", "dots*", "--rounds", 8)
+    result = run("evaluate", *options, "--protocol", "mask", "--protocol", "offline")
+    assert result.exit_code == 0, result.output
+    assert f"{dots['mask']['J']:.3f}" in result.stdout
+    assert result.stdout.count("dots_with_a_long_name_z") == 2
+    assert "J&F 8" in result.stdout
+    assert "cells" not in result.stdout
+
+
+def test_evaluate_refuses_what_it_cannot_do(dev: Path, tmp_path: Path) -> None:
+    folder = ("--sequences", dev)
+    refused(run("evaluate", *folder, "--only", "nuclei"), "no sequence", "cells, dots_z")
+    refused(run("evaluate", *folder, "--protocol", "clicks"), "--protocol", "3-clicks")
+    refused(run("evaluate", *folder, "--protocol", "box", "--card", "a.md"), "either")
+    refused(run("evaluate", "--protocol", "box"), "--sequences")
+    refused(run("evaluate", "a.tif", "b.tif", "--protocol", "box"), "--sequences")
+    (dev / "cells" / "images.tif").unlink()
+    refused(run("evaluate", *folder, "--model", tmp_path / "none.pt"), "no images.tif")
+
+
+def test_a_sequence_that_fails_is_left_out_and_said(dev: Path, model: Path) -> None:
+    tifffile.imwrite(dev / "cells" / "masks.tif", np.zeros((FRAMES, SIZE, SIZE), np.uint8))
+    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2)
+    result = run("evaluate", *options, "--protocol", "box")
+    refused(result, "cells is left out", "no object is whole", code=1)
+    assert "dots_z" in result.stdout
+    card = dev / "card.md"
+    refused(run("evaluate", *options, "--card", card), "cells is left out", code=1)
+    assert "**cells is left out**: cells: no object is whole in frame 0." in card.read_text()
+    only = run("evaluate", *options, "--only", "cells", "--protocol", "box")
+    refused(only, "no object is whole")
+    assert not only.stdout
+
+
+def test_ctrl_c_prints_what_is_finished_and_keeps_the_old_card(
+    dev: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sam2.evaluation import examination
+
+    real = examination.load_sequence
+
+    def interrupted(path: Path) -> object:
+        if path.name == "dots_z":
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(examination, "load_sequence", interrupted)
+    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2)
+    result = run("evaluate", *options, "--protocol", "click")
+    refused(result, "stopped; 1 of 2 sequences were finished", code=130)
+    assert "cells" in result.stdout
+    card = dev / "card.md"
+    card.write_text("old")
+    refused(run("evaluate", *options, "--card", card), "no card was written", code=130)
+    assert card.read_text() == "old"
 
 
 def test_models(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ pip install --quiet --upgrade "pip>=25.1" # the first one with --group
 pip install --quiet $TORCH
 "$BIN/python" -c "import importlib.metadata as m; print('torch==' + m.version('torch'))" \
     >"$VENV/constraints.txt"
-pip install --quiet --constraint "$VENV/constraints.txt" \
+pip install --quiet --constraint "$VENV/constraints.txt" --constraint tools/constraints.txt \
     --editable . "napari[$QT]" --group test --group lint --group parity
 # The reference implementation, which only tests use. Its source distribution asks for torchvision
 # and builds with the setuptools and torch that are installed.

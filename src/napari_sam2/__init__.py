@@ -6,11 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam2.export.formats import export_masklets as export_masklets
+    from napari_sam2.export.formats import open_masklets as open_masklets
+    from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
+    from napari_sam2.widgets.scripting import attach as attach
 
 __version__ = "0.1.0"
 
@@ -20,7 +24,11 @@ _EXPORTS = {
     "Frames": "napari_sam2.tracking.frames",
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
+    "attach": "napari_sam2.widgets.scripting",
+    "export_masklets": "napari_sam2.export.formats",
     "load_model": "napari_sam2.weights",
+    "open_masklets": "napari_sam2.export.formats",
+    "tracks_of": "napari_sam2.export.tables",
 }
 
 __all__ = [
@@ -29,7 +37,11 @@ __all__ = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy.typing as npt
 
-from napari_sam2.export.labels import read_labels, write_labels
+from napari_sam2.export.files import check_free
+from napari_sam2.export.labels import TIFF, ZARR, is_zarr, read_labels, write_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.tracking.errors import InputError, OutputError, writing
@@ -20,8 +21,6 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-
-_OUTPUTS = (".tif", ".tiff", ".zarr")
 
 
 @dataclass(frozen=True)
@@ -280,13 +279,10 @@ def check_output(path: Path, overwrite: bool) -> None:
     InputError
         If the suffix is none of .tif, .tiff and .zarr, or the file exists and may not be replaced.
     """
-    if path.suffix.lower() not in _OUTPUTS:
+    suffix = path.suffix.lower()
+    if suffix not in (*TIFF, *ZARR):
         raise InputError(f"cannot write labels to {path}; choose a name in .tif or .zarr")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; choose another name or pass --overwrite")
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    if not existing.is_dir():
-        raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
+    check_free(path, overwrite, Path.is_file if suffix in TIFF else is_zarr)
 
 
 def _check_range(start: int | None, stop: int | None, length: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 # Everything heavy is imported inside the commands, so that --help is instant.
 import json
 from enum import StrEnum
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +42,18 @@ class Attention(StrEnum):
 
     exact = "exact"
     windowed = "windowed"
+
+
+class Protocol(StrEnum):
+    """How a model is examined."""
+
+    click = "click"
+    three_clicks = "3-clicks"
+    box = "box"
+    mask = "mask"
+    noc = "noc"
+    offline = "offline"
+    online = "online"
 
 
 ModelOption = Annotated[
@@ -222,6 +233,45 @@ def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
 
 
 @app.command()
+def export(
+    labels: Annotated[
+        Path, typer.Argument(help="Label image, CTC folder, COCO or SA-V JSON: what to convert.")
+    ],
+    output: Annotated[Path, typer.Option(help="File to write, or folder for ctc.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="tiff, imagej, zarr, ctc, coco, sa-v, csv (measurements) or tracks. "
+            "Default: by the name of OUTPUT."
+        ),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
+    channel: Annotated[int | None, typer.Option(help="Channel of the image.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of LABELS, e.g. TYX.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+) -> None:
+    """Convert masklets into another format, or measure them."""
+    from napari_sam2.export.formats import convert
+
+    try:
+        with progress(f"exporting {labels.name}") as report:
+            frames = convert(
+                labels,
+                output,
+                to,
+                axes=axes,
+                image=image,
+                channel=channel,
+                overwrite=overwrite,
+                progress=report,
+            )
+    except KeyboardInterrupt:
+        say("stopped; nothing was written")
+        raise typer.Exit(130) from None
+    print(f"{output}: {frames} frames")
+
+
+@app.command()
 def evaluate(
     prediction: Annotated[Path | None, typer.Argument(metavar="[PRED]", help="Labels.")] = None,
     truth: Annotated[Path | None, typer.Argument(metavar="[TRUTH]", help="True labels.")] = None,
@@ -229,21 +279,49 @@ def evaluate(
     sequences: Annotated[
         Path | None, typer.Option(help="Instead: examine a model on a folder of sequences.")
     ] = None,
+    protocol: Annotated[
+        list[Protocol] | None,
+        typer.Option(help="Print what this gives, instead of writing the card; repeatable."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Sequences by name or pattern, e.g. '*_nuclei'; repeatable."),
+    ] = None,
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
-    card: Annotated[Path, typer.Option(help="Model card to write, with --sequences.")] = Path(
-        "docs/model-card.md"
-    ),
+    card: Annotated[
+        Path | None, typer.Option(help="Model card to write. Default: docs/model-card.md.")
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames to propagate over.")] = 20,
+    objects: Annotated[int, typer.Option(min=1, help="Objects of a sequence, at most.")] = 12,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Frames to click an object on; offline and online.")
+    ] = 8,
 ) -> None:
     """Score labels against the truth, or a model on a folder of sequences."""
     if sequences is not None:
         if prediction is not None:
             raise InputError("give either PRED and TRUTH or --sequences, not both")
-        _write_card(sequences, model, device, card, frames)
+        if protocol and card is not None:
+            raise InputError("give either --protocol or --card: the card has its own protocols")
+        from napari_sam2 import examine
+        from napari_sam2.evaluation.examination import Extent
+        from napari_sam2.evaluation.sequences import sequence_folders
+
+        folders = sequence_folders(sequences, only or [])
+        extent = Extent(frames, objects, rounds)
+        network = _load(model, device)
+        if protocol:
+            names = [one.value for one in protocol]
+            examine.print_protocols(network, folders, names, extent, as_json)
+        else:
+            out = card or Path("docs/model-card.md")
+            examine.write_card(network, model, folders, only or [], extent, out, as_json)
         return
     if prediction is None or truth is None:
         raise InputError("give PRED and TRUTH, or --sequences DIR to examine a model")
+    if protocol:
+        raise InputError("--protocol examines a model: add --sequences DIR")
     from napari_sam2.evaluation.metrics import evaluate_labels
     from napari_sam2.export.labels import read_labels
 
@@ -360,28 +438,6 @@ def _selection(items: list[str]) -> dict[str, int]:
             raise InputError(f"--select {item} is not understood; write an axis and index, as Z=3")
         chosen[letter.upper()] = int(index)
     return chosen
-
-
-def _write_card(sequences: Path, model: str, device: str, card: Path, frames: int) -> None:
-    from napari_sam2.evaluation.protocols import sequence_folders
-    from napari_sam2.evaluation.report import write_model_card
-    from napari_sam2.model.checkpoint import read_recipe
-    from napari_sam2.weights import locate
-
-    folders = sequence_folders(sequences)
-    network = _load(model, device)
-    with progress("examining", "sequences") as report:
-        report(0, len(folders))
-        done = count(1)
-        write_model_card(
-            network,
-            sequences,
-            card,
-            frames,
-            recipe=read_recipe(locate(model)),
-            progress=lambda row: report(next(done), len(folders)),
-        )
-    print(card)
 
 
 def _print_scores(scores: LabelScores) -> None:

@@ -60,7 +60,8 @@ class ReplayJob:
         stack
             The image; None for the one that the session names.
         axes, channel, select
-            The part of the image, as for `open_stack`.
+            The part of the image, as for `open_stack`; axes that neither the file nor the caller
+            says are taken from the session.
         output, overwrite
             As in the class.
 
@@ -73,9 +74,13 @@ class ReplayJob:
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
-        opened = open_stack(
-            stack or _image_of(content, session), axes, channel=channel, select=select
-        )
+        place = stack or _image_of(content, session)
+        try:
+            opened = open_stack(place, axes, channel=channel, select=select)
+        except InputError:
+            if axes is not None or not content.image.axes:
+                raise
+            opened = open_stack(place, content.image.axes, channel=channel, select=select)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
         return cls(opened, frames, content, output, overwrite)

@@ -34,9 +34,11 @@ ALLOWED = {
     "batch": CORE,
     "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
-    "widgets": CORE,
-    "cli": CORE | {"batch", "demo", "evaluation", "replay", "terminal", "training", "widgets"},
-    "__init__": {"tracking", "weights"},
+    "examine": CORE | {"evaluation", "terminal"},
+    "widgets": CORE | {"sample_data"},
+    "cli": CORE
+    | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
+    "__init__": {"export", "tracking", "weights", "widgets"},
 }
 
 
@@ -103,3 +105,8 @@ def test_the_whole_core_runs_without_a_window() -> None:
     assert "cli" in names
     code = "\n".join(f"import napari_sam2.{name}" for name in names)
     assert not loaded_by(code) & WINDOW
+
+
+def test_the_window_opens_before_torch_is_loaded() -> None:
+    """Its import takes a second or more, so it is left to the worker."""
+    assert not loaded_by("import napari_sam2.widgets.dock") & {"torch", "pandas", "zarr"}

@@ -19,7 +19,11 @@ PUBLIC = [
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
+    "attach",
+    "export_masklets",
     "load_model",
+    "open_masklets",
+    "tracks_of",
 ]
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_sam2.evaluation.ctc import Track, read_tracks
 from napari_sam2.evaluation.metrics import (
     boundary_f,
     evaluate_labels,
@@ -18,6 +17,7 @@ from napari_sam2.evaluation.metrics import (
     tra_score,
 )
 from napari_sam2.evaluation.overlap import overlap
+from napari_sam2.export.ctc import Track, read_tracks
 from napari_sam2.tracking.errors import InputError
 
 MASKS = arrays(bool, (9, 11))

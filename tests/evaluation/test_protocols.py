@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam2.evaluation.ctc import Track
 from napari_sam2.evaluation.protocols import (
     Propagation,
-    choose_objects,
     classical_propagation,
     clicks_needed,
     copy_first_propagation,
-    first_frame_iou,
     first_frame_scores,
+    propagate,
+)
+from napari_sam2.evaluation.sequences import (
+    choose_objects,
     load_sequence,
     prepare,
-    propagate,
-    propagation_j,
     sequence_folders,
 )
+from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
 
 from .fakes import MODEL, ThresholdSession, moving_squares
@@ -73,9 +73,10 @@ def test_tracks_end_an_object() -> None:
     assert not (prepare(late, frames=None).labels[:3] == 1).any()
 
 
-@pytest.mark.parametrize("prompt", ["click", "box", "3clicks"])
+@pytest.mark.parametrize("prompt", ["click", "box", "3-clicks"])
 def test_first_frame_of_a_perfect_model(prompt: str) -> None:
-    assert first_frame_iou(MODEL, moving_squares(), prompt, ThresholdSession) == 1
+    scores = first_frame_scores(MODEL, prepare(moving_squares()), prompt, ThresholdSession)
+    assert scores == dict.fromkeys(range(1, 5), 1)
 
 
 def test_three_clicks_correct_the_answer() -> None:
@@ -84,22 +85,24 @@ def test_three_clicks_correct_the_answer() -> None:
     joined = bigger.images.copy()
     joined[0, 10:40, 5:20] = 200  # object 2 and what is around it are one bright region
     recorder = Recorder()
-    scores = first_frame_scores(MODEL, replace(bigger, images=joined), "3clicks", recorder)
+    scores = first_frame_scores(MODEL, replace(bigger, images=joined), "3-clicks", recorder)
     assert recorder.session.calls == [("points", 2, 0)] * 3
     assert 0 < scores[2] < 0.5
 
 
 def test_one_click_is_enough_where_it_is_right() -> None:
     recorder = Recorder()
-    first_frame_scores(MODEL, prepare(moving_squares(), max_objects=1), "3clicks", recorder)
+    first_frame_scores(MODEL, prepare(moving_squares(), max_objects=1), "3-clicks", recorder)
     assert recorder.session.calls == [("points", 1, 0)]
 
 
 @pytest.mark.parametrize("prompt", ["mask", "click"])
 @pytest.mark.parametrize("z_stack", [False, True])
 def test_propagation_of_a_perfect_model(prompt: str, z_stack: bool) -> None:
-    sequence = moving_squares(z_stack=z_stack)
-    assert propagation_j(MODEL, sequence, 20, prompt, ThresholdSession) == 1
+    task = prepare(moving_squares(z_stack=z_stack))
+    found = propagate(MODEL, task, prompt, ThresholdSession)
+    assert found.j == found.f == found.j_and_f == 1
+    assert sorted(found.labels) == list(range(8))
 
 
 def test_propagation_counts_frames_of_the_truth_only() -> None:

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 import zarr
 
-from napari_sam2.export import labels as module
 from napari_sam2.export.labels import read_labels, write_labels
+from napari_sam2.export.source import LabelSource
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
@@ -142,7 +142,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(
         yield labels[0]
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_planes", full)
+    monkeypatch.setattr(LabelSource, "planes", full)
     with pytest.raises(OutputError, match="no space left on the disk; free some"):
         write_labels(path, labels, overwrite=True)
     np.testing.assert_array_equal(read_labels(path), labels)

@@ -37,7 +37,7 @@ frame_sets = st.sets(st.integers(0, 30), max_size=6)
 @given(st.sets(st.integers(0, 30), min_size=1, max_size=6), st.integers(0, 30), frame_sets)
 def test_stretches_reach_to_the_next_prompts(prompted, frame, gaps):
     tracked = dict.fromkeys(sorted(set(range(31)) - gaps), False)
-    parts = stretches(prompted, tracked, [frame])
+    parts = stretches(prompted, (), tracked, [frame])
     found = {*parts.forward, *parts.backward}
     assert found <= set(tracked) - prompted
     assert list(parts.forward) == sorted(parts.forward)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.room import Room, out_of_memory
+from napari_sam2.tracking.room import Room, out_of_memory, tokens_at_once
 from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -106,3 +106,12 @@ def test_other_errors_pass_at_once():
     with pytest.raises(ValueError, match="no"):
         room.attempt(compute)
     assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("free", "tokens"), [(1 << 20, 4096), (2 << 30, 8192), (8 << 30, 32768), (80 << 30, 65536)]
+)
+def test_batches_follow_the_free_memory_of_a_gpu(monkeypatch, free, tokens):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
+    assert tokens_at_once(torch.device("cuda")) == tokens
+    assert tokens_at_once(torch.device("cpu")) == 4096

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
 from napari_sam2.widgets.saving import FOLDER_VARIABLE
+from napari_sam2.widgets.worker import process_events
 
 
 class Window:
@@ -50,7 +51,7 @@ class Window:
 
     def settle(self) -> None:
         for _ in range(3):
-            QApplication.processEvents()
+            process_events()
             time.sleep(0.01)
 
     def pixel(self, y: float, x: float) -> QPointF:
@@ -70,7 +71,7 @@ class Window:
         where = QPointF(self.canvas.mapToGlobal(at.toPoint()))
         event = QMouseEvent(kind, at, where, button, buttons, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(self.canvas, event)
-        QApplication.processEvents()
+        process_events()
 
     def drag(self, *places: tuple[float, float]) -> None:
         """Press at the first place, move over the others, release at the last; data pixels."""
@@ -226,7 +227,7 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
         widget._shut_down()
     viewer.layers.clear()
     viewer.dims.order = tuple(range(viewer.dims.ndim))
-    QApplication.processEvents()
+    process_events()
 
 
 @pytest.fixture

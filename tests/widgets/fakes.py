@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from skimage.measure import label
 
+from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.everything import Found
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.results import Trace
+from napari_sam2.tracking.views import View
 from napari_sam2.widgets.opening import SessionRequest
 
 
@@ -40,6 +44,7 @@ class FakeObject:
     masks: dict[tuple[int, int], np.ndarray]
     tracked: dict[tuple[int, int], np.ndarray]
     changed: set[int]
+    locked: bool = False
     bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
 
 
@@ -55,6 +60,7 @@ class FakeSession:
         self.frames = frames
         self.model = FakeModel()
         self.policy = TrackingPolicy()
+        self.locked: set[int] = set()
         self.delay = delay
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}
@@ -87,7 +93,7 @@ class FakeSession:
         if not 0 <= frame < len(self.frames):
             raise InputError(f"frame {frame} does not exist")
         prompts = self.prompts.setdefault(object_id, {})
-        merged = prompts.get(frame, Prompt()).merged(prompt)
+        merged = prompt if prompt.absent else prompts.get(frame, Prompt()).merged(prompt)
         prompts[frame] = merged.validate(self.frames.shape)
         mask = self._segment(frame, merged)
         if any(i == object_id for i, _ in self.tracked):
@@ -144,6 +150,7 @@ class FakeSession:
             {key: mask for key, mask in self.masks.items() if key[0] == object_id},
             {key: mask for key, mask in self.tracked.items() if key[0] == object_id},
             set(self.changed.get(object_id, ())),
+            object_id in self.locked,
         )
 
     def restore(self, snapshot: dict[int, FakeObject]) -> None:
@@ -152,10 +159,68 @@ class FakeSession:
                 for key in [key for key in there if key[0] == object_id]:
                     del there[key]
                 there.update(kept)
+            self.lock_object(object_id, known.locked)
             self.prompts.pop(object_id, None)
             if known.prompts is not None:
                 self.prompts[object_id] = dict(known.prompts)
             self.changed[object_id] = set(known.changed)
+
+    def lock_object(self, object_id: int, locked: bool = True) -> None:
+        (self.locked.add if locked else self.locked.discard)(object_id)
+
+    def merge_objects(self, kept: int, absorbed: int) -> list[int]:
+        frames = sorted({*self.frames_of(kept), *self.frames_of(absorbed)})
+        for masks in (self.masks, self.tracked):
+            for key in [key for key in masks if key[0] == absorbed]:
+                mask = masks.pop(key)
+                masks[kept, key[1]] = mask | masks.get((kept, key[1]), np.zeros_like(mask))
+        for frame, prompt in self.prompts.pop(absorbed).items():
+            self.prompts[kept].setdefault(frame, prompt)
+        return frames
+
+    def split_object(self, object_id: int, frame: int, new_id: int) -> int:
+        for masks in (self.masks, self.tracked):
+            for key in [key for key in masks if key[0] == object_id and key[1] >= frame]:
+                masks[new_id, key[1]] = masks.pop(key)
+        mine = self.prompts[object_id]
+        self.prompts[new_id] = {t: mine.pop(t) for t in [t for t in mine if t >= frame]}
+        return new_id
+
+    def traces(self) -> dict[int, Trace]:
+        return {i: self._trace(i) for i in [*self.prompts]}
+
+    def _trace(self, object_id: int) -> Trace:
+        masks = {**self.tracked, **self.masks}
+        frames = sorted({t for i, t in masks if i == object_id})
+        area = np.array([float(masks[object_id, t].sum()) for t in frames])
+        centre = [
+            np.argwhere(masks[object_id, t]).mean(axis=0) if a else np.full(2, np.nan)
+            for t, a in zip(frames, area, strict=True)
+        ]
+        sure = np.full(len(frames), 0.9)
+        return Trace(
+            np.array(frames, np.int64),
+            sure,
+            np.full(len(frames), 5, np.float32),
+            area,
+            np.array(centre).reshape(-1, 2),
+        )
+
+    def segment_everything(self, frame: int, taken: Any = None):
+        """Yield, as `everything` does; every bright blob that is not taken is a cell."""
+        blobs = self._blobs(frame)
+        yield Found(0, 2, [])
+        self._begin()
+        masks = [blobs == i for i in range(1, blobs.max() + 1)]
+        cells = [Cell(mask, 0.9) for mask in masks if not (mask & (taken > 0)).any()]
+        yield Found(2, 2, cells)
+
+    def view(self, object_id: int, frame: int) -> View:
+        """The 20 x 30 px at (10, 12), magnified twice."""
+        if object_id not in self.prompts:
+            raise InputError(f"there is no object {object_id}")
+        part = self.frames.image(frame)[10:30, 12:42]
+        return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})
@@ -177,7 +242,12 @@ class FakeSession:
             labels[mask] = object_id
         return FakeResult(frame, labels, dict.fromkeys(here))
 
-    def total_frames(self, direction: str, start: Any = None, stop: Any = None) -> int:
+    def qualities(self) -> dict[int, Any]:
+        return {}
+
+    def total_frames(
+        self, direction: str, start: Any = None, stop: Any = None, object_ids: Any = None
+    ) -> int:
         return len(self._order(direction))
 
     def _order(self, direction: str) -> list[int]:

@@ -11,7 +11,9 @@ from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.worker import process_events
 
 SMALL = (20, 20)
 LARGE = (55, 60)
@@ -202,13 +204,13 @@ def test_follows_until_the_user_moves(open_desk):
     desk.widget.propagate()
     seen = set()
     while desk.widget.controller.run is not None:
-        QCoreApplication.processEvents()
+        process_events()
         seen.add(desk.widget.workbench.frame_on_screen)
     assert len(seen) > 2
     assert desk.widget.workbench.frame_on_screen == 0  # back where the prompts are
     desk.widget.propagate()
     while (desk.widget.controller.run.newest or 0) < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.go(11)
     desk.done()
     assert desk.widget.workbench.frame_on_screen == 11
@@ -219,7 +221,7 @@ def test_cancel_keeps_what_is_done(open_desk):
     desk.point(0, *SMALL)
     desk.widget.propagate()
     while desk.widget.controller.run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.form.cancel.click()
     desk.done()
     filled = [t for t in range(20) if desk.frame(t).any()]
@@ -443,3 +445,53 @@ def test_deleting_the_widget_stops_the_work(open_desk, qtbot):
     worker._threads.shutdown(wait=True)
     assert controller.session is None
     desk.viewer.add_image(blobs(), name="another")  # nobody listens any more
+
+
+def test_pausing_and_going_on(open_desk):
+    desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.01))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.propagate("forward")
+    run = desk.widget.controller.run
+    while run.done < 3:
+        process_events()
+    desk.widget.form.pause.click()
+    assert desk.widget.form.pause.text() == "Go on"
+    assert "Paused" in desk.status
+    time.sleep(0.1)
+    resting = run.done
+    time.sleep(0.15)
+    assert run.done == resting < 19
+    desk.widget.form.pause.click()
+    desk.done()
+    assert desk.frame(19).any()
+    assert "Done: 20 frames" in desk.status
+
+
+def test_a_paused_propagation_can_be_cancelled(open_desk):
+    desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.01))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.propagate("forward")
+    while desk.widget.controller.run.done < 3:
+        process_events()
+    desk.widget.form.pause.click()
+    desk.widget.cancel()
+    desk.done()
+    assert "kept" in desk.status
+    assert not desk.frame(19).any()
+
+
+def test_only_some_frames_are_followed(desk, open_desk):
+    desk.point(2, *SMALL)
+    desk.done()
+    form = desk.widget.form
+    assert (form.first.value, form.last.value) == (0, 5)
+    form.first.value, form.last.value = 1, 3
+    desk.widget.propagate()
+    desk.done()
+    assert desk.widget.controller._record.history.steps[-1] == Propagate("both", 1, 4)
+    desk.widget.set_image(desk.viewer.layers["cells"])  # another start has all frames again
+    desk.done()
+    assert (form.first.value, form.last.value) == (0, 5)
+    assert desk.widget.workbench.frame_range == (None, None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,3 +25,26 @@ def test_the_window_opens_with_the_stack_and_the_widget(qtbot: QtBot, tmp_path: 
         assert "SAM 2 masklets" in viewer.window.dock_widgets
     finally:
         viewer.close()
+
+
+_CLOSED = """
+from napari_sam2.widgets.launch import open_viewer
+from qtpy.QtWidgets import QApplication
+
+viewer = open_viewer()
+viewer.window.dock_widgets["SAM 2 masklets"].wait(60)
+QApplication.processEvents()
+viewer.close()
+QApplication.processEvents()
+print("over")
+"""
+
+
+@pytest.mark.timeout(120)
+def test_closing_the_window_ends_in_peace(qtbot: QtBot) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _CLOSED], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("over")
+    assert "Traceback" not in result.stderr + result.stdout

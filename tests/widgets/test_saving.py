@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
-from qtpy.QtCore import QCoreApplication
 from test_undo import EVERYTHING, do, seen
 
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
+from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 
@@ -134,7 +134,7 @@ def test_closing_in_the_middle_of_a_propagation_keeps_what_was_done(open_desk, s
     do(desk, "click")
     desk.widget.propagate("forward")
     while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget._shut_down()
     (path,) = files(saved_sessions)
     end = time.monotonic() + 20
@@ -153,9 +153,29 @@ def test_a_restore_can_be_cancelled(open_desk, saved_sessions):
     slow = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
     slow.widget.restore_session()
     while not slow.widget.controller.run or slow.widget.controller.run.done < 5:
-        QCoreApplication.processEvents()
+        process_events()
     slow.widget.cancel()
     slow.done()
     assert slow.frame(2).any()
     assert not slow.frame(39).any()
     assert len(slow.layers.points.data) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(open_desk, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NAPARI_SAM2_SESSIONS", str(tmp_path / "file" / "sessions"))
+    desk = open_desk(blobs())
+    do(desk, "click")
+    assert "file" in desk.status
+    desk.point(0, 20, 22)
+    desk.done()
+    assert "pixels" in desk.status
+    do(desk, "propagate")
+    assert desk.status.startswith("Done: 6 frames")
+
+
+def test_a_session_without_a_step_leaves_no_file(open_desk, saved_sessions, tmp_path):
+    desk = open_desk(blobs())
+    desk.widget.export(tmp_path / "nothing.tif")
+    desk.done()
+    assert files(saved_sessions) == []

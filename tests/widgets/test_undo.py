@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
-from qtpy.QtCore import QCoreApplication, Qt
+from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.planes import Attic, Planes
+from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 
@@ -133,7 +134,7 @@ def test_a_cancelled_propagation_is_undone_as_far_as_it_came(open_desk):
     before = seen(desk)
     desk.widget.propagate("forward")
     while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
-        QCoreApplication.processEvents()
+        process_events()
     desk.widget.cancel()
     desk.done()
     assert desk.frame(2).any()

@@ -9,31 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 
 from napari_sam2.evaluation.overlap import Overlap
+from napari_sam2.export.ctc import Track
 
 Node = tuple[int, int]  # frame, id
 
 # What one repair of the predicted graph costs.
 SPLIT_NODE, ADD_NODE, DELETE_NODE = 5.0, 10.0, 1.0
 DELETE_EDGE, ADD_EDGE, CHANGE_EDGE = 1.0, 1.5, 1.0
-
-
-class Track(NamedTuple):
-    """One line of a challenge track file: first and last frame, parent 0 = none."""
-
-    id: int
-    first: int
-    last: int
-    parent: int
-
-
-def read_tracks(path: Path) -> list[Track]:
-    """Read `id first last parent` lines (`man_track.txt`, `res_track.txt`)."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Track(*(int(word) for word in line.split()[:4])) for line in lines if line.strip()]
 
 
 def seg_score(overlaps: Sequence[Overlap]) -> float:

@@ -7,7 +7,7 @@ J (region overlap) and F (boundary accuracy) are those of the DAVIS benchmark (P
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from napari_sam2.evaluation.ctc import Track, seg_score, tra_score
+from napari_sam2.evaluation.ctc import seg_score, tra_score
 from napari_sam2.evaluation.overlap import Overlap, overlap
+from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectScores",
     "boundary_f",
     "evaluate_labels",
+    "frame_boundary_f",
     "j_and_f",
     "jaccard",
     "match_objects",
@@ -63,6 +65,35 @@ def boundary_f(
     mask, truth = np.asarray(mask, bool), np.asarray(truth, bool)
     _same_shape(mask, truth)
     return _boundary_f(mask, truth, _tolerance_px(mask.shape, tolerance))
+
+
+def frame_boundary_f(
+    pred: NDArray[Any], truth: NDArray[Any], matches: Mapping[int, int]
+) -> dict[int, float]:
+    """`boundary_f` of the objects of one frame.
+
+    Parameters
+    ----------
+    pred, truth
+        Labels (Y, X).
+    matches
+        True id -> predicted id.
+
+    Returns
+    -------
+    By true id, for the objects that are in the truth or whose match is in the prediction.
+    """
+    radius = _tolerance_px(truth.shape, BOUNDARY_TOLERANCE)
+    truth_of = {p: t for t, p in matches.items()}
+    pred_boxes, truth_boxes = _boxes(pred), _boxes(truth)
+    scores = {}
+    for i in truth_boxes.keys() | {truth_of[p] for p in pred_boxes if p in truth_of}:
+        p = matches.get(i)
+        scores[i] = 0.0
+        if p in pred_boxes and i in truth_boxes:
+            area = _surrounding(pred_boxes[p], truth_boxes[i])
+            scores[i] = _boundary_f(pred[area] == p, truth[area] == i, radius)
+    return scores
 
 
 def j_and_f(mask: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -178,18 +209,10 @@ def _boundary_scores(
     pred: NDArray[Any], truth: NDArray[Any], matches: dict[int, int]
 ) -> dict[int, float]:
     """Mean F per truth id over the frames in which it or its match is present."""
-    radius = _tolerance_px(truth.shape[1:], BOUNDARY_TOLERANCE)
-    truth_of = {p: t for t, p in matches.items()}
     scores: dict[int, list[float]] = {}
     for pred_frame, truth_frame in zip(pred, truth, strict=True):
-        pred_boxes, truth_boxes = _boxes(pred_frame), _boxes(truth_frame)
-        for i in truth_boxes.keys() | {truth_of[p] for p in pred_boxes if p in truth_of}:
-            found = 0.0
-            p = matches.get(i)
-            if p in pred_boxes and i in truth_boxes:
-                area = _surrounding(pred_boxes[p], truth_boxes[i])
-                found = _boundary_f(pred_frame[area] == p, truth_frame[area] == i, radius)
-            scores.setdefault(i, []).append(found)
+        for i, score in frame_boundary_f(pred_frame, truth_frame, matches).items():
+            scores.setdefault(i, []).append(score)
     return {i: float(np.mean(values)) for i, values in scores.items()}
 
 

@@ -1,35 +1,27 @@
-"""How a model is examined: sequences with a truth, simulated annotators, the same rules for all.
+"""How a model is examined: simulated annotators, the same rules for all.
 
-Objects are followed from a seed frame in which they are whole: the first frame of a time-lapse,
-the slice with most objects of a z-stack (from there both ways). An object is judged on the frames
-in which the truth shows it, so until it divides or ends; a gap in the truth is skipped, because
-the truth of real sequences is often silver (made by programs and corrected).
+Here are the protocols in which an annotator prompts one frame; `interactive` holds those in which
+he goes on to correct what was followed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from napari_sam2.evaluation.annotators import box_of, centre_click, next_click
+from napari_sam2.evaluation.annotators import box_of, next_click
 from napari_sam2.evaluation.baseline import classical, classical_from_mask, copy_first
-from napari_sam2.evaluation.ctc import Track, read_tracks
+from napari_sam2.evaluation.judging import ByFrame, boundaries, mean_over_objects, regions
 from napari_sam2.evaluation.metrics import jaccard
-from napari_sam2.evaluation.overlap import overlap
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.evaluation.sequences import Direction, Task
 
-MAX_OBJECTS = 12
-SMALLEST = 30  # px; below, one pixel of outline decides the score
-
-Direction = Literal["both", "forward", "backward"]
-FirstFramePrompt = Literal["click", "box", "3clicks"]
+FirstFramePrompt = Literal["click", "box", "3-clicks"]
 PropagationPrompt = Literal["mask", "click"]
 
 
@@ -45,8 +37,13 @@ class Session(Protocol):
     def add_mask(self, object_id: int, frame: int, mask: Any) -> Any:
         """Paint a mask; returns a preview."""
 
-    def propagate(self, direction: Direction = "both") -> Iterator[Any]:
+    def propagate(
+        self, direction: Direction = "both", start: int | None = None, stop: int | None = None
+    ) -> Iterator[Any]:
         """Yield results with `.frame`, `.labels` (Y, X) and `.quality`, by id, with `.iou`."""
+
+    def result(self, frame: int) -> Any:
+        """Return what is known of a frame, as `propagate` would."""
 
 
 MakeSession = Callable[[Any, NDArray[Any]], Session]
@@ -61,127 +58,36 @@ def tracking_session(model: Any, images: NDArray[Any]) -> Session:
     return TrackingSession(model, Frames(images, axis=0))
 
 
-@dataclass(frozen=True)
-class Sequence:
-    """Images and true labels (T or Z, Y, X) of one field of view."""
-
-    name: str
-    images: NDArray[Any]
-    labels: NDArray[Any]
-    z_stack: bool = False
-    tracks: tuple[Track, ...] = ()
-
-
-def load_sequence(folder: Path) -> Sequence:
-    """Read `images.tif`, `masks.tif` and, where there is one, `tracks.txt`.
-
-    A folder whose name ends in `_z` holds a z-stack, any other a time-lapse.
-
-    Raises
-    ------
-    InputError
-        A file is missing, or images and masks differ in shape.
-    """
-    for name in ("images.tif", "masks.tif"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} has no {name}; a sequence holds images.tif and masks.tif.")
-    images, labels = tifffile.imread(folder / "images.tif"), tifffile.imread(folder / "masks.tif")
-    if images.ndim != 3 or images.shape != labels.shape:
-        raise InputError(
-            f"{folder.name}: images {images.shape} and masks {labels.shape} must be of one shape "
-            "(T, Y, X)."
-        )
-    tracks = folder / "tracks.txt"
-    return Sequence(
-        name=folder.name,
-        images=images,
-        labels=labels,
-        z_stack=folder.name.endswith("_z"),
-        tracks=tuple(read_tracks(tracks)) if tracks.is_file() else (),
-    )
-
-
-def sequence_folders(data_dir: Path) -> list[Path]:
-    """Folders of sequences in a folder, by name.
-
-    Raises
-    ------
-    InputError
-        There are none.
-    """
-    folders = sorted(p.parent for p in data_dir.glob("*/masks.tif"))
-    if not folders:
-        raise InputError(f"{data_dir} holds no sequence; each is a folder with masks.tif in it.")
-    return folders
-
-
-@dataclass(frozen=True)
-class Task:
-    """A sequence cut to the frames that are judged, where to start, and which objects to follow."""
-
-    images: NDArray[Any]
-    labels: NDArray[Any]
-    seed: int
-    objects: tuple[int, ...]
-    direction: Direction
-
-    def seed_mask(self, object_id: int) -> NDArray[np.bool_]:
-        """Truth (Y, X) of an object on the seed frame."""
-        mask: NDArray[np.bool_] = self.labels[self.seed] == object_id
-        return mask
-
-
-def prepare(sequence: Sequence, frames: int | None = 20, max_objects: int = MAX_OBJECTS) -> Task:
-    """Choose seed frame, objects and the stretch of a sequence.
+def corrections(
+    session: Session,
+    object_id: int,
+    frame: int,
+    mask: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+) -> Iterator[NDArray[np.bool_]]:
+    """Click in the centre of the largest error, look at the answer, and so on.
 
     Parameters
     ----------
-    frames
-        How many frames to judge besides the seed frame, where there are as many; None: all. In a
-        z-stack they lie on both sides of it.
+    mask
+        (Y, X) before the first click; where it is empty, that one is in the object's centre.
+    truth
+        (Y, X)
 
-    Raises
+    Yields
     ------
-    InputError
-        No object is whole in the seed frame.
+    The mask after each click; ends where it agrees with the truth.
     """
-    labels = sequence.labels
-    seed = 0
-    if sequence.z_stack:
-        seed = int(np.argmax([len(whole_objects(plane)) for plane in labels]))
-    objects = choose_objects(labels[seed], max_objects)
-    if not objects:
-        raise InputError(f"{sequence.name}: no object is whole in frame {seed}.")
-    wanted = len(labels) if frames is None else frames
-    first = seed
-    if sequence.z_stack:
-        first = max(0, min(seed - wanted // 2, len(labels) - 1 - wanted))
-    stretch = slice(first, first + wanted + 1)
-    return Task(
-        images=sequence.images[stretch],
-        labels=_within_tracks(labels[stretch], first, sequence.tracks),
-        seed=seed - first,
-        objects=objects,
-        direction="both" if sequence.z_stack else "forward",
-    )
+    while (click := next_click(mask, truth)) is not None:
+        point = [(click.y, click.x)]
+        mask = session.add_points(object_id, frame, point, [click.positive]).mask
+        yield mask
 
 
-def whole_objects(labels: NDArray[Any]) -> dict[int, int]:
-    """Areas in px by id of the objects (Y, X) that are not tiny and do not touch the border."""
-    cut = {int(i) for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]) for i in edge}
-    ids, areas = np.unique(labels[labels > 0], return_counts=True)
-    found = zip(ids.tolist(), areas.tolist(), strict=True)
-    return {i: area for i, area in found if area >= SMALLEST and i not in cut}
-
-
-def choose_objects(labels: NDArray[Any], max_objects: int = MAX_OBJECTS) -> tuple[int, ...]:
-    """Ids of whole objects of a frame (Y, X); when there are many, evenly over their sizes."""
-    areas = whole_objects(labels)
-    by_size = sorted(areas, key=lambda i: (areas[i], i))
-    if len(by_size) > max_objects:
-        picks = np.linspace(0, len(by_size) - 1, max_objects).round().astype(int)
-        by_size = [by_size[n] for n in picks]
-    return tuple(sorted(by_size))
+def from_nothing(session: Session, object_id: int, task: Task) -> Iterator[NDArray[np.bool_]]:
+    """`corrections` of an object on the seed frame that has no mask yet."""
+    truth = task.seed_mask(object_id)
+    return corrections(session, object_id, task.seed, np.zeros_like(truth), truth)
 
 
 def first_frame_scores(
@@ -192,7 +98,7 @@ def first_frame_scores(
 ) -> dict[int, float]:
     """IoU of each object on the seed frame, from one prompt each.
 
-    `click` is one click in the centre, `3clicks` two more, each in the centre of the largest
+    `click` is one click in the centre, `3-clicks` two more, each in the centre of the largest
     remaining error.
     """
     session = make_session(model, task.images)
@@ -202,21 +108,10 @@ def first_frame_scores(
         if prompt == "box":
             mask = session.add_box(i, task.seed, box_of(truth)).mask
         else:
-            clicks = 3 if prompt == "3clicks" else 1
-            mask = _click(session, i, task.seed, truth, clicks)
+            clicks = 3 if prompt == "3-clicks" else 1
+            *_, mask = islice(from_nothing(session, i, task), clicks)
         scores[i] = jaccard(mask, truth)
     return scores
-
-
-def first_frame_iou(
-    model: Any,
-    sequence: Sequence,
-    prompt: FirstFramePrompt = "click",
-    make_session: MakeSession = tracking_session,
-) -> float:
-    """Mean of `first_frame_scores` over the objects of a sequence."""
-    scores = first_frame_scores(model, prepare(sequence), prompt, make_session)
-    return float(np.mean(list(scores.values())))
 
 
 def clicks_needed(
@@ -236,14 +131,12 @@ def clicks_needed(
 
 def _count_clicks(session: Session, object_id: int, task: Task, iou: float, cap: int) -> int:
     truth = task.seed_mask(object_id)
-    mask = session.add_points(object_id, task.seed, [centre_click(truth)], [True]).mask
-    for clicks in range(1, cap):
-        correction = next_click(mask, truth)
-        if correction is None or jaccard(mask, truth) >= iou:
-            return clicks
-        point = [(correction.y, correction.x)]
-        mask = session.add_points(object_id, task.seed, point, [correction.positive]).mask
-    return cap
+    clicks = 0
+    for mask in islice(from_nothing(session, object_id, task), cap):
+        clicks += 1
+        if jaccard(mask, truth) >= iou:
+            break
+    return clicks
 
 
 @dataclass(frozen=True)
@@ -254,18 +147,31 @@ class Propagation:
     ----------
     scores : J.
     seconds_per_frame : of all objects together.
+    boundaries : F.
     predicted : IoU as the model predicts it, on the frames that have a J.
+    labels : (Y, X) by frame, the seed frame included.
     """
 
-    scores: dict[int, dict[int, float]]
+    scores: ByFrame
     seconds_per_frame: float = 0.0
-    predicted: dict[int, dict[int, float]] = field(default_factory=dict)
+    boundaries: ByFrame = field(default_factory=dict)
+    predicted: ByFrame = field(default_factory=dict)
+    labels: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def j(self) -> float:
         """Mean over the frames of each object, then over the objects."""
-        means = [np.mean(list(frames.values())) for frames in self.scores.values() if frames]
-        return float(np.mean(means)) if means else float("nan")
+        return mean_over_objects(self.scores)
+
+    @property
+    def f(self) -> float:
+        """Mean as of `j`."""
+        return mean_over_objects(self.boundaries)
+
+    @property
+    def j_and_f(self) -> float:
+        """Mean of `j` and `f`."""
+        return (self.j + self.f) / 2
 
 
 def propagate(
@@ -277,37 +183,28 @@ def propagate(
     """Follow all objects at once from the seed frame, prompted by their true mask or one click."""
     session = make_session(model, task.images)
     for i in task.objects:
-        truth = task.seed_mask(i)
         if prompt == "mask":
-            session.add_mask(i, task.seed, truth)
+            session.add_mask(i, task.seed, task.seed_mask(i))
         else:
-            _click(session, i, task.seed, truth, 1)
+            next(from_nothing(session, i, task))
     started = time.perf_counter()
     results = {result.frame: result for result in session.propagate(task.direction)}
     seconds = time.perf_counter() - started
-    scores = _judge(task, {frame: result.labels for frame, result in results.items()})
+    labels = {frame: result.labels for frame, result in results.items()}
+    scores = regions(task, labels)
     predicted = {
         i: {t: results[t].quality[i].iou for t in frames if i in results[t].quality}
         for i, frames in scores.items()
     }
-    return Propagation(scores, seconds / max(1, len(results)), predicted)
-
-
-def propagation_j(
-    model: Any,
-    sequence: Sequence,
-    frames: int | None = 20,
-    prompt: PropagationPrompt = "mask",
-    make_session: MakeSession = tracking_session,
-) -> float:
-    """Mean J of `propagate` over the frames after (around) the seed frame and the objects."""
-    return propagate(model, prepare(sequence, frames), prompt, make_session).j
+    return Propagation(
+        scores, seconds / max(1, len(results)), boundaries(task, labels), predicted, labels
+    )
 
 
 def copy_first_propagation(task: Task) -> Propagation:
     """Judge what costs nothing: the true mask of the seed frame, on every frame."""
     copies = copy_first(task.labels[task.seed], len(task.labels))
-    return Propagation(_judge(task, dict(enumerate(copies))))
+    return Propagation(regions(task, dict(enumerate(copies))))
 
 
 def classical_propagation(task: Task, *, phase: bool = False) -> Propagation:
@@ -317,47 +214,5 @@ def classical_propagation(task: Task, *, phase: bool = False) -> Propagation:
     masks = {i: classical_from_mask(labels, task.seed_mask(i), task.seed) for i in task.objects}
     seconds = time.perf_counter() - started
     # Two objects may follow one segment, so they cannot share a label image.
-    scores = {i: _judge(task, dict(enumerate(masks[i] * i)), [i])[i] for i in task.objects}
+    scores = {i: regions(task, dict(enumerate(masks[i] * i)), [i])[i] for i in task.objects}
     return Propagation(scores, seconds / len(labels))
-
-
-def _click(
-    session: Session, object_id: int, frame: int, truth: NDArray[np.bool_], clicks: int
-) -> NDArray[np.bool_]:
-    """Give up to `clicks` clicks, each after looking at the answer; return the last mask."""
-    mask = session.add_points(object_id, frame, [centre_click(truth)], [True]).mask
-    for _ in range(clicks - 1):
-        correction = next_click(mask, truth)
-        if correction is None:
-            break
-        point = [(correction.y, correction.x)]
-        mask = session.add_points(object_id, frame, point, [correction.positive]).mask
-    answer: NDArray[np.bool_] = mask
-    return answer
-
-
-def _judge(
-    task: Task, found: Mapping[int, NDArray[Any]], objects: Iterable[int] | None = None
-) -> dict[int, dict[int, float]]:
-    """J by object and frame of the label images found, whose ids are those of the truth."""
-    scores: dict[int, dict[int, float]] = {i: {} for i in objects or task.objects}
-    nothing = np.zeros_like(task.labels[0])
-    for frame, truth in enumerate(task.labels):
-        if frame == task.seed:
-            continue
-        counts = overlap(found.get(frame, nothing), truth)
-        for i in scores.keys() & counts.truth.keys():
-            scores[i][frame] = counts.iou(i, i)
-    return scores
-
-
-def _within_tracks(labels: NDArray[Any], first: int, tracks: Iterable[Track]) -> NDArray[Any]:
-    """Drop what lies outside the frames its track names: there the object has divided or ended."""
-    labels = labels.copy()
-    for track in tracks:
-        for outside in (
-            labels[: max(0, track.first - first)],
-            labels[max(0, track.last + 1 - first) :],
-        ):
-            outside[outside == track.id] = 0
-    return labels

@@ -1,11 +1,9 @@
-"""Masklets to and from OME-TIFF and OME-Zarr."""
+"""Label images: OME-TIFF, ImageJ TIFF and OME-Zarr."""
 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,17 @@ import numpy.typing as npt
 import tifffile
 import zarr
 
+from napari_sam2.export.files import completed
+from napari_sam2.export.source import LabelSource
 from napari_sam2.physical_units import length_symbol, length_unit
-from napari_sam2.stacks import open_stack
-from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.errors import InputError
 
-_TIFF = (".tif", ".tiff")
+TIFF = (".tif", ".tiff")
+ZARR = (".zarr",)
 _LARGEST_CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class _Layout:
-    axes: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    steps: dict[str, float]
-    unit: str | None
+# With room for the headers of a classic TIFF.
+_CLASSIC_TIFF = 2**32 - 2**25
 
 
 def write_labels(
@@ -68,32 +62,17 @@ def write_labels(
         If it cannot be written; the message says whether the disk is full.
     """
     path = Path(path)
-    layout = _layout(labels, axes, scale or {}, unit)
+    source = LabelSource(labels, axes, scale, unit)
     suffix = path.suffix.lower()
-    if suffix not in (*_TIFF, ".zarr"):
+    if suffix not in (*TIFF, *ZARR):
         raise InputError(f"{path.name}: labels are written as .tif, .tiff or .zarr; choose one")
-    _check_free(path, overwrite)
-    # Beside the target, so that the move at the end is a mere rename.
-    partial = path.with_name(f".{path.stem}.partial{suffix}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write = _write_tiff if suffix in _TIFF else _write_zarr
-            write(partial, _planes(labels, layout), layout)
-            if path.exists():
-                _remove(path)
-            partial.replace(path)
-        finally:
-            _remove(partial)
+    write, ours = (write_ome_tiff, Path.is_file) if suffix in TIFF else (write_ome_zarr, is_zarr)
+    with completed(path, overwrite, ours) as partial:
+        write(partial, source)
 
 
-def read_labels(path: str | Path, axes: str | None = None) -> npt.NDArray[Any]:
-    """Read a label image of any kind that `open_stack` opens.
-
-    Returns
-    -------
-    ndarray
-        (T, Y, X) integers.
+def open_labels(path: str | Path, axes: str | None = None) -> Stack:
+    """Open a label image of any kind that `open_stack` opens, lazily.
 
     Raises
     ------
@@ -106,114 +85,118 @@ def read_labels(path: str | Path, axes: str | None = None) -> npt.NDArray[Any]:
         raise InputError(
             f"{Path(path).name} is {kind}, but labels are integers; give a label image"
         )
-    labels = np.asarray(stack.data)
+    return stack
+
+
+def read_labels(path: str | Path, axes: str | None = None) -> npt.NDArray[Any]:
+    """Read what `open_labels` opens, all of it.
+
+    Returns
+    -------
+    ndarray
+        (T, Y, X) integers.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds no integers.
+    """
+    labels = np.asarray(open_labels(path, axes).data)
     native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
     return labels.astype(native)
 
 
-def _layout(labels: Any, axes: str, scale: Mapping[str, float], unit: str | None) -> _Layout:
-    shape = tuple(int(n) for n in labels.shape)
-    letters = axes.upper()
-    if letters not in ("TYX", "ZYX", "YX") or len(letters) != len(shape):
-        raise InputError(f"labels of shape {shape} cannot have axes {axes!r}; use TYX, ZYX or YX")
-    if 0 in shape:
-        raise InputError(f"the labels are empty (shape {shape}); there is nothing to write")
-    dtype = np.dtype(labels.dtype)
-    if dtype.kind not in "bui":
-        raise InputError(f"labels must be integers, not {dtype}; convert them")
-    # The two types that Fiji, napari and the challenges all read as labels.
-    small = dtype.kind in "bu" and dtype.itemsize <= 2
-    target = np.dtype(np.uint16 if small else np.uint32)
-    steps = {letter: float(scale.get(letter, 1.0)) for letter in letters}
-    return _Layout(letters, shape, target, steps, unit)
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    if not path.exists():
-        return
-    if not overwrite:
-        raise InputError(f"{path} exists already; choose another name, or allow to overwrite it")
-    # Only what this function could have written is ever deleted.
-    ours = path.is_file() if path.suffix.lower() in _TIFF else _is_zarr_folder(path)
-    if not ours:
-        raise InputError(f"{path} exists and is something else than labels; choose another name")
-
-
-def _is_zarr_folder(path: Path) -> bool:
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr group or array."""
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _planes(labels: Any, layout: _Layout) -> Iterator[npt.NDArray[Any]]:
-    highest = np.iinfo(layout.dtype).max
-    for index in range(layout.shape[0]) if len(layout.shape) == 3 else [...]:
-        plane = np.asarray(labels[index])
-        if plane.min() < 0 or plane.max() > highest:
-            raise InputError(
-                f"labels {plane.min()}..{plane.max()} in frame {index} cannot be written; "
-                f"use 0 to {highest}"
-            )
-        yield plane.astype(layout.dtype)
-
-
-def _write_tiff(path: Path, planes: Iterator[npt.NDArray[Any]], layout: _Layout) -> None:
-    metadata: dict[str, Any] = {"axes": layout.axes, "Name": "labels"}
-    for letter, step in layout.steps.items():
+def write_ome_tiff(path: Path, source: LabelSource) -> None:
+    """Write one page per frame, compressed with zlib."""
+    metadata: dict[str, Any] = {"axes": source.axes, "Name": "labels"}
+    for letter, step in source.scale.items():
         if letter == "T":
             metadata |= {"TimeIncrement": step, "TimeIncrementUnit": "s"}
         else:
             metadata |= {
                 f"PhysicalSize{letter}": step,
-                f"PhysicalSize{letter}Unit": length_symbol(layout.unit),
+                f"PhysicalSize{letter}Unit": length_symbol(source.unit),
             }
-    with tifffile.TiffWriter(path, ome=True, bigtiff=_is_big(layout)) as tiff:
+    # It might not fit a classic TIFF of 4 GB, even uncompressed.
+    big = math.prod(source.shape) * source.dtype.itemsize > _CLASSIC_TIFF
+    with tifffile.TiffWriter(path, ome=True, bigtiff=big) as tiff:
         tiff.write(
-            planes,
-            shape=layout.shape,
-            dtype=layout.dtype,
+            source.planes(),
+            shape=source.shape,
+            dtype=source.dtype,
             compression="zlib",
             photometric="minisblack",
             metadata=metadata,
         )
 
 
-def _is_big(layout: _Layout) -> bool:
-    """Whether it might not fit a classic TIFF of 4 GB, even uncompressed."""
-    return math.prod(layout.shape) * layout.dtype.itemsize > 2**32 - 2**25
+def write_imagej_tiff(path: Path, source: LabelSource) -> None:
+    """Write a stack that ImageJ opens itself: uint16, not compressed, up to 4 GB.
+
+    Raises
+    ------
+    InputError
+        If it would be larger, or an id is above 65535.
+    """
+    size = math.prod(source.shape) * 2
+    if size > _CLASSIC_TIFF:
+        raise InputError(
+            f"an ImageJ TIFF holds up to 4 GB, but these labels take {size / 1e9:.1f} GB; "
+            "write them as tiff or zarr"
+        )
+    scale = source.scale
+    metadata: dict[str, Any] = {"axes": source.axes, "unit": _imagej_unit(source.unit)}
+    if "T" in scale:
+        metadata |= {"finterval": scale["T"], "tunit": "sec"}
+    if "Z" in scale:
+        metadata["spacing"] = scale["Z"]
+    with tifffile.TiffWriter(path, imagej=True) as tiff:
+        tiff.write(
+            source.planes(np.uint16),
+            shape=source.shape,
+            dtype=np.dtype(np.uint16),
+            resolution=(1 / scale["X"], 1 / scale["Y"]),
+            metadata=metadata,
+        )
 
 
-def _write_zarr(path: Path, planes: Iterator[npt.NDArray[Any]], layout: _Layout) -> None:
+def _imagej_unit(unit: str | None) -> str:
+    """Return the unit as ImageJ writes it itself; its files are ASCII."""
+    return "micron" if unit == "micrometer" else unit or "pixel"
+
+
+def write_ome_zarr(path: Path, source: LabelSource) -> None:
+    """Write a group with one array, in chunks of one frame or less."""
     multiscale = {
         "name": "labels",
-        "axes": [_ngff_axis(letter, layout.unit) for letter in layout.axes],
+        "axes": [_ngff_axis(letter, source.unit) for letter in source.axes],
         "datasets": [
             {
                 "path": "0",
                 "coordinateTransformations": [
-                    {"type": "scale", "scale": list(layout.steps.values())}
+                    {"type": "scale", "scale": list(source.scale.values())}
                 ],
             }
         ],
     }
     attributes = {"ome": {"version": "0.5", "multiscales": [multiscale], "image-label": {}}}
     group = zarr.create_group(store=str(path), attributes=attributes, overwrite=True)
-    in_plane = tuple(min(n, _LARGEST_CHUNK) for n in layout.shape[-2:])
+    in_plane = tuple(min(n, _LARGEST_CHUNK) for n in source.frame_shape)
     array = group.create_array(
         "0",
-        shape=layout.shape,
-        chunks=(1,) * (len(layout.shape) - 2) + in_plane,
-        dtype=layout.dtype,
+        shape=source.shape,
+        chunks=(1,) * (len(source.shape) - 2) + in_plane,
+        dtype=source.dtype,
         fill_value=0,
-        dimension_names=[letter.lower() for letter in layout.axes],
+        dimension_names=[letter.lower() for letter in source.axes],
     )
-    for index, plane in enumerate(planes):
-        array[index if len(layout.shape) == 3 else ...] = plane
+    for index, plane in enumerate(source.planes()):
+        array[index if len(source.shape) == 3 else ...] = plane
 
 
 def _ngff_axis(letter: str, unit: str | None) -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.estimates import Estimate, Quality, score
+from napari_sam2.tracking.results import Trace
 from napari_sam2.tracking.windows import Window
 
 _ROW = np.dtype(
@@ -23,6 +24,8 @@ _ROW = np.dtype(
         ("shape", np.int32, 2),
         ("start", np.int64),
         ("quality", np.float32, 3),
+        ("area", np.int64),
+        ("centre", np.float32, 2),
     ]
 )
 
@@ -49,6 +52,7 @@ class _Store:
             estimate.kept.shape,
             self.used,
             (estimate.quality.iou, estimate.quality.object_score, estimate.quality.stability),
+            *_spread(estimate),
         )
         self.wasted += self.size(frame)
         self.used += size
@@ -69,6 +73,18 @@ class _Store:
 
     def size(self, frame: int) -> int:
         return int(self.rows[self.index[frame]]["shape"].prod()) if frame in self.index else 0
+
+
+def _spread(estimate: Estimate) -> tuple[int, tuple[float, float]]:
+    """Area and centre (y, x) of a mask in stride 4 cells of its level; NaN where there is none."""
+    inside = estimate.kept > 0
+    area = int(np.count_nonzero(inside))
+    if not area:
+        return 0, (np.nan, np.nan)
+    rows, columns = inside.sum(axis=1), inside.sum(axis=0)
+    y = rows @ np.arange(len(rows)) / area + estimate.corner[0] + 4 * estimate.window.row
+    x = columns @ np.arange(len(columns)) / area + estimate.corner[1] + 4 * estimate.window.column
+    return area, (float(y) + 0.5, float(x) + 0.5)
 
 
 def _with_room(array: npt.NDArray[Any], used: int, more: int) -> npt.NDArray[Any]:
@@ -116,6 +132,32 @@ class EstimateLog(MutableMapping[int, Estimate]):
 
     def __len__(self) -> int:
         return len(self._store.index)
+
+    def trace(self, shape: tuple[int, int]) -> Trace:
+        """Return where the object is and how sure, without its masks; from any thread.
+
+        Parameters
+        ----------
+        shape
+            (Y, X) of a frame in data pixels.
+        """
+        store = self._store
+        # Rows are only ever added, and an index names none that is not whole: what is taken here
+        # is true, whatever another thread adds meanwhile. Copying a dict cannot be interrupted.
+        index = store.index.copy()
+        frames = np.fromiter(index, np.int64, len(index))
+        order = np.argsort(frames, kind="stable")
+        rows = store.rows[np.fromiter(index.values(), np.int64, len(index))[order]]
+        # Every grid spans the same frame, with four cells to a token.
+        cell = np.array(shape) / (4 * rows["window"][:, 4:])
+        iou, object_score, _ = rows["quality"].T
+        return Trace(
+            frames[order],
+            score(iou, object_score),
+            object_score,
+            rows["area"] * cell.prod(axis=1),
+            rows["centre"] * cell - 0.5,
+        )
 
     def _tidy(self) -> None:
         """Leave behind what was overwritten, once that is most of it."""

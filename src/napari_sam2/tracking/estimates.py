@@ -35,7 +35,7 @@ class Quality:
     @property
     def score(self) -> float:
         """One number, 0 to 1: predicted IoU times the probability of being there."""
-        return self.iou / (1 + float(np.exp(-min(max(self.object_score, -30.0), 30.0))))
+        return float(score(self.iou, self.object_score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,12 @@ class Estimate:
         x = 16 * self.window.column + 4 * self.corner[1]
         y0, x0, y1, x1 = box
         return float(y + 4 * y0), float(x + 4 * x0), float(y + 4 * y1), float(x + 4 * x1)
+
+
+def score(iou: npt.ArrayLike, object_score: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return predicted IoU times the probability of being there, element by element."""
+    there = 1 / (1 + np.exp(-np.clip(np.asarray(object_score, np.float64), -30, 30)))
+    return np.asarray(np.asarray(iou, np.float64) * there)
 
 
 def qualities(prediction: MaskPrediction) -> list[Quality]:

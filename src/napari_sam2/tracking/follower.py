@@ -51,7 +51,7 @@ class Follower:
                 lost = kept is None or kept.memory is None
                 if not lost or estimate is None or near in obj.prompts:
                     continue
-                if way.follows(obj.prompts, start):
+                if way.follows(obj.anchors, start):
                     pointer = None if kept is None else kept.pointer
                     score = estimate.quality.object_score
                     again = self.engine.memorize(
@@ -64,11 +64,17 @@ class Follower:
         followed: list[TrackedObject] = []
         looks: list[Look] = []
         for obj in (self.objects[i] for i in ids):
-            if not way.follows(obj.prompts, frame):
+            if not way.follows(obj.anchors, frame):
                 continue
             if frame in obj.prompts:
                 obj.pass_frame(frame, way.reverse, obj.estimates[frame])
                 continue
+            if obj.gone(frame):
+                obj.pass_frame(frame, way.reverse, obj.absence())
+                obj.bank.forget(frame)
+                continue
+            if obj.comes_from_end(frame, way.reverse):
+                continue  # it is followed to here from the other side
             last = obj.last_seen(frame, way.reverse)
             if self.engine.windowed and obj.rests:
                 obj.pass_frame(frame, way.reverse, last)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.session import Snapshot, TrackingSession
 from napari_sam2.tracking.steps import Propagate, Repair, Step
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import FrameResult
+    from napari_sam2.tracking.roster import Snapshot
+    from napari_sam2.tracking.session import TrackingSession
 
 _MOST_STEPS = 100
 _MOST_BYTES = 1 << 30  # of memories that only undo still needs
@@ -80,15 +81,13 @@ class History:
         done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
         yielded = 0
         ended = False
-        results = step.run(self.session)
         try:
-            for result in results:
-                yielded += 1
-                yield result
+            with closing(step.run(self.session)) as results:
+                for result in results:
+                    yielded += 1
+                    yield result
             ended = True
         finally:
-            with suppress(AttributeError):
-                results.close()  # type: ignore[attr-defined]
             if ended:
                 self._note(done)
             elif yielded and isinstance(step, Propagate | Repair):
@@ -146,6 +145,6 @@ def _bytes(past: list[Done]) -> int:
             for item in (*obj.bank.conditioning.values(), *obj.bank.tracked.values()):
                 spatial = None if item.memory is None else item.memory.features
                 for tensor in (spatial, item.logits):
-                    if isinstance(tensor, Tensor):
+                    if tensor is not None:
                         sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
     return sum(sizes.values())

@@ -19,12 +19,12 @@ DRAWN_LOGIT = 10.0
 
 
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
-    """Give each pixel of a frame to the object that claims it most."""
+    """Give each pixel of a frame to the object that claims it most, or to a locked one."""
     shape = engine.frames.shape
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
     quality = {}
-    for object_id in sorted(objects):
+    for object_id in sorted(objects, key=lambda i: (not objects[i].locked, i)):
         obj = objects[object_id]
         estimate = obj.estimates.get(frame)
         if estimate is None:
@@ -33,7 +33,7 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
         place, values = placed(engine, obj.prompts.get(frame), estimate)
         wins = values > best[place]
         labels[place][wins] = object_id
-        best[place][wins] = values[wins]
+        best[place][wins] = np.inf if obj.locked else values[wins]
     return FrameResult(frame, labels, quality)
 
 

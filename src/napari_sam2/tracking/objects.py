@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from torch import Tensor
 
 from napari_sam2.tracking.estimate_log import EstimateLog
-from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.repair import Stretches, stretches
 from napari_sam2.tracking.resampling import moved
 from napari_sam2.tracking.windows import Window
 
+ABSENT = Quality(iou=1.0, object_score=-10.0, stability=1.0)
 _PATIENCE = 8  # frames
 
 
@@ -42,6 +44,10 @@ class TrackedObject:
     before: dict[int, Estimate] = field(default_factory=dict)
     # Frames whose prompt has changed since they were passed.
     changed: set[int] = field(default_factory=set)
+    # Prompted frames on which it is not: where it ends, or begins later.
+    ends: set[int] = field(default_factory=set)
+    # Not followed, and its pixels go to nobody else.
+    locked: bool = False
     # Frames in a row, up to the last one passed, on which it was not found.
     missing: int = 0
 
@@ -56,6 +62,7 @@ class TrackedObject:
             tracked=dict(self.tracked),
             before=dict(self.before),
             changed=set(self.changed),
+            ends=set(self.ends),
         )
 
     @property
@@ -71,6 +78,29 @@ class TrackedObject:
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
+
+    @property
+    def anchors(self) -> dict[int, Prompt]:
+        """Prompts of the frames on which it is."""
+        return {t: p for t, p in self.prompts.items() if t not in self.ends}
+
+    def gone(self, frame: int) -> bool:
+        """Whether it has ended before a frame, or begins later."""
+        anchors = self.anchors
+        left = max((t for t in self.prompts if t < frame), default=None)
+        right = min((t for t in self.prompts if t > frame), default=None)
+        if left in self.ends:
+            return any(t < left for t in anchors)
+        return right in self.ends and not any(t < right for t in anchors)
+
+    def comes_from_end(self, frame: int, reverse: bool) -> bool:
+        """Whether the nearest prompt behind a pass says that it is not there."""
+        near = (
+            min((t for t in self.prompts if t > frame), default=None)
+            if reverse
+            else max((t for t in self.prompts if t < frame), default=None)
+        )
+        return near in self.ends
 
     def level(self, frame: int) -> tuple[int, int] | None:
         """Return the token grid on which the object lives, if not for the prompt on `frame`."""
@@ -89,12 +119,12 @@ class TrackedObject:
 
     def stretches(self) -> Stretches:
         """Return the frames that changed prompts concern."""
-        return stretches(self.prompts, self.tracked, self.changed)
+        return stretches(self.prompts, self.ends, self.tracked, self.changed)
 
     def settle(self, visited: Container[int]) -> None:
         """Take note that some frames have been passed again."""
         for frame in list(self.changed):
-            parts = stretches(self.prompts, self.tracked, [frame])
+            parts = stretches(self.prompts, self.ends, self.tracked, [frame])
             if all(t in visited for t in (*parts.forward, *parts.backward)):
                 self.changed.discard(frame)
 
@@ -125,15 +155,27 @@ class TrackedObject:
         """Forget a prompt; what tracking said of the frame comes back."""
         self.note_change(frame)
         del self.prompts[frame]
+        self.ends.discard(frame)
         self.pending.pop(frame, None)
         self.bank.forget(frame)
         self.estimates.pop(frame, None)
         if frame in self.before:
             self.estimates[frame] = self.before.pop(frame)
 
+    def is_missing(self, frame: int) -> bool:
+        """Whether it was followed to a frame and was not found there."""
+        elsewhere = any(t != frame for t in self.anchors)
+        here = self.estimates.get(frame)
+        return elsewhere and here is not None and not here.kept.size
+
+    def absence(self) -> Estimate:
+        """Return the estimate of a frame on which it is known not to be."""
+        window = self.estimates[min(self.anchors)].window
+        return Estimate(window, (0, 0), np.zeros((0, 0), np.float16), ABSENT)
+
     def last_seen(self, frame: int, reverse: bool) -> Estimate:
         """Return the mask on the frame before, or on the nearest prompted frame."""
         before = self.estimates.get(frame + 1 if reverse else frame - 1)
         if before is not None:
             return before
-        return self.estimates[min(self.prompts, key=lambda t: abs(t - frame))]
+        return self.estimates[min(self.anchors, key=lambda t: abs(t - frame))]

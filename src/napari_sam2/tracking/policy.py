@@ -19,7 +19,8 @@ class TrackingPolicy:
     zoom : model pixels per data pixel, for windows. None: for each object by its size.
     cached_frames : encodings kept: so many whole frames, or as much as some hundred windows each.
     batch_tokens : tokens of all objects that go through the network together. None: on a CPU those
-        of one whole frame, more would only take memory; on other devices those of four.
+        of one whole frame, more would only take memory; on a GPU what half of its free memory
+        holds.
     encodings : folder in which the encodings of whole frames are kept, 8 MB each for the published
         models, at most 20 GB: a stack that is opened again is not encoded again. None: not kept.
     """

@@ -39,6 +39,8 @@ class Prompt:
         (2, 2) float, two opposite corners; stored as [[y0, x0], [y1, x1]] with y0 <= y1, x0 <= x1.
     mask
         (Y, X) bool.
+    absent
+        The object is not on this frame: it ends here, or is hidden. Says all there is to say.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Prompt:
     positive: npt.NDArray[np.bool_] = field(default_factory=_no_signs)
     box: npt.NDArray[np.float64] | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    absent: bool = False
 
     def __post_init__(self) -> None:
         points = _numbers(self.points, "points")
@@ -82,6 +85,7 @@ class Prompt:
             and np.array_equal(self.positive, other.positive)
             and _same(self.box, other.box)
             and _same(self.mask, other.mask)
+            and self.absent == other.absent
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -89,6 +93,16 @@ class Prompt:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing at all."""
+        return not self.absent and self._shows_nothing
+
+    @property
+    def only_negative(self) -> bool:
+        """Whether it consists of nothing but clicks on what is not the object."""
+        clicks = len(self.points) > 0 and not self.positive.any()
+        return clicks and self.box is None and self.mask is None
+
+    @property
+    def _shows_nothing(self) -> bool:
         return len(self.points) == 0 and self.box is None and self.mask is None
 
     def add_points(
@@ -137,6 +151,8 @@ class Prompt:
         limits = np.array(shape, dtype=np.float64) - 0.5
         if self.is_empty:
             raise InputError(f"{who}: the prompt is empty; give points, a box or a mask")
+        if self.absent and not self._shows_nothing:
+            raise InputError(f"{who}: it cannot be absent and have points, a box or a mask there")
         outside = ((self.points < -0.5) | (self.points > limits)).any(axis=1)
         if outside.any():
             y, x = self.points[outside][0]

@@ -238,6 +238,8 @@ def prompt_as_json(
         entry["box"] = prompt.box.tolist()
     if prompt.mask is not None:
         entry["mask"] = mask_as_json(prompt.mask)
+    if prompt.absent:
+        entry["absent"] = True
     return entry
 
 
@@ -324,11 +326,12 @@ def parse_prompt(item: dict[str, Any], folder: Path, who: str) -> Prompt:
             positive=np.array(positive, dtype=bool),
             box=item.get("box"),
             mask=None if mask is None else _parse_mask(mask, folder),
+            absent=item.get("absent") is True,
         )
     except InputError as error:
         raise InputError(f"{who}: {error}") from error
     if prompt.is_empty:
-        raise InputError(f'{who}: the prompt is empty; give "points", "box" or "mask"')
+        raise InputError(f'{who}: the prompt is empty; give "points", "box", "mask" or "absent"')
     return prompt
 
 

@@ -26,28 +26,31 @@ class Stretches:
 
 
 def stretches(
-    prompted: Collection[int], tracked: Mapping[int, bool], changed: Iterable[int]
+    prompted: Collection[int],
+    ends: Collection[int],
+    tracked: Mapping[int, bool],
+    changed: Iterable[int],
 ) -> Stretches:
     """Find the frames that changed prompts concern.
 
     Parameters
     ----------
     prompted : frames that carry a prompt now.
+    ends : those of them on which the object is not; they concern only the side that it is not on.
     tracked : frames that a propagation has passed.
     changed : frames whose prompt is new, another one, or gone.
     """
-    if not prompted:
+    anchors = [t for t in prompted if t not in ends]
+    if not anchors:
         return Stretches()
-    first = min(prompted)
+    first = min(anchors)
     again: set[int] = set()
     for frame in changed:
-        left = max((t for t in prompted if t < frame), default=None)
-        right = min((t for t in prompted if t > frame), default=None)
-        again.update(
-            t
-            for t in tracked
-            if t not in prompted and (left is None or t > left) and (right is None or t < right)
-        )
+        left = max((t for t in prompted if t < frame), default=-1)
+        right = min((t for t in prompted if t > frame), default=max(tracked, default=0) + 1)
+        if frame in ends:
+            left, right = (frame, right) if first < frame else (left, frame)
+        again.update(t for t in tracked if t not in prompted and left < t < right)
     return Stretches(
         tuple(sorted(t for t in again if t > first)),
         tuple(sorted((t for t in again if t < first), reverse=True)),

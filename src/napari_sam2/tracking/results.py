@@ -53,3 +53,23 @@ class FrameResult:
     frame: int
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is known of one object on n frames, without its masks.
+
+    Parameters
+    ----------
+    frames : (n,), rising.
+    score : (n,), see `Quality.score`.
+    object_score : (n,) logit of the object being in the frame.
+    area : (n,) in data pixels; 0 where the object was looked for and not found.
+    centre : (n, 2), (y, x) in data pixels; NaN where the area is 0.
+    """
+
+    frames: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    object_score: npt.NDArray[np.float32]
+    area: npt.NDArray[np.float64]
+    centre: npt.NDArray[np.float64]

@@ -15,6 +15,23 @@ from napari_sam2.tracking.encodings import Encodings
 T = TypeVar("T")
 
 
+_FRAME_TOKENS = 4096  # of a whole frame of the published models
+_MOST_TOKENS = 16 * _FRAME_TOKENS  # a GPU is busy with these; more would only take memory
+_TOKEN_BYTES = 128 << 10  # for all that is computed of a token; 62 KiB measured (micro)
+
+
+def tokens_at_once(device: torch.device) -> int:
+    """Return how many tokens, of all objects together, go through the network at a time.
+
+    On a GPU as many as half of its free memory holds, within limits. On a CPU, where more would
+    not be faster, those of one whole frame of the published models.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return min(max(free // 2 // _TOKEN_BYTES, _FRAME_TOKENS), _MOST_TOKENS)
+    return _FRAME_TOKENS if device.type == "cpu" else 4 * _FRAME_TOKENS
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there was no memory left, on a GPU or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -1,12 +1,13 @@
 """A tracking session: prompts in, masks out, on any frame and in any order.
 
-The session owns what is known of every object (prompts, memories, masks so far); `follower` takes
-the objects from frame to frame, `engine` owns the calls into the network.
+The session joins the parts: `roster` holds what is known of every object (prompts, memories, masks
+so far), `answering` answers prompts, `follower` takes the objects from frame to frame, and `engine`
+owns the calls into the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
 
 import numpy as np
@@ -14,28 +15,28 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.encoding_store import EncodingStore
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
-from napari_sam2.tracking.follower import Follower, estimated
+from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
-from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import FrameResult, Preview
+from napari_sam2.tracking.room import tokens_at_once
+from napari_sam2.tracking.roster import Roster
+from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
 
-# Object id -> what was known of it; None where it did not exist.
-Snapshot = Mapping[int, TrackedObject | None]
-_FRAME_TOKENS = 4096  # of a whole frame of the published models
 
-
-class TrackingSession:
+class TrackingSession(Roster):
     """Segment and track objects through a stack.
 
     Parameters
@@ -60,29 +61,18 @@ class TrackingSession:
     def __init__(self, model: SAM2, frames: Frames, policy: TrackingPolicy | None = None) -> None:
         self.policy = policy or TrackingPolicy()
         self.model = model
-        self.frames = frames
         attention = self.policy.attention or model.config.attention
-        self._engine = Engine(
+        engine = Engine(
             model,
             frames,
             levels(model.config, frames.shape, attention, self.policy.zoom),
             attention == "windowed",
             self.policy.cached_frames,
-            self.policy.batch_tokens or _FRAME_TOKENS * (1 if model.device.type == "cpu" else 4),
+            self.policy.batch_tokens or tokens_at_once(model.device),
             None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
-        self._objects: dict[int, TrackedObject] = {}
-        self._follower = Follower(self._engine, self._objects)
-
-    @property
-    def object_ids(self) -> list[int]:
-        """Ids of all objects, in the order in which they were added."""
-        return list(self._objects)
-
-    @property
-    def prompts(self) -> dict[int, dict[int, Prompt]]:
-        """Prompts by object id and frame."""
-        return {i: dict(o.prompts) for i, o in self._objects.items()}
+        super().__init__(frames, engine)
+        self._follower = Follower(engine, self._objects)
 
     def add_points(
         self,
@@ -135,6 +125,19 @@ class TrackingSession:
         """
         return self._prompt(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)), None)
 
+    def end_object(self, object_id: int, frame: int) -> Preview:
+        """Say that an object is not on a frame: it ends there, or begins later.
+
+        From there on, away from its other prompts, it is not followed. A single negative click
+        where the object has no mask says the same.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the object has no prompt on another frame.
+        """
+        return self._prompt(object_id, frame, Prompt(absent=True), None)
+
     def add_prompts(self, prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
         """Add prompts of many objects at once, object id -> frame -> prompt.
 
@@ -150,8 +153,13 @@ class TrackingSession:
             for object_id, by_frame in prompts.items()
             for frame, prompt in by_frame.items()
         }
-        # Frame by frame, so that each is encoded once.
-        for (object_id, frame), prompt in sorted(checked.items(), key=lambda item: item[0][1]):
+        for object_id, by_frame in prompts.items():
+            known = self._objects.get(object_id)
+            if by_frame and all(p.absent for p in by_frame.values()):
+                check_shown(object_id, min(by_frame), known)
+        # Ends last, they need to know the object; frame by frame, so that each is encoded once.
+        order = sorted(checked.items(), key=lambda item: (item[1].absent, item[0][1]))
+        for (object_id, frame), prompt in order:
             self._answer(object_id, frame, prompt, None)
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
@@ -183,7 +191,7 @@ class TrackingSession:
                 return self._prompt(object_id, frame, prompt, known)
         if known is not None:
             self.clear_prompt(object_id, frame)
-        if prompt.mask is None and prompt.box is None:
+        if prompt.absent or (prompt.mask is None and prompt.box is None):
             return self._prompt(object_id, frame, prompt, None)
         drawn = Prompt(mask=prompt.mask) if prompt.mask is not None else Prompt(box=prompt.box)
         preview = self._prompt(object_id, frame, drawn, None)
@@ -205,48 +213,30 @@ class TrackingSession:
             raise InputError(f"{described(object_id, frame)}: there is no prompt to take back")
         known.take_back(frame)
 
-    def remove_object(self, object_id: int) -> None:
-        """Forget an object.
+    def total_frames(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> int:
+        """Return how many results `propagate` will yield."""
+        prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
+        ways = passes(direction, start, stop, len(self.frames), prompted)
+        return sum(len(way.frames) for way in ways)
+
+    def view(self, object_id: int, frame: int) -> View:
+        """Return what the network got to see when it looked at an object on a frame.
 
         Raises
         ------
         InputError
-            If there is no such object.
+            If it has not looked.
         """
-        if object_id not in self._objects:
-            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
-        del self._objects[object_id]
-
-    def total_frames(
-        self, direction: Direction = "both", start: int | None = None, stop: int | None = None
-    ) -> int:
-        """Return how many results `propagate` will yield."""
-        prompted = [self._objects[i].prompts for i in self._chosen(None)]
-        ways = passes(direction, start, stop, len(self.frames), prompted)
-        return sum(len(way.frames) for way in ways)
-
-    def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:
-        """Return all that is known of some objects (default: all), to come back to.
-
-        Ids that do not exist are noted as not existing. What both have in common is shared, so a
-        snapshot costs little.
-        """
-        ids = self.object_ids if object_ids is None else object_ids
-        known = self._objects
-        return {i: known[i].copy() if i in known else None for i in ids}
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Put the objects of a snapshot back as they were; others stay as they are."""
-        for object_id, obj in snapshot.items():
-            if obj is None:
-                self._objects.pop(object_id, None)
-            else:
-                self._objects[object_id] = obj.copy()
-
-    def frames_of(self, object_id: int) -> list[int]:
-        """Return the frames on which something is known of an object, rising."""
-        known = self._objects.get(object_id)
-        return [] if known is None else sorted(known.estimates)
+        estimate = self._existing(object_id).estimates.get(frame)
+        if estimate is None:
+            raise InputError(f"{described(object_id, frame)}: it has not been looked at there yet")
+        return view_of(self._engine, frame, estimate)
 
     def result(self, frame: int) -> FrameResult:
         """Return what is known of all objects on a frame, without computing anything new."""
@@ -259,7 +249,7 @@ class TrackingSession:
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult, None, None]:
         """Follow the objects through the stack, frame by frame.
 
         Forward, every object is followed from its first prompt to the end; backward, from its
@@ -270,7 +260,8 @@ class TrackingSession:
         ----------
         direction : "forward", "backward" or "both" (forward first).
         start, stop : frames to touch, `start` included, `stop` not.
-        object_ids : follow only these; the masks of the others stay as they are.
+        object_ids : follow only these; the masks of the others stay as they are, and so do those
+            of locked objects.
 
         Yields
         ------
@@ -283,7 +274,7 @@ class TrackingSession:
             If there is nothing to follow, or an id or the range does not exist.
         """
         ids = self._chosen(object_ids)
-        prompted = [self._objects[i].prompts for i in ids]
+        prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         self._follower.memorize_prompts(ids)
         for way in ways:
@@ -299,7 +290,7 @@ class TrackingSession:
 
     def stale_frames(self) -> dict[int, tuple[int, ...]]:
         """Return, by object id, the frames that `repair` would compute again."""
-        found = {i: obj.stretches() for i, obj in self._objects.items()}
+        found = {i: self._objects[i].stretches() for i in self._checked_ids(None)}
         return {
             i: tuple(sorted((*parts.forward, *parts.backward)))
             for i, parts in found.items()
@@ -307,7 +298,7 @@ class TrackingSession:
         }
 
     @torch.inference_mode()
-    def repair(self, object_ids: Iterable[int] | None = None) -> Iterator[FrameResult]:
+    def repair(self, object_ids: Iterable[int] | None = None) -> Generator[FrameResult, None, None]:
         """Compute again what changed prompts concern, and only that.
 
         After a correction on a frame that was propagated, these are the object's frames up to the
@@ -315,7 +306,7 @@ class TrackingSession:
 
         Parameters
         ----------
-        object_ids : repair only these.
+        object_ids : repair only these, as far as they are not locked.
 
         Yields
         ------
@@ -383,10 +374,6 @@ class TrackingSession:
             most=most,
         )
 
-    def _known(self, object_id: int, frame: int) -> Prompt | None:
-        known = self._objects.get(object_id)
-        return None if known is None else known.prompts.get(frame)
-
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
         if object_id < 1:
             raise InputError(f"object ids start at 1, not {object_id}")
@@ -408,28 +395,10 @@ class TrackingSession:
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
         obj = self._objects.get(object_id) or self._new_object()
-        obj.note_prompt(frame)
-        continued = known is not None
-        start, level = obj.start_of(frame, continued), obj.level(frame)
-        if start is None and self._engine.must_find(prompt):
-            window, prediction = self._engine.find(frame, prompt, level)
-        else:
-            window = self._engine.prompt_window(prompt, start, level)
-            look = None
-            if frame in obj.tracked:
-                selection = obj.bank.select(frame, obj.tracked[frame], len(self.frames))
-                look = Look(obj.bank, window, selection) if selection.memories else None
-            earlier = obj.start_logits(frame, window, continued)
-            prediction = self._engine.answer(frame, window, prompt, look, earlier)
-        logits = prediction.best_logits[0]
-        estimate = estimated(window, prediction)
-        score = float(prediction.object_score[0])
-        # Stored only now: a failure above leaves the object as it was.
-        self._objects.setdefault(object_id, obj)
-        obj.prompts[frame] = prompt
-        obj.note_change(frame)
-        obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
-        obj.estimates[frame] = estimate
+        if says_end(obj, frame, prompt):
+            return end(object_id, obj, frame, prompt)
+        estimate = answer(self._engine, obj, frame, prompt, known is not None)
+        self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
 
     def _new_object(self) -> TrackedObject:
@@ -437,14 +406,9 @@ class TrackingSession:
         return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].prompts]
+        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
+        if not ids and self.locked:
+            raise InputError("all objects with prompts are locked; unlock one to propagate it")
         if not ids:
             raise InputError("nothing to propagate; click, box or paint an object on a frame first")
-        return ids
-
-    def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = self.object_ids if object_ids is None else list(object_ids)
-        missing = [i for i in ids if i not in self._objects]
-        if missing:
-            raise InputError(f"there is no object {missing[0]}; there are {self.object_ids}")
         return ids

@@ -10,20 +10,21 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_sam2.model.config import Attention
-from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.errors import InputError, writing
-from napari_sam2.tracking.fingerprints import frames_fingerprint, model_fingerprint
-from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import VERSION, objects_as_json, read_json
-from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import AddPrompts, Propagate, SetPrompt, Step
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+
+if TYPE_CHECKING:
+    from napari_sam2.model.config import Attention
+    from napari_sam2.model.sam2 import SAM2
+    from napari_sam2.tracking.frames import Frames
+    from napari_sam2.tracking.results import FrameResult
+    from napari_sam2.tracking.session import TrackingSession
 
 SUFFIX = ".ns2.json"
 
@@ -38,18 +39,22 @@ class ImageIdentity:
     fingerprint : see `frames_fingerprint`.
     shape : (T, Y, X).
     contrast : values shown as black and white.
+    axes : of the file, for one that does not say so itself; "" where they are unknown.
     """
 
     path: str
     fingerprint: str
     shape: tuple[int, int, int]
     contrast: tuple[float, float]
+    axes: str = ""
 
     @classmethod
-    def of(cls, frames: Frames, path: str = "") -> ImageIdentity:
+    def of(cls, frames: Frames, path: str = "", axes: str = "") -> ImageIdentity:
         """Look at a stack."""
+        from napari_sam2.tracking.fingerprints import frames_fingerprint  # brings torch
+
         shape = (len(frames), *frames.shape)
-        return cls(path, frames_fingerprint(frames), shape, frames.contrast)
+        return cls(path, frames_fingerprint(frames), shape, frames.contrast, axes)
 
     def check(self, frames: Frames) -> None:
         """Refuse another stack than this.
@@ -59,6 +64,8 @@ class ImageIdentity:
         InputError
             If the shape or the pixels differ; the message says which.
         """
+        from napari_sam2.tracking.fingerprints import frames_fingerprint
+
         found = (len(frames), *frames.shape)
         if found != self.shape:
             raise InputError(
@@ -120,6 +127,8 @@ class SessionFile:
         InputError
             If the weights differ.
         """
+        from napari_sam2.tracking.fingerprints import model_fingerprint
+
         if model_fingerprint(model).hex() != self.fingerprint:
             raise InputError(
                 f"these are not the weights that the session was made with ({self.model}); "
@@ -199,6 +208,7 @@ def load_session(path: str | Path) -> SessionFile:
             str(image["fingerprint"]),
             (int(shape[0]), int(shape[1]), int(shape[2])),
             (float(contrast[0]), float(contrast[1])),
+            str(image.get("axes", "")),
         )
         settings = content.get("settings", {})
         return SessionFile(

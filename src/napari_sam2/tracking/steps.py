@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.session import TrackingSession
+
+if TYPE_CHECKING:  # a window has steps before it has torch
+    from napari_sam2.tracking.results import FrameResult
+    from napari_sam2.tracking.session import TrackingSession
+
+    Results = Generator[FrameResult, None, None]
 
 
-@runtime_checkable
 class Step(Protocol):
     """Something that changes a session, and can be done again with the same outcome."""
 
@@ -21,7 +26,7 @@ class Step(Protocol):
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Ids of the objects that it may change."""
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Do it; yields each frame whose masks may have changed."""
 
     def describe(self) -> str:
@@ -41,7 +46,7 @@ class SetPrompt:
         """Name the one object."""
         return (self.object_id,)
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Yield the prompted frame."""
         session.set_prompt(self.object_id, self.frame, self.prompt)
         yield session.result(self.frame)
@@ -63,7 +68,7 @@ class AddPrompts:
         """Name all of them."""
         return tuple(self.prompts)
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Yield the prompted frames."""
         session.add_prompts(self.prompts)
         for frame in sorted({frame for by_frame in self.prompts.values() for frame in by_frame}):
@@ -85,7 +90,7 @@ class RemoveObject:
         """Name the one object."""
         return (self.object_id,)
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Yield the frames that it was on."""
         if self.object_id not in session.object_ids:
             return
@@ -97,6 +102,75 @@ class RemoveObject:
     def describe(self) -> str:
         """Name it for a menu."""
         return f"deletion of object {self.object_id}"
+
+
+@dataclass(frozen=True)
+class MergeObjects:
+    """Give an object's masks and prompts to another one."""
+
+    kind: ClassVar[str] = "merge"
+    kept: int
+    absorbed: int
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name both."""
+        return (self.kept, self.absorbed)
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield the frames that either was on."""
+        for frame in session.merge_objects(self.kept, self.absorbed):
+            yield session.result(frame)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"merging of object {self.absorbed} into {self.kept}"
+
+
+@dataclass(frozen=True)
+class SplitObject:
+    """Make what is known of an object from a frame on a new object."""
+
+    kind: ClassVar[str] = "split"
+    object_id: int
+    frame: int
+    new_id: int
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name the old and the new one."""
+        return (self.object_id, self.new_id)
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield the frames of the new object."""
+        session.split_object(self.object_id, self.frame, self.new_id)
+        for frame in session.frames_of(self.new_id):
+            yield session.result(frame)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"splitting of object {self.object_id} at frame {self.frame}"
+
+
+@dataclass(frozen=True)
+class LockObject:
+    """Keep an object as it is, or allow it to be followed again; nothing if there is none."""
+
+    kind: ClassVar[str] = "lock"
+    object_id: int
+    locked: bool
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name the one object."""
+        return (self.object_id,)
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield nothing: masks stay."""
+        if self.object_id in session.object_ids:
+            session.lock_object(self.object_id, self.locked)
+        yield from ()
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"{'locking' if self.locked else 'unlocking'} of object {self.object_id}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +193,7 @@ class Propagate:
         """Name those that are followed."""
         return session.object_ids if self.object_ids is None else self.object_ids
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are visited."""
         results = session.propagate(self.direction, self.start, self.stop, self.object_ids)
         return limited(results, self.frames)
@@ -141,7 +215,7 @@ class Repair:
         """Name those that are repaired."""
         return session.object_ids if self.object_ids is None else self.object_ids
 
-    def run(self, session: TrackingSession) -> Iterator[FrameResult]:
+    def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are computed again."""
         return limited(session.repair(self.object_ids), self.frames)
 
@@ -150,20 +224,10 @@ class Repair:
         return "repair"
 
 
-def limited(results: Iterator[FrameResult], count: int | None) -> Iterator[FrameResult]:
+def limited(results: Results, count: int | None) -> Results:
     """Yield so many results and end the rest, as a user does who cancels; None yields all."""
     if count is None:
         yield from results
         return
-    done = 0
-    try:
-        while done < count:
-            result = next(results, None)
-            if result is None:
-                return
-            done += 1
-            yield result
-    finally:
-        close = getattr(results, "close", None)
-        if close is not None:
-            close()
+    with closing(results):
+        yield from islice(results, count)

@@ -14,12 +14,25 @@ from napari_sam2.tracking.prompts import (
     parse_prompt,
     prompt_as_json,
 )
-from napari_sam2.tracking.steps import AddPrompts, Propagate, RemoveObject, Repair, SetPrompt, Step
+from napari_sam2.tracking.steps import (
+    AddPrompts,
+    LockObject,
+    MergeObjects,
+    Propagate,
+    RemoveObject,
+    Repair,
+    SetPrompt,
+    SplitObject,
+    Step,
+)
 
 _NOWHERE = Path()  # masks are in the file itself
-_PLAIN: dict[str, type[Propagate | RemoveObject | Repair]] = {
-    kind.kind: kind for kind in (Propagate, RemoveObject, Repair)
+_Plain = Propagate | RemoveObject | Repair | MergeObjects | SplitObject | LockObject
+_PLAIN: dict[str, type[_Plain]] = {
+    kind.kind: kind
+    for kind in (Propagate, RemoveObject, Repair, MergeObjects, SplitObject, LockObject)
 }
+_NUMBERS = {"start", "stop", "frames", "object_id", "kept", "absorbed", "frame", "new_id"}
 
 
 def step_as_json(step: Step) -> dict[str, Any]:
@@ -62,7 +75,7 @@ def step_from_json(entry: Any, number: int) -> Step:
             values = {name: value for name, value in entry.items() if name != "do"}
             if values.get("object_ids") is not None:
                 values["object_ids"] = tuple(_whole(i) for i in values["object_ids"])
-            for name in {"start", "stop", "frames", "object_id"} & values.keys():
+            for name in _NUMBERS & values.keys():
                 _whole(values[name])
             return _PLAIN[kind](**values)
     except (KeyError, TypeError, AttributeError) as error:

@@ -52,7 +52,7 @@ class TrainConfig:
     out: Path
     steps: int = 12_600
     warm_images: int = 6_000
-    clip_share: float = 0.65
+    clip_share: float = 0.5
     rate: float = 8e-4
     warmup: int = 200
     cooldown: int = 2_000

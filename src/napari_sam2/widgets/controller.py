@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt
+from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
+from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Direction, Run, planned
+from napari_sam2.widgets.runs import Run, Wish, planned
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from napari_sam2.tracking.everything import Found as Everything
+    from napari_sam2.tracking.views import View
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,9 @@ class Controller:
         self._generation = 0
         self._record: Record | None = None
         self._keeper: SessionKeeper | None = None
-        self.notes: dict[int, dict[str, Any]] = {}
-        """Names of objects and the like, for the session file."""
+        self._unsaved = False
+        self.notes: Callable[[], dict[int, dict[str, Any]]] = dict
+        """Returns names of objects and the like, for the session file."""
         self.session: Any = None
         self.opening = False
         self._obstacle = ""
@@ -166,6 +175,7 @@ class Controller:
         prompt: Prompt | None,
         drawn: bool = False,
         change: LayerChange | None = None,
+        text: str = "",
     ) -> None:
         """Say all that is said about an object on a frame; None takes it back.
 
@@ -175,6 +185,8 @@ class Controller:
             The mask stands in the labels already, pixel by pixel, and is not to be replaced.
         change
             What was done in the layers for it.
+        text
+            What to say when it is done; by default how sure the answer is.
         """
         generation = self._generation
         if self._writer is None:
@@ -192,16 +204,35 @@ class Controller:
                 return None
             return self._record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
 
-        def done(text: str | None) -> None:
-            if generation != self._generation or text is None:
+        def done(answer: str | None) -> None:
+            if generation != self._generation or answer is None:
                 return
             if not drawn:
                 self.preview_shown.emit(object_id, frame)
-            self.status.emit(text, "done")
+            self.status.emit(text or answer, "done")
             self.changed.emit()
             self.save()
 
-        self._worker.submit(job, done=done, failed=self.tell, key=(generation, object_id, frame))
+        def failed(error: Exception) -> None:
+            if generation == self._generation:
+                self._show_layers()  # the session knows nothing of it, so nor may they
+                self.tell(error)
+
+        self._worker.submit(job, done=done, failed=failed, key=(generation, object_id, frame))
+
+    def add_prompts(self, prompts: Prompts, change: LayerChange | None = None) -> None:
+        """Answer the prompts of many objects at once, as one step."""
+        count = len(prompts)
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = len({t for some in prompts.values() for t in some}), False
+            run.consume(record.run(AddPrompts(prompts), change))
+
+        def said(run: Run) -> str:
+            objects = "1 object is" if count == 1 else f"{count} objects are"
+            return f"{objects} new. G follows them; Ctrl+Z takes them back."
+
+        self._start(work, f"Looking at {count} objects …", said=said)
 
     def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""
@@ -222,6 +253,42 @@ class Controller:
             self.save()
 
         self._worker.submit(job, done=done, failed=self.tell)
+
+    def edit(
+        self,
+        step: Step,
+        layers_of: Callable[[Prompts], Any],
+        relabel: tuple[int, int, int] | None,
+        done: Callable[[], None],
+    ) -> None:
+        """Merge, split or lock objects, then call `done`.
+
+        Parameters
+        ----------
+        layers_of
+            Makes the prompt layers from prompts; runs on the worker's thread.
+        relabel
+            (old, new, first frame): what else has the old label gets the new one.
+        """
+        record, writer, generation = self._record, self._writer, self._generation
+        if record is None or writer is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+
+        def job() -> None:
+            for _ in record.run(step, layers_of=layers_of):
+                pass
+            if relabel is not None:
+                writer.relabel(*relabel)
+
+        def finish(_: None) -> None:
+            if generation == self._generation:
+                self.layers_changed.emit(record.layers)
+                done()
+                self.changed.emit()
+                self.save()
+
+        self._worker.submit(job, done=finish, failed=self.tell)
 
     # --- undo ----------------------------------------------------------------------------
 
@@ -258,11 +325,11 @@ class Controller:
 
     # --- propagation ---------------------------------------------------------------------
 
-    def propagate(self, direction: Direction = "both") -> None:
-        """Follow all objects through the stack; frames are written as they are done."""
+    def propagate(self, wish: Wish) -> None:
+        """Follow objects through the stack; frames are written as they are done."""
 
         def work(record: Record, run: Run) -> None:
-            step, run.total = planned(record.history.session, direction)
+            step, run.total = planned(record.history.session, wish)
             run.consume(record.run(step))
 
         self._start(work, "Propagating …")
@@ -283,7 +350,66 @@ class Controller:
                 if run.cancelled.is_set():
                     break
 
-        self._start(work, "Restoring what was done …", lambda: self._show_layers())
+        self._start(work, "Restoring what was done …", after=lambda _: self._show_layers())
+
+    def find_all(
+        self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
+    ) -> None:
+        """Look for all cells of a frame that are not taken, then call `found`; changes nothing.
+
+        Parameters
+        ----------
+        taken
+            (Y, X), nonzero where objects are already.
+        """
+        last: list[Everything] = []
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            for now in record.history.session.segment_everything(frame, taken=taken):
+                last[:] = [now]
+                run.done, run.total = now.done, now.total
+                if run.cancelled.is_set():
+                    raise Cancelled
+
+        def said(run: Run) -> str:
+            return "The search was cancelled." if run.cancelled.is_set() else "Found."
+
+        def after(ended: bool) -> None:
+            if ended:
+                found(last[0])
+
+        self._start(work, "Looking for all cells of this frame …", said=said, after=after)
+
+    def view(self, object_id: int, frame: int, show: Callable[[View], None]) -> None:
+        """Get what the network sees of an object on a frame, then `show` it."""
+        record, generation = self._record, self._generation
+        if record is None:
+            self.status.emit(self._obstacle or "Choose an image first.", "error")
+            return
+
+        def done(view: View) -> None:
+            if generation == self._generation:
+                show(view)
+
+        session = record.history.session
+        self._worker.submit(
+            lambda: session.view(object_id, frame), done=done, failed=self.tell, key="view"
+        )
+
+    def export(self, export: Export) -> None:
+        """Write the masklets to a file; cancelling leaves nothing behind."""
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            export.run(record.history.session, run)
+
+        def said(run: Run) -> str:
+            if run.cancelled.is_set():
+                return "The export was cancelled; nothing was written."
+            return f"Exported: {export.path}."
+
+        self._start(work, f"Writing {export.path.name} …", said=said)
 
     def _show_layers(self) -> None:
         if self._record is not None:
@@ -293,46 +419,63 @@ class Controller:
         self,
         work: Callable[[Record, Run], None],
         text: str,
-        then: Callable[[], None] | None = None,
+        said: Callable[[Run], str] | None = None,
+        after: Callable[[bool], None] | None = None,
     ) -> None:
-        """Begin long work on the worker's thread, if none is going on."""
+        """Begin long work on the worker's thread, if none is going on.
+
+        `after` is told whether it came to its end.
+        """
         if self.run is not None:
             return
         record, keeper = self._record, self._keeper
         if record is None or keeper is None:
             self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
-        run = self.run = Run()
+        run, notes = Run(), self.notes()
+        self.run = run
         self.status.emit(text, "busy")
         self.changed.emit()
 
         def job() -> None:
             try:
-                work(record, run)
+                with suppress(Cancelled):
+                    work(record, run)
             finally:
-                keeper.save(self.notes)  # here, because the window may be closing
+                with suppress(OSError):  # said by the saving below
+                    keeper.keep(notes)  # here, because the window may be closing
 
         def over(error: Exception | None) -> None:
-            if self.run is run and then is not None:
-                then()
-            self._run_over(run, error)
+            mine = self.run is run
+            self._run_over(run, error, said or _summary)
+            if mine and after is not None:
+                after(error is None and not run.cancelled.is_set())
+            self.save()
 
         self._worker.submit(job, done=lambda _: over(None), failed=over)
 
-    def _run_over(self, run: Run, error: Exception | None) -> None:
+    def _run_over(self, run: Run, error: Exception | None, said: Callable[[Run], str]) -> None:
         if self.run is not run:
             return
         self.run = None
         self.run_ended.emit()
         if error is not None:
             self.tell(error)
-        elif run.cancelled.is_set():
-            self.status.emit(
-                f"Cancelled after {run.done} of {run.total} frames; what was done is kept.", "info"
-            )
         else:
-            frames = "1 frame" if run.done == 1 else f"{run.done} frames"
-            self.status.emit(f"Done: {frames}, {run.rate:.1f} per second.", "done")
+            self.status.emit(said(run), "info" if run.cancelled.is_set() else "done")
+        self.changed.emit()
+
+    def pause(self) -> None:
+        """Let the propagation rest after the current frame, or go on."""
+        run = self.run
+        if run is None:
+            return
+        if run.paused.is_set():
+            run.paused.clear()
+            self.status.emit("Going on …", "busy")
+        else:
+            run.paused.set()
+            self.status.emit("Paused after this frame; what is done is kept.", "info")
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -357,20 +500,34 @@ class Controller:
         path
             From now on there; None: where it was, at first in the folder of saved sessions.
         """
-        keeper, notes = self._keeper, dict(self.notes)
+        keeper, notes = self._keeper, self.notes()
         if keeper is None:
             return
 
-        def job() -> Path:
-            keeper.path = path or keeper.path
-            return keeper.save(notes)
-
-        def done(where: Path) -> None:
+        def job() -> None:
             if path is not None:
-                self.status.emit(f"Saved: {where}.", "done")
+                keeper.path = path
+            keeper.keep(notes)
 
-        self._worker.submit(job, done=done, failed=self.tell, key=("save", path))
+        def done(_: None) -> None:
+            self._unsaved = False
+            if path is not None:
+                self.status.emit(f"Saved: {path}.", "done")
+
+        def failed(error: Exception) -> None:
+            if path is not None or not self._unsaved:  # not with every click
+                self.tell(error)
+            self._unsaved = True
+
+        self._worker.submit(job, done=done, failed=failed, key=("save", path))
 
     def tell(self, error: Exception) -> None:
         """Say an error in words."""
         self.status.emit(in_words(error), "error")
+
+
+def _summary(run: Run) -> str:
+    if run.cancelled.is_set():
+        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
+    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+    return f"Done: {frames}, {run.rate:.1f} per second."

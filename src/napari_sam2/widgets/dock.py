@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
@@ -17,9 +18,11 @@ from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
+from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.session_form import SessionActions
 from napari_sam2.widgets.workbench import Workbench
-from napari_sam2.widgets.worker import WindowThread, Worker
+from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -35,7 +38,8 @@ class MaskletsWidget(QWidget):
     """Prompt cells on any frame and follow them through the stack.
 
     Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
-    the last point, G propagate both ways, H repair, Ctrl+Z undo, Ctrl+Shift+Z redo.
+    the last point, G propagate both ways, H repair, J and K next and previous frame to check,
+    W accept, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ class MaskletsWidget(QWidget):
         super().__init__()
         viewer = adapters.unwrapped(napari_viewer)
         self.viewer = viewer
-        self.form = Form(self)
+        self.form = Form(lambda object_id: self.panels.colour_of(object_id), self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form)
@@ -66,12 +70,19 @@ class MaskletsWidget(QWidget):
                 "U": ("Take back the last point", self.remove_last_point),
                 "G": ("Propagate both ways", self.propagate),
                 "H": ("Repair what corrections concern", self.repair),
+                "?": ("Show this list", lambda: self._session_actions.show_keys()),
                 "Control-Z": ("Undo", self.undo),
                 "Control-Shift-Z": ("Redo", self.redo),
+                "J": ("Next frame to check", lambda: self.panels.review.step(1)),
+                "K": ("Previous frame to check", lambda: self.panels.review.step(-1)),
+                "W": ("Accept the object's mask on this frame", self.accept),
             }
         )
+        self._keys = keys
         self.controller = Controller(self._worker, session_factory)
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
+        self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
+        self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -84,6 +95,11 @@ class MaskletsWidget(QWidget):
         self.workbench.say_what_to_do()
         self._start_with_only_image()
         self._update()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has let go of the viewer."""
+        return self._closed
 
     # --- for scripts ---------------------------------------------------------------------
 
@@ -137,6 +153,10 @@ class MaskletsWidget(QWidget):
         """Take back the newest point."""
         self.workbench.remove_last_point()
 
+    def accept(self) -> None:
+        """Accept the current object's mask on the frame on screen, or take that back."""
+        self.panels.review.accept()
+
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
         self.workbench.propagate(direction)
@@ -153,6 +173,10 @@ class MaskletsWidget(QWidget):
         """Do again what was undone last."""
         self.workbench.redo()
 
+    def export(self, path: str | Path, format: str | None = None) -> None:
+        """Write the masklets to a file of another program; see `napari_sam2.export_masklets`."""
+        self.workbench.export(Path(path), format)
+
     def save_session(self, path: str | Path) -> None:
         """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
         self.controller.save(Path(path))
@@ -165,8 +189,13 @@ class MaskletsWidget(QWidget):
         """End the propagation after the current frame; what is done is kept."""
         self.controller.cancel()
 
-    def wait(self, seconds: float = 60.0) -> None:
+    def wait(self, seconds: float = 60.0, panels: bool = False) -> None:
         """Process events until all work is done.
+
+        Parameters
+        ----------
+        panels
+            Also until the table and the timeline show what came out.
 
         Raises
         ------
@@ -175,9 +204,10 @@ class MaskletsWidget(QWidget):
         """
         end = time.monotonic() + seconds
         while True:
-            QCoreApplication.processEvents()
+            process_events()
             layers = self.workbench.layers
-            if not self._worker.busy and not (layers and layers.waiting):
+            working = self._worker.busy or (panels and self.panels.busy)
+            if not working and not (layers and layers.waiting):
                 self.workbench.refresh()
                 return
             if time.monotonic() > end:
@@ -201,6 +231,11 @@ class MaskletsWidget(QWidget):
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
         form.cancel.clicked.connect(lambda: self.cancel())
+        form.find_all.clicked.connect(lambda: bench.segment_everything())
+        form.sample.clicked.connect(lambda: bench.open_sample())
+        form.pause.clicked.connect(lambda: self.controller.pause())
+        form.first.changed.connect(self._on_range)
+        form.last.changed.connect(self._on_range)
         form.on_tool(bench.use_tool)
         for direction, button in form.directions.items():
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
@@ -221,11 +256,21 @@ class MaskletsWidget(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the widget out of its dock, which is all that closing does."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
+            if self.parent() is not None and not self._docked:
                 self._docked = True
-            elif self._docked:
+                _soon(self._open_timeline)
+            elif self.parent() is None and self._docked:
                 _soon(self._shut_down_if_undocked)
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Do what the key does in the canvas, where no part of the form wants it."""
+        if event is not None and not self._keys.press_event(event):
+            super().keyPressEvent(event)
+
+    def _open_timeline(self) -> None:
+        if not self._closed and self.parent() is not None:
+            self.panels.show_timeline()
 
     def _shut_down_if_undocked(self) -> None:
         if not self._closed and self.parent() is None:
@@ -247,6 +292,7 @@ class MaskletsWidget(QWidget):
         events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.panels.close()
         self.workbench.close()
         self._worker.close()
 
@@ -271,6 +317,7 @@ class MaskletsWidget(QWidget):
 
     def _on_layers_changed(self, event: Any) -> None:
         self._fill_images()
+        self._update()
         if event.type == "inserted" and self.workbench.layers is None:
             _soon(self._start_with_only_image)  # once napari is done with inserting
 
@@ -286,6 +333,13 @@ class MaskletsWidget(QWidget):
     def _on_object_chosen(self, object_id: int) -> None:
         if not self._filling:
             self.workbench.set_object(object_id)
+
+    def _on_range(self, _value: Any) -> None:
+        if self._filling or self.workbench.layers is None:
+            return
+        first, last = int(self.form.first.value), int(self.form.last.value)
+        end = self.workbench.layers.geometry.length - 1
+        self.workbench.frame_range = (first or None, last + 1 if last < end else None)
 
     def _on_axis_chosen(self, axis: int | None) -> None:
         if not self._filling and self.workbench.image is not None:
@@ -326,7 +380,9 @@ class MaskletsWidget(QWidget):
 
     def _on_theme(self, _event: Any = None) -> None:
         background = get_theme(self.viewer.theme).background.as_rgb_tuple()
-        self.form.set_theme(dark=sum(background[:3]) < 3 * 128)
+        dark = sum(background[:3]) < 3 * 128
+        self.form.set_theme(dark)
+        self.panels.set_theme(dark)
 
     def _update(self, _event: Any = None) -> None:
         """Make the form say what is so."""
@@ -334,15 +390,22 @@ class MaskletsWidget(QWidget):
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
+            if bench.layers is not None:
+                length = bench.layers.geometry.length
+                start, stop = bench.frame_range
+                form.show_range(start or 0, (stop or length) - 1, length)
         (form.positive if bench.positive else form.negative).setChecked(True)
         form.check_tool(bench.tool)
         if bench.layers is not None:
-            form.show_object_colour(bench.layers.labels.get_color(bench.object_id))
+            form.show_object_colour(self.panels.colour_of(bench.object_id))
         form.set_state(
             has_image=bench.layers is not None,
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
             running=self.controller.run is not None,
             loading=self.controller.opening,
+            paused=self.controller.run is not None and self.controller.run.paused.is_set(),
+            any_image=bool(bench.images),
+            earlier=bench.found is not None and not bench.used_ids,
         )
         active = self.controller.run is not None or self.controller.opening
         if active and not self._timer.isActive():
@@ -355,7 +418,8 @@ class MaskletsWidget(QWidget):
         self.workbench.refresh()
         run, download = self.controller.run, self.controller.download
         if run is not None:
-            self.form.show_progress(run.done, run.total, run.rate)
+            self.panels.request()
+            self.form.show_progress(run.done, run.total, run.rate, run.left)
         elif download is not None:
             self.form.show_download(*download)
 

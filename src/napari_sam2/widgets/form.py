@@ -14,12 +14,18 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QSplitter,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_sam2.widgets.objects_form import ObjectsForm
+from napari_sam2.widgets.parts import VerticalArea, button, heading, row
+from napari_sam2.widgets.session_form import SessionForm
 
 MAX_OBJECT_ID = 65535
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -37,22 +43,38 @@ _TOOLS = (
 class Form(QWidget):
     """All controls, top to bottom in the order of use."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, colour_of: Callable[[int], Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._dark = True
         self._status = ("", "info")
+        self.objects = ObjectsForm(colour_of)
+        self.session = SessionForm()
+        above = _column(
+            self._image_form(), heading("Object"), self._object_row(), self.objects, stretched=True
+        )
+        below = _column(
+            heading("Prompt"),
+            self._tool_rows(),
+            heading("Propagate"),
+            self._propagate_rows(),
+            self.session,
+            stretched=False,
+        )
+        parts = QSplitter(Qt.Orientation.Vertical)
+        parts.setChildrenCollapsible(False)
+        parts.addWidget(above)
+        parts.addWidget(below)
+        parts.setStretchFactor(0, 1)
+        parts.setStretchFactor(1, 0)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.setSpacing(6)
-        layout.addWidget(self._image_form())
-        layout.addWidget(_heading("Object"))
-        layout.addLayout(self._object_row())
-        layout.addWidget(_heading("Prompt"))
-        layout.addLayout(self._tool_rows())
-        layout.addWidget(_heading("Propagate"))
-        layout.addLayout(self._propagate_rows())
+        layout.setContentsMargins(8, 6, 4, 4)
+        layout.setSpacing(4)
+        self.sample = button("Try it on a sample", "Open nuclei that move and divide, made by us")
+        layout.addWidget(self.sample)
+        layout.addWidget(VerticalArea(parts), 1)
+        # Below what scrolls: always in sight.
+        layout.addWidget(self._progress_row)
         layout.addWidget(self._status_line())
-        layout.addStretch(1)
 
     # --- building ------------------------------------------------------------------------
 
@@ -99,69 +121,90 @@ class Form(QWidget):
         )
         self.object_id.native.setAccessibleName("Current object")
         self.object_id.native.setFixedWidth(86)
-        self.new_object = _button("New (N)", "Start another object [N]", "New object")
-        self.delete_object = _button(
+        self.new_object = button("New (N)", "Start another object [N]", "New object")
+        self.delete_object = button(
             "Delete", "Delete this object: its prompts and its masks on all frames", "Delete object"
         )
-        return _row(self.swatch, self.object_id.native, self.new_object, self.delete_object)
+        return row(self.swatch, self.object_id.native, self.new_object, self.delete_object)
 
     def _tool_rows(self) -> QVBoxLayout:
         self.tools: dict[str, QPushButton] = {}
         self._tool_group = QButtonGroup(self)
         self._tool_group.setExclusive(False)  # no tool of ours may be in use
         for name, text, tip in _TOOLS:
-            button = _button(text, tip, f"{text} tool")
-            button.setCheckable(True)
-            self._tool_group.addButton(button)
-            self.tools[name] = button
-        self.positive = _button("+ on the object", "Points say: this is the object [Q]")
-        self.negative = _button("− not the object", "Points say: this is not the object [Q]")
+            tool = button(text, tip, f"{text} tool")
+            tool.setCheckable(True)
+            self._tool_group.addButton(tool)
+            self.tools[name] = tool
+        self.positive = button("+ on the object", "Points say: this is the object [Q]")
+        self.negative = button("− not the object", "Points say: this is not the object [Q]")
         signs = QButtonGroup(self)
-        for button in (self.positive, self.negative):
-            button.setCheckable(True)
-            signs.addButton(button)
+        for sign in (self.positive, self.negative):
+            sign.setCheckable(True)
+            signs.addButton(sign)
         self.positive.setObjectName("positive")
         self.negative.setObjectName("negative")
         self.positive.setChecked(True)
         rows = QVBoxLayout()
         rows.setSpacing(4)
-        rows.addLayout(_row(*self.tools.values()))
-        rows.addLayout(_row(self.positive, self.negative))
+        rows.addLayout(row(*self.tools.values()))
+        rows.addLayout(row(self.positive, self.negative))
+        self.find_all = button(
+            "Find all cells of this frame", "Make every cell that is no object yet an object"
+        )
+        rows.addLayout(row(self.find_all))
         return rows
 
     def _propagate_rows(self) -> QVBoxLayout:
         self.directions = {
-            "backward": _button("◀ Backward", "Follow all objects to the first frame"),
-            "both": _button("Both (G)", "Follow all objects through the whole stack [G]"),
-            "forward": _button("Forward ▶", "Follow all objects to the last frame"),
-            "repair": _button(
+            "backward": button("◀ Backward", "Follow all objects to the first frame"),
+            "both": button("Both (G)", "Follow all objects through the whole stack [G]"),
+            "forward": button("Forward ▶", "Follow all objects to the last frame"),
+            "repair": button(
                 "Repair (H)", "After corrections: compute only the frames they concern again [H]"
             ),
         }
-        for name, button in self.directions.items():
-            button.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
-        self.follow = QCheckBox("Show frames as they are done")
+        for name, way in self.directions.items():
+            way.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
+        self.follow = QCheckBox("Show as they are done")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the propagation")
-        self.cancel = _button("Cancel", "Stop after this frame; what is done is kept")
-        self.cancel.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.pause = button("Pause", "Rest after this frame, and go on later")
+        self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
+        for part in (self.pause, self.cancel):
+            part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._progress_row = QWidget()
-        row = _row(self.progress, self.cancel)
-        self._progress_row.setLayout(row)
+        self._progress_row.setLayout(row(self.progress, self.pause, self.cancel))
         rows = QVBoxLayout()
         rows.setSpacing(4)
         *ways, repair = self.directions.values()
-        rows.addLayout(_row(*ways))
-        rows.addLayout(_row(self.follow, repair))
-        rows.addWidget(self._progress_row)
+        rows.addLayout(row(*ways))
+        rows.addLayout(self._range_row())
+        rows.addLayout(row(self.follow, repair))
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self._progress_row.setSizePolicy(policy)
         self._progress_row.hide()
         return rows
+
+    def _range_row(self) -> QHBoxLayout:
+        self.first = SpinBox(value=0, min=0, max=0, tooltip="The first frame to follow objects to")
+        self.last = SpinBox(value=0, min=0, max=0, tooltip="The last frame to follow objects to")
+        self.first.native.setAccessibleName("First frame")
+        self.last.native.setAccessibleName("Last frame")
+        for box in (self.first, self.last):
+            box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
+        return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
+
+    def show_range(self, first: int, last: int, length: int) -> None:
+        """Show which frames objects are followed over."""
+        for box, value in ((self.first, first), (self.last, last)):
+            box.max = max(box.max, length - 1)
+            box.value = value
+            box.max = length - 1
 
     def _status_line(self) -> QLabel:
         self.status = QLabel()
@@ -187,14 +230,15 @@ class Form(QWidget):
         """Choose colours that can be read on the theme's background."""
         self._dark = dark
         green, red = ("#1f7a40", "#a32b36") if dark else ("#9be3b4", "#ffb3ba")
-        for button, colour in ((self.positive, green), (self.negative, red)):
-            button.setStyleSheet(f"QPushButton:checked {{ background-color: {colour}; }}")
+        for sign, colour in ((self.positive, green), (self.negative, red)):
+            sign.setStyleSheet(f"QPushButton:checked {{ background-color: {colour}; }}")
         self.say(*self._status)
 
-    def show_progress(self, done: int, total: int, rate: float) -> None:
-        """Show the state of a propagation."""
+    def show_progress(self, done: int, total: int, rate: float, left: float | None = None) -> None:
+        """Show the state of a propagation; `left` are the seconds until its end."""
         speed = f" · {rate:.1f}/s" if rate else ""
-        text = f"{done} of {total}{speed}" if total else "preparing"
+        rest = f" · {_duration(left)} left" if left is not None and left >= 5 else ""
+        text = f"{done} of {total}{speed}{rest}" if total else "preparing"
         self._show_bar(done, total, text)
 
     def show_download(self, have: int, total: int | None) -> None:
@@ -212,20 +256,35 @@ class Form(QWidget):
             self.progress.setFormat(text)
 
     def set_state(
-        self, has_image: bool, many_frames: bool, running: bool, loading: bool = False
+        self,
+        has_image: bool,
+        many_frames: bool,
+        running: bool,
+        loading: bool = False,
+        paused: bool = False,
+        earlier: bool = False,
+        any_image: bool = True,
     ) -> None:
-        """Enable what can be used now."""
-        for button in (self.new_object, self.delete_object, *self.tools.values()):
-            button.setEnabled(has_image)
-        for button in (self.positive, self.negative):
-            button.setEnabled(has_image)
+        """Enable what can be used now.
+
+        `earlier`: there is a session to restore; `any_image`: there is an image to choose.
+        """
+        self.sample.setVisible(not any_image)
+        self.session.set_state(has_image, running, earlier)
+        tools = (*self.tools.values(), self.positive, self.negative)
+        for part in (self.new_object, self.delete_object, *tools):
+            part.setEnabled(has_image)
         self.object_id.enabled = has_image
-        for button in (self.delete_object, self.tools["brush"]):
-            button.setEnabled(has_image and not running)
-        for button in self.directions.values():
-            button.setEnabled(many_frames and not running)
+        for part in (self.delete_object, self.find_all, self.tools["brush"]):
+            part.setEnabled(has_image and not running)
+        for part in self.directions.values():
+            part.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
+        for number in (self.first, self.last):
+            number.enabled = many_frames and not running
+        self.pause.setVisible(running)
+        self.pause.setText("Go on" if paused else "Pause")
         self.cancel.setEnabled(running or loading)
 
     def hide_progress(self) -> None:
@@ -242,39 +301,32 @@ class Form(QWidget):
 
     def check_tool(self, name: str | None) -> None:
         """Show which tool is in use."""
-        for tool, button in self.tools.items():
-            button.setChecked(tool == name)
+        for tool, part in self.tools.items():
+            part.setChecked(tool == name)
 
     def on_tool(self, function: Callable[[str], None]) -> None:
         """Call `function` with the name of the tool that is chosen."""
-        for name, button in self.tools.items():
-            button.clicked.connect(lambda _=False, name=name: function(name))
+        for name, tool in self.tools.items():
+            tool.clicked.connect(lambda _=False, name=name: function(name))
 
 
-def _heading(text: str) -> QLabel:
-    label = QLabel(text)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
-    return label
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02} h"
 
 
-def _button(text: str, tip: str, name: str | None = None) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setAccessibleName(name or text)
-    button.setAccessibleDescription(tip)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 14)
-    # A click must leave the keyboard with the canvas, where our keys are.
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return button
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
+def _column(*parts: QWidget | QLayout, stretched: bool) -> QWidget:
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 4, 0)
+    layout.setSpacing(6)
+    for part in parts:
+        if isinstance(part, QWidget):
+            layout.addWidget(part)
+        else:
+            layout.addLayout(part)
+    if not stretched:
+        layout.addStretch(1)
+    return column

@@ -18,7 +18,16 @@ class KeyBindings:
 
     def __init__(self, actions: Mapping[str, tuple[str, Callable[[], Any]]]) -> None:
         self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
+        self.texts = {key: text for key, (text, _) in actions.items()}
+        """What each key does, in words."""
         self._bound: list[Any] = []
+
+    def press_event(self, event: Any) -> bool:
+        """Do what a key of a Qt event does in the canvas; False if it is none of ours."""
+        handler = self._handlers.get(event.text().upper())
+        if handler is not None and not event.isAutoRepeat():
+            handler(None)
+        return handler is not None
 
     def bind(self, *targets: Any) -> None:
         """Bind all keys on viewers or layers."""

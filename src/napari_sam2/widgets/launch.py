@@ -39,6 +39,7 @@ def open_viewer(stack: Stack | None = None) -> Viewer:
     import napari
 
     from napari_sam2.widgets.dock import MaskletsWidget
+    from napari_sam2.widgets.layer_adapters import PATH_KEY
 
     viewer = napari.Viewer()
     if stack is not None:
@@ -48,9 +49,18 @@ def open_viewer(stack: Stack | None = None) -> Viewer:
             rgb=stack.rgb,
             scale=[stack.scale[letter] for letter in stack.axes if letter != "C"],
             axis_labels=[letter.lower() for letter in stack.axes if letter != "C"],
+            units=_units(stack),
+            metadata={PATH_KEY: str(stack.path)},
         )
     viewer.window.add_dock_widget(MaskletsWidget(viewer), name="SAM 2 masklets", area="right")
     return viewer
+
+
+def _units(stack: Stack) -> list[str] | None:
+    """Return the unit of each axis, where the file has a unit of lengths."""
+    if stack.unit is None:
+        return None
+    return ["second" if letter == "T" else stack.unit for letter in stack.axes if letter != "C"]
 
 
 def launch(stack: Stack | None = None) -> None:

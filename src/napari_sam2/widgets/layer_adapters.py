@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TIME_NAMES = ("t", "time", "frame", "frames", "timepoint")
 _DEPTH_NAMES = ("z", "depth", "slice", "plane")
+PATH_KEY = "napari_sam2_path"
+"""In the metadata of an image that we opened ourselves: its file."""
 _COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -161,9 +163,33 @@ def _full_resolution(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def frame_axis(layer: Image, geometry: StackGeometry) -> str:
+    """Return "Z" where frames are slices of a volume, "T" otherwise."""
+    if geometry.axis is None:
+        return "T"
+    return "Z" if _named_axes(layer)[geometry.axis].lower() in _DEPTH_NAMES else "T"
+
+
+def frame_scale(
+    layer: Image, geometry: StackGeometry, letter: str
+) -> tuple[dict[str, float], str | None]:
+    """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels."""
+    y, x = geometry.plane
+    axes = {"Y": y, "X": x} | ({} if geometry.axis is None else {letter: geometry.axis})
+    scale = {name: abs(float(layer.scale[axis])) for name, axis in axes.items()}
+    unit = str(layer.units[y])
+    return scale, None if unit in ("pixel", "dimensionless", "") else unit
+
+
+def file_axes(layer: Image, geometry: StackGeometry) -> str:
+    """Return "TYX" or "ZYX" where the layer is a plain stack of frames, "" otherwise."""
+    plain = geometry.axis == 0 and len(geometry.shape) == 3
+    return f"{frame_axis(layer, geometry)}YX" + ("C" if layer.rgb else "") if plain else ""
+
+
 def source_path(layer: Image) -> str:
     """Return the file that an image was read from, or "" where there was none."""
-    path = getattr(layer.source, "path", None)
+    path = layer.metadata.get(PATH_KEY) or getattr(layer.source, "path", None)
     return str(Path(path).absolute()) if path else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from napari.layers import Points, Shapes
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
+Key = tuple[int, int]
 BOX = "rectangle"
 
 
@@ -29,6 +31,8 @@ class LayerState:
         Vertices (V, ndim) and kind of each shape.
     painted
         By object and frame, masks (Y, X) that were painted.
+    absent
+        Object and frame where the object was said not to be.
     """
 
     points: npt.NDArray[Any]
@@ -36,11 +40,16 @@ class LayerState:
     shapes: list[npt.NDArray[Any]]
     shape_types: list[str]
     shape_features: dict[str, npt.NDArray[Any]]
-    painted: dict[tuple[int, int], npt.NDArray[np.bool_]]
+    painted: Mapping[Key, npt.NDArray[np.bool_]]
+    absent: frozenset[Key] = frozenset()
 
     @classmethod
     def read(
-        cls, points: Points, shapes: Shapes, painted: dict[tuple[int, int], npt.NDArray[np.bool_]]
+        cls,
+        points: Points,
+        shapes: Shapes,
+        painted: Mapping[Key, npt.NDArray[np.bool_]],
+        absent: Iterable[Key],
     ) -> LayerState:
         """Copy what stands in the layers."""
         return cls(
@@ -50,6 +59,7 @@ class LayerState:
             list(shapes.shape_type),
             _columns(shapes),
             dict(painted),
+            frozenset(absent),
         )
 
     @classmethod
@@ -77,6 +87,7 @@ class LayerState:
             [BOX] * len(boxes),
             {"object": np.array([i for i, *_ in boxes], int)},
             {(i, t): np.array(p.mask) for i, t, p in flat if p.mask is not None},
+            frozenset((i, t) for i, t, p in flat if p.absent),
         )
 
     def write(self, points: Points, shapes: Shapes) -> None:
@@ -84,12 +95,24 @@ class LayerState:
         for layer in (points, shapes):
             layer.selected_data = set()
             layer.remove(range(len(layer.data)))
+        self.append(points, shapes)
+
+    def append(self, points: Points, shapes: Shapes) -> None:
+        """Put it into the layers beside what stands there."""
         if len(self.points):
             points.add(self.points)
-            points.features = self.point_features
+            _set_last(points, self.point_features)
         if self.shapes:
             shapes.add(self.shapes, shape_type=self.shape_types)
-            shapes.features = self.shape_features
+            _set_last(shapes, self.shape_features)
+
+
+def _set_last(layer: Points | Shapes, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Set the features of the items that were added last."""
+    table = {name: layer.features[name].to_numpy(copy=True) for name in columns}
+    for name, values in columns.items():
+        table[name][len(table[name]) - len(values) :] = values
+    layer.features = table
 
 
 def _columns(layer: Points | Shapes) -> dict[str, npt.NDArray[Any]]:

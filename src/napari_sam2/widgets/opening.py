@@ -33,6 +33,8 @@ class SessionRequest:
         For `napari_sam2.load_model`.
     path
         The file that the data came from; "" where there was none.
+    axes
+        Of that file, as far as the layer tells; "" where it does not.
     attention, zoom
         As in `TrackingPolicy`.
     """
@@ -43,6 +45,7 @@ class SessionRequest:
     model: str
     device: str
     path: str = ""
+    axes: str = ""
     attention: Attention | None = None
     zoom: float | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ class Attic:
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="napari-sam2-undo-")  # noqa: SIM115
         self._end = 0
+        weakref.finalize(self, self._file.close)
 
     def put(self, data: bytes) -> tuple[int, int] | bytes:
         """Store bytes; returns what `get` wants. On a full disk they stay in memory."""

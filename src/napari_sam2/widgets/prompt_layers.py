@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
-from napari_sam2.widgets.layer_states import BOX, LayerState
+from napari_sam2.widgets.layer_states import BOX, Key, LayerState
 from napari_sam2.widgets.record import LayerChange
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 POSITIVE_COLOUR = "#2fd35b"
 NEGATIVE_COLOUR = "#ff4d5e"
 _AREAS = ("polygon", "ellipse")
-
-Key = tuple[int, int]
 
 
 class PromptLayers:
@@ -66,6 +65,7 @@ class PromptLayers:
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
         self._stroked: set[tuple[int, int]] = set()
+        self._absent: set[Key] = set()
         self._planes: dict[int, npt.NDArray[Any]] = {}
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
@@ -186,7 +186,7 @@ class PromptLayers:
 
     def state(self) -> LayerState:
         """Return what stands in the layers now."""
-        return LayerState.read(self.points, self.shapes, self._painted)
+        return LayerState.read(self.points, self.shapes, self._painted, self._absent)
 
     def state_of(self, prompts: Prompts) -> LayerState:
         """Return what would stand in the layers for these prompts."""
@@ -194,16 +194,47 @@ class PromptLayers:
 
     def restore(self, state: LayerState) -> None:
         """Bring back what stood in the layers, without announcing it."""
+        with self._unheard():
+            state.write(self.points, self.shapes)
+        self._painted, self._absent = dict(state.painted), set(state.absent)
+        self._known = self._collect()
+        self._colour()
+        self.apply_current()
+
+    def put(self, prompts: Prompts) -> LayerChange:
+        """Say something of objects on frames in the place of what was said there before.
+
+        Not announced: the caller does with it what it wants.
+        """
+        self.read()
+        keys = {(i, t) for i, by_frame in prompts.items() for t in by_frame}
+        self._forget(keys)
+        state = LayerState.of(prompts, self.geometry)
+        with self._unheard():
+            state.append(self.points, self.shapes)
+        self._painted |= state.painted
+        self._absent |= state.absent
+        self._known = self._collect()
+        self._colour()
+        self.apply_current()
+        return self._noted()
+
+    def forget(self, object_id: int, frame: int) -> LayerChange:
+        """Remove what was said of an object on a frame; not announced."""
+        self.read()
+        self._forget({(object_id, frame)})
+        self._known = self._collect()
+        return self._noted()
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Change the layers without taking it for the user's doing."""
         with (
             self.points.events.data.blocker(self._on_data),
             self.points.events.features.blocker(self._on_data),
             self.shapes.events.data.blocker(self._on_data),
         ):
-            state.write(self.points, self.shapes)
-        self._painted = dict(state.painted)
-        self._known = self._collect()
-        self._colour()
-        self.apply_current()
+            yield
 
     def _reject_unusable(self) -> None:
         for layer in (self.points, self.shapes):
@@ -232,6 +263,7 @@ class PromptLayers:
             object_id = self.shapes.features["object"].iloc[i]
             key = int(object_id), int(self.geometry.frames_of(shape)[0])
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
+            self._absent.discard(key)
             prompt = found.get(key, Prompt())
             yx = self.geometry.yx(shape)
             if self.shapes.shape_type[i] == BOX:
@@ -244,9 +276,12 @@ class PromptLayers:
         for i, frame in enumerate(self.geometry.frames_of(self.points.data)):
             features = self.points.features.iloc[i]
             key = int(features["object"]), int(frame)
+            self._absent.discard(key)  # a click says that it is there
             found[key] = found.get(key, Prompt()).add_points(
                 self.geometry.yx(self.points.data[i]), [bool(features["positive"])]
             )
+        for key in self._absent:
+            found.setdefault(key, Prompt(absent=True))
         return found
 
     def _colour(self) -> None:
@@ -271,8 +306,7 @@ class PromptLayers:
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:
         mask = np.asarray(self.labels.data[self.geometry.index(frame)]) == object_id
-        self._remove(lambda i, t: (i, t) == (object_id, frame))
-        self._painted.pop((object_id, frame), None)
+        self._forget({(object_id, frame)})
         if mask.any():
             self._painted[object_id, frame] = mask
 
@@ -280,9 +314,7 @@ class PromptLayers:
 
     def remove_object(self, object_id: int) -> LayerChange:
         """Remove all prompts of an object."""
-        self._remove(lambda i, _: i == object_id)
-        for key in [key for key in self._painted if key[0] == object_id]:
-            del self._painted[key]
+        self._forget({key for key in self._known if key[0] == object_id})
         for key in [key for key in self._known if key[0] == object_id]:
             del self._known[key]
         return self._noted()
@@ -294,6 +326,13 @@ class PromptLayers:
         self.points.selected_data = set()
         self.points.remove([len(self.points.data) - 1])
         return True
+
+    def _forget(self, keys: Collection[Key]) -> None:
+        """Remove all that was said of objects on frames."""
+        self._remove(lambda i, t: (i, t) in keys)
+        self._absent -= set(keys)
+        for key in keys:
+            self._painted.pop(key, None)
 
     def _remove(self, doomed: Callable[[int, int], bool]) -> None:
         for layer in (self.points, self.shapes):

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import FrameResult
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,9 @@ class _Extra:
 
 @dataclass(frozen=True)
 class Undone:
-    """What undo or redo did: its name, the frames written, and the layers as they shall be."""
+    """What undo or redo did: its name, and the layers as they shall be."""
 
     text: str
-    frames: frozenset[int]
     layers: Any
 
 
@@ -118,6 +119,8 @@ class Record:
         if step.prompt is None:
             return f"{who}: the prompt on frame {step.frame} was taken back."
         size = int((result.labels == step.object_id).sum())
+        if step.prompt.absent:
+            return f"{who} is not on frame {step.frame}."
         if not size:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)
@@ -147,10 +150,10 @@ class Record:
         if done is None:
             return None
         text, group = done.step.describe(), done.extra.group
-        frames = self._writer.swap(done.extra.planes)
+        self._writer.swap(done.extra.planes)
         while group is not None and (more := peek()) is not None and more.extra.group == group:
             move()
             done = more
-            frames |= self._writer.swap(more.extra.planes)
+            self._writer.swap(more.extra.planes)
         self._layers = layers(done.extra)
-        return Undone(text, frozenset(frames), self._layers)
+        return Undone(text, self._layers)

@@ -55,6 +55,8 @@ class ResultWriter:
         self._before = Planes(self._attic)
         self.object_ids: set[int] = set()
         """Objects that were written."""
+        self.locked: set[int] = set()
+        """Objects whose masks from an earlier session stay, whatever is written over them."""
 
     def begin(self, planes: Mapping[int, npt.NDArray[Any]]) -> Planes:
         """Keep frames as they were before they are written next; returns where they are kept.
@@ -69,14 +71,13 @@ class ResultWriter:
             self._before.keep(frame, plane)
         return self._before
 
-    def swap(self, planes: Planes) -> set[int]:
-        """Write kept frames and keep what they replace in their place; returns the frames."""
+    def swap(self, planes: Planes) -> None:
+        """Write kept frames and keep what they replace in their place."""
         for frame in planes:
             now, then = self.read(frame), planes[frame]
             self._array[self._geometry.index(frame)] = then
             planes.keep(frame, now)
         self.object_ids, planes.object_ids = planes.object_ids, self.object_ids
-        return set(planes)
 
     def read(self, frame: int) -> npt.NDArray[Any]:
         """Return a copy of the labels (Y, X) of `frame`."""
@@ -90,8 +91,18 @@ class ResultWriter:
         known = list(object_ids)
         self.object_ids.update(known)
         before = self.read(frame)
-        kept = (before > 0) & (labels == 0) & ~np.isin(before, known)
+        free = (labels == 0) | np.isin(before, list(self.locked))
+        kept = (before > 0) & free & ~np.isin(before, known)
         self._put(frame, before, np.where(kept, before, labels))
+
+    def relabel(self, old: int, new: int, first: int) -> None:
+        """Give what an object still has from a frame on to another one."""
+        for frame in range(first, self._geometry.length):
+            labels = self.read(frame)
+            mine = labels == old
+            if mine.any():
+                self.object_ids.add(new)
+                self._put(frame, labels, np.where(mine, new, labels).astype(labels.dtype))
 
     def erase(self, object_id: int) -> None:
         """Remove an object from every frame."""

@@ -7,11 +7,13 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.steps import Propagate, Repair, Step
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import FrameResult
 
 Direction = Literal["both", "forward", "backward", "repair"]
 
@@ -26,8 +28,16 @@ class Run:
     newest: int | None = None
     follow: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
+    paused: threading.Event = field(default_factory=threading.Event)
     _written: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end at this rate, once that can be told."""
+        if not self.rate or self.done < 3:
+            return None
+        return max(self.total - self.done, 0) / self.rate
 
     @property
     def rate(self) -> float:
@@ -47,6 +57,14 @@ class Run:
                 self.newest = result.frame
                 self.done += 1
                 self.seconds = time.monotonic() - start
+                start += self._rest()
+
+    def _rest(self) -> float:
+        """Wait while it is paused; returns for how long."""
+        start = time.monotonic()
+        while self.paused.is_set() and not self.cancelled.is_set():
+            time.sleep(0.02)
+        return time.monotonic() - start
 
     def take_written(self) -> set[int]:
         """Return the frames that were written since the last call."""
@@ -55,17 +73,41 @@ class Run:
         return written
 
 
-def planned(session: Any, direction: Direction) -> tuple[Step, int]:
-    """Return a propagation as a step, and how many frames it will yield.
+@dataclass(frozen=True)
+class Wish:
+    """What to propagate.
+
+    Parameters
+    ----------
+    direction
+        Which way, or "repair".
+    object_ids
+        Only these objects; None: all.
+    start, stop
+        Only frames from `start` on and before `stop`; None: to the ends. Repair ignores it.
+    """
+
+    direction: Direction = "both"
+    object_ids: tuple[int, ...] | None = None
+    start: int | None = None
+    stop: int | None = None
+
+
+def planned(session: Any, wish: Wish) -> tuple[Step, int]:
+    """Return a propagation as a step, and how many frames it yields.
 
     Raises
     ------
     InputError
         If there is nothing to do.
     """
+    direction, object_ids = wish.direction, wish.object_ids
     if direction != "repair":
-        return Propagate(direction), session.total_frames(direction)
+        total = session.total_frames(direction, wish.start, wish.stop, object_ids)
+        return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
+    if object_ids is not None:
+        stale = {i: frames for i, frames in stale.items() if i in object_ids}
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
-    return Repair(), len(set().union(*stale.values()))
+    return Repair(object_ids), len(set().union(*stale.values()))

@@ -19,7 +19,6 @@ from typing import Any
 from platformdirs import user_data_path
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.fingerprints import model_fingerprint
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.session_file import (
     SUFFIX,
@@ -78,10 +77,14 @@ class SessionKeeper:
     @cached_property
     def image(self) -> ImageIdentity:
         """The image of the session; reads three frames."""
-        return ImageIdentity.of(self._history.session.frames, self._request.path)
+        return ImageIdentity.of(
+            self._history.session.frames, self._request.path, self._request.axes
+        )
 
     @cached_property
     def _model(self) -> str:
+        from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
+
         return model_fingerprint(self._history.session.model).hex()
 
     def found(self) -> Found | None:
@@ -111,8 +114,8 @@ class SessionKeeper:
                 return path
         raise AssertionError
 
-    def save(self, notes: Mapping[int, Mapping[str, Any]]) -> Path:
-        """Write the session; returns where.
+    def keep(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write the session, unless nothing was ever done in it.
 
         Parameters
         ----------
@@ -135,10 +138,11 @@ class SessionKeeper:
             notes,
         )
         if self.path is None:
+            if not content.steps:
+                return
             self.path = self._free_path()
             _drop_oldest(self.path.parent)
         save_session(self.path, content, session.prompts)
-        return self.path
 
 
 def _drop_oldest(folder: Path) -> None:

@@ -6,6 +6,7 @@ A process of its own, since Qt ends the process where it finds no screen.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.widgets.launch import open_viewer
+from napari_sam2.widgets.saving import FOLDER_VARIABLE
+from napari_sam2.widgets.worker import process_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -61,15 +64,16 @@ def main() -> None:
     parser.add_argument("--stay", action="store_true", help="leave the window open")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+    # A demonstration is not the user's work.
+    os.environ.setdefault(FOLDER_VARIABLE, str(folder / "sessions"))
     masklets = read_labels(folder / "masklets.tif")
     prompts = load_prompts(folder / "prompts.json").objects
     viewer = open_viewer(open_stack(arguments.image))
     viewer.window.resize(*_SIZE)
     put_in(viewer, masklets, prompts)
     import napari
-    from qtpy.QtCore import QCoreApplication
 
-    QCoreApplication.processEvents()
+    process_events()
     viewer.screenshot(str(folder / "window.png"), canvas_only=False, flash=False)
     if arguments.stay:
         napari.run()

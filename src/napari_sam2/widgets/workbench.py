@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets import results
+from napari_sam2.widgets import results, seen
+from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
+from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.record import LayerChange
-from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.runs import Direction, Wish
 from napari_sam2.widgets.saving import Found
+from napari_sam2.widgets.seeding import seeds_from
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -62,10 +68,14 @@ class Workbench:
         self.controller = controller
         self.image: Image | None = None
         self.layers: PromptLayers | None = None
+        self.colours: ObjectColours | None = None
+        self.notes = Notes()
         self.object_id = 1
         self.positive = True
         self.follow = True
         self.model, self.device = "micro", "auto"
+        self.frame_range: tuple[int | None, int | None] = (None, None)
+        """First frame to follow objects to, and the one after the last; None: the ends."""
         self._defer = defer
         self._keys = keys
         self._origin = 0
@@ -74,6 +84,7 @@ class Workbench:
         self._restoring: Found | None = None
         self.found: Found | None = None
         """An earlier session of the image that can be restored."""
+        controller.notes = lambda: self.notes.as_json()
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         controller.opened.connect(self._on_opened)
@@ -88,7 +99,13 @@ class Workbench:
         """Images that can be worked on."""
         from napari.layers import Image
 
-        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        layers = self.viewer.layers
+        return [la for la in layers if isinstance(la, Image) and la.name != seen.NAME]
+
+    @property
+    def source_path(self) -> str:
+        """The file that the image was read from; "" where there is none."""
+        return "" if self.image is None else adapters.source_path(self.image)
 
     def say_what_to_do(self) -> None:
         """Tell a newcomer the next step."""
@@ -114,6 +131,8 @@ class Workbench:
         self.image = image
         self._writer = results.ResultWriter(result, geometry)
         self.layers = PromptLayers(image, geometry, result, self._defer)
+        self.colours = ObjectColours(self.layers.labels)
+        self._note(Notes())
         if folder is not None:
             results.delete_with(self.layers.labels, folder)
         for layer in self.layers.layers:
@@ -123,9 +142,23 @@ class Workbench:
         self.layers.rejected.connect(lambda text: self.status.emit(text, "error"))
         self.layers.object_picked.connect(self.set_object)
         self.object_id = 1
+        self.frame_range = (None, None)
         self.layers.set_current(self.object_id, self.positive)
         self.use_tool("point")
         self.open_session()
+
+    def _note(self, notes: Notes) -> None:
+        """Take these notes on objects from now on."""
+        self.notes = notes
+        if self._writer is not None:
+            self._writer.locked = notes.locked
+
+    def open_sample(self) -> None:
+        """Open nuclei that move and divide."""
+        from napari_sam2.sample_data import timelapse
+
+        for data, settings, _kind in timelapse():
+            self.viewer.add_image(data, **settings)
 
     def choose_model(self, model: str, device: str) -> None:
         """Use another model or device from now on, with the same prompts."""
@@ -157,7 +190,8 @@ class Workbench:
             rgb=bool(self.image.rgb),
             model=self.model,
             device=self.device,
-            path=adapters.source_path(self.image),
+            path=self.source_path,
+            axes=adapters.file_axes(self.image, geometry),
             attention=None if content is None else content.attention,
             zoom=None if content is None else content.zoom,
         )
@@ -263,6 +297,80 @@ class Workbench:
             self.object_id = object_id
             self._apply_current()
 
+    def say(self, object_id: int, frame: int, prompt: Prompt, text: str = "") -> None:
+        """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
+
+        Raises
+        ------
+        InputError
+            If the prompt cannot be used.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self._check(object_id, frame, prompt)
+        change = self.layers.put({object_id: {frame: prompt}})
+        self.controller.set_prompt(object_id, frame, prompt, change=change, text=text)
+
+    def add_prompts(self, prompts: Prompts) -> None:
+        """Say what is said of many objects; one step to undo.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        if self.controller.run is not None or not self.controller.ready:
+            self.status.emit("Wait until the work at hand is done.", "error")
+            return
+        for object_id, by_frame in prompts.items():
+            for frame, prompt in by_frame.items():
+                self._check(object_id, frame, prompt)
+        self.controller.add_prompts(prompts, self.layers.put(prompts))
+
+    def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        assert self.layers is not None
+        if not 0 <= frame < self.layers.geometry.length:
+            last = self.layers.geometry.length - 1
+            raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")
+        prompt.validate(self.layers.geometry.frame_shape, object_id=object_id, frame=frame)
+
+    def end_here(self) -> None:
+        """Say that the current object is not on the frame on screen: it ends here."""
+        if self.layers is None:
+            self.say_what_to_do()
+        else:
+            self.say(self.object_id, self.frame_on_screen, Prompt(absent=True))
+
+    def approve(self, object_id: int | None = None, frame: int | None = None) -> None:
+        """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites.
+
+        Parameters
+        ----------
+        object_id, frame
+            By default the current object on the frame on screen.
+        """
+        if self.layers is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        object_id = self.object_id if object_id is None else object_id
+        frame = self.frame_on_screen if frame is None else frame
+        mask = self._writer.read(frame) == object_id
+        if not mask.any():
+            self.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
+            return
+        text = f"{self.notes.name(object_id)}, frame {frame} is accepted."
+        self.say(object_id, frame, Prompt(mask=mask), text + " J goes to the next frame to check.")
+
+    def unsay(self, object_id: int, frame: int) -> None:
+        """Take back all that was said of an object on a frame."""
+        if self.layers is not None:
+            change = self.layers.forget(object_id, frame)
+            self.controller.set_prompt(object_id, frame, None, change=change)
+
     def set_positive(self, positive: bool) -> None:
         """Choose whether points say 'this is it' or 'this is not it'."""
         if positive != self.positive:
@@ -274,15 +382,27 @@ class Workbench:
             self.layers.set_current(self.object_id, self.positive)
         self.changed.emit()
 
-    def delete_object(self) -> None:
-        """Delete the current object: its prompts and its masks on all frames."""
+    def delete_object(self, object_id: int | None = None) -> None:
+        """Delete an object, by default the current one: its prompts and its masks on all frames."""
+        object_id = self.object_id if object_id is None else object_id
         if self.layers is None:
             self.say_what_to_do()
         elif self.controller.run is not None:
             self.status.emit("Cancel the propagation first.", "error")
         else:
-            change = self.layers.remove_object(self.object_id)
-            self.controller.remove_object(self.object_id, change)
+            change = self.layers.remove_object(object_id)
+            self.notes.forget(object_id)
+            self.controller.remove_object(object_id, change)
+
+    def edit(
+        self, step: Step, relabel: tuple[int, int, int] | None, done: Callable[[], None]
+    ) -> None:
+        """Merge, split or lock objects, then call `done`; see `Controller.edit`."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        self.controller.edit(step, self.layers.state_of, relabel, done)
 
     def undo(self) -> None:
         """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
@@ -304,6 +424,10 @@ class Workbench:
             return
         if state is not None:
             self.layers.restore(state)
+        session = self.controller.session
+        if session is not None:  # undo may have changed what is locked
+            self.notes.locked.difference_update(session.object_ids)
+            self.notes.locked.update(session.locked)
         self.layers.show_labels()
 
     def remove_last_point(self) -> None:
@@ -353,6 +477,7 @@ class Workbench:
         saved, self._restoring = self._restoring, None
         if saved is not None and self.layers is not None:
             self._origin = self._followed = self.frame_on_screen
+            self._note(Notes.from_json(saved.content.notes))
             self.controller.restore(saved.content, self.layers.state_of)
             return
         if self.layers is not None and self.layers.prompts:
@@ -369,14 +494,90 @@ class Workbench:
         if self.layers is not None:
             self.layers.show_labels()
 
-    def propagate(self, direction: Direction) -> None:
-        """Follow all objects; returns at once."""
+    def export(self, path: Path, format: str | None = None) -> None:
+        """Write the masklets to a file of another program; returns at once."""
+        if self.layers is None or self.image is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        self.controller.export(
+            Export(
+                path,
+                format,
+                self.image,
+                self.layers.geometry,
+                self._writer,
+                self.layers.labels.data.dtype,
+            )
+        )
+
+    def segment_everything(self) -> None:
+        """Find all cells of the frame on screen that have no object yet; each becomes one."""
+        if self.layers is None or self._writer is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+
+        def found(cells: Any) -> None:
+            if not cells.cells:
+                self.status.emit("No other cells were found on this frame.", "info")
+                return
+            first = max(self.used_ids, default=0) + 1
+            self.add_prompts(cells.prompts(frame, first))
+
+        self.layers.read()
+        self.controller.find_all(frame, self._writer.read(frame), found)
+
+    def show_view(self) -> None:
+        """Show what the network gets to see of the current object on the frame on screen."""
+        layers, image = self.layers, self.image
+        if layers is None or image is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+
+        def show(view: Any) -> None:
+            seen.show_view(self.viewer, image, layers.geometry, frame, view)
+            self.viewer.layers.selection.active = layers.points
+            self.status.emit(
+                f"{self.notes.name(self.object_id)}, frame {frame}: the network sees this, at "
+                f"{view.zoom[0]:.2f} of its pixels for one of yours.",
+                "done",
+            )
+
+        self.controller.view(self.object_id, frame, show)
+
+    def add_seeds(self, layer: Any) -> None:
+        """Make an object of each label, or point, of a layer on the frame on screen."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        frame = self.frame_on_screen
+        try:
+            prompts = seeds_from(layer, self.image, self.layers.geometry, frame, self.used_ids)
+            self.add_prompts(prompts)
+        except InputError as error:
+            self.controller.tell(error)
+
+    @property
+    def seed_layers(self) -> list[Any]:
+        """Layers that hold labels or points of other tools."""
+        from napari.layers import Labels, Points
+
+        ours = () if self.layers is None else self.layers.layers
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Labels | Points) and layer not in ours
+        ]
+
+    def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
+        """Follow objects, by default all, over the chosen frames; returns at once."""
         if self.layers is None:
             self.say_what_to_do()
             return
         self.layers.read()
         self._origin = self._followed = self.frame_on_screen
-        self.controller.propagate(direction)
+        self.controller.propagate(Wish(direction, object_ids, *self.frame_range))
 
     def _on_controller(self) -> None:
         if self.layers is not None:
@@ -389,6 +590,11 @@ class Workbench:
         assert self.image is not None
         assert self.layers is not None
         return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
+
+    def show_frame(self, frame: int) -> None:
+        """Show a frame in the viewer."""
+        if self.image is not None and self.layers is not None:
+            adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
 
     def refresh(self) -> None:
         """Show what a propagation wrote since the last time, if it is on screen."""
@@ -406,7 +612,7 @@ class Workbench:
         ):
             self._followed = run.newest
             if here != run.newest:  # moving the slider draws the labels anew
-                adapters.show_frame(self.viewer, self.image, self.layers.geometry, run.newest)
+                self.show_frame(run.newest)
                 return
         if here in written:
             self.layers.show_labels(thumbnail=False)
@@ -415,5 +621,5 @@ class Workbench:
         if self.layers is None or self.image is None:
             return
         if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
-            adapters.show_frame(self.viewer, self.image, self.layers.geometry, self._origin)
+            self.show_frame(self._origin)
         self.layers.show_labels()

@@ -1,0 +1,180 @@
+"""Masklets to and from folders of the Cell Tracking Challenge.
+
+A folder holds one uint16 label image per frame and a text file with a line `L B E P` for each
+track: its label, first and last frame, and parent, 0 for none. A track is on every frame from B to
+E. An object that is away for some frames becomes several tracks, each the only child of the one
+before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_sam2.export.labels import open_labels
+from napari_sam2.export.source import LabelSource, frames_of_objects
+from napari_sam2.stacks import Stack
+from napari_sam2.tracking.errors import InputError
+
+# Of results and of the truth.
+_TRACK_FILES = ("res_track.txt", "man_track.txt")
+_OURS = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
+_HIGHEST = np.iinfo(np.uint16).max
+
+
+class Track(NamedTuple):
+    """One line of a challenge track file: first and last frame, parent 0 = none."""
+
+    id: int
+    first: int
+    last: int
+    parent: int
+
+
+def read_tracks(path: Path) -> list[Track]:
+    """Read `id first last parent` lines (`man_track.txt`, `res_track.txt`).
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+    """
+    tracks = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            track = Track(*(int(word) for word in words[:4]))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"line {number + 1} of {path.name} is {line.strip()!r}; write four numbers: "
+                "track, first frame, last frame, parent"
+            ) from error
+        tracks.append(track)
+    return tracks
+
+
+def is_ctc(path: Path) -> bool:
+    """Whether a folder holds a track file of the challenge."""
+    return any((path / name).is_file() for name in _TRACK_FILES)
+
+
+def written_by_us(path: Path) -> bool:
+    """Whether a folder holds nothing but what `write_ctc` writes."""
+    return path.is_dir() and all(_OURS.fullmatch(child.name) for child in path.iterdir())
+
+
+def write_ctc(path: Path, source: LabelSource) -> None:
+    """Write `mask000.tif`, ... and `res_track.txt` into a new folder; reads the frames twice.
+
+    The first track of an object keeps the object's id; further ones take the ids above the
+    highest. Where one would be above 65535, all tracks are numbered from 1 in the order of objects
+    and time.
+
+    Raises
+    ------
+    InputError
+        If there are more than 65535 tracks.
+    """
+    tracks = split_at_gaps(frames_of_objects(source))
+    path.mkdir()
+    digits = max(3, len(str(len(source) - 1)))
+    for frame, plane in enumerate(source.planes()):
+        present, place = np.unique(plane, return_inverse=True)
+        ids = [_at(tracks.get(i, ()), frame) for i in present.tolist()]
+        mask = np.array(ids, np.uint16)[place].reshape(plane.shape)
+        name = f"mask{frame:0{digits}d}.tif"
+        tifffile.imwrite(path / name, mask, compression="zlib", photometric="minisblack")
+    lines = sorted(track for parts in tracks.values() for track in parts)
+    text = "".join(f"{t.id} {t.first} {t.last} {t.parent}\n" for t in lines)
+    (path / "res_track.txt").write_text(text, encoding="ascii", newline="\n")
+
+
+def split_at_gaps(frames: Mapping[int, Sequence[int]]) -> dict[int, list[Track]]:
+    """Return the tracks of each object, from the frames it is on.
+
+    Raises
+    ------
+    InputError
+        If there are more than 65535.
+    """
+    runs = {i: _runs(listed) for i, listed in frames.items()}
+    count = sum(len(parts) for parts in runs.values())
+    if count > _HIGHEST:
+        raise InputError(
+            f"the challenge's format holds up to {_HIGHEST} tracks, but there are {count}; "
+            "write coco or tiff"
+        )
+    highest = max(runs, default=0)
+    keep = highest + count - len(runs) <= _HIGHEST
+    # What an id is given to: every part in turn, or only the further parts.
+    next_id = highest + 1 if keep else 1
+    tracks: dict[int, list[Track]] = {}
+    for i, parts in runs.items():
+        parent = 0
+        tracks[i] = []
+        for first, last in parts:
+            number = i if keep and not parent else next_id
+            next_id += number == next_id
+            tracks[i].append(Track(number, first, last, parent))
+            parent = number
+    return tracks
+
+
+def _runs(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Split rising numbers into (first, last) of what is contiguous."""
+    runs: list[tuple[int, int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], frame)
+        else:
+            runs.append((frame, frame))
+    return runs
+
+
+def _at(parts: Sequence[Track], frame: int) -> int:
+    return next((t.id for t in parts if t.first <= frame <= t.last), 0)
+
+
+def read_ctc(path: Path) -> Stack:
+    """Open a folder of the challenge: its label images, lazily, as (T, Y, X).
+
+    A track that is its parent's only child and begins after a gap of one frame or more is the same
+    object again, and takes its parent's id. Daughters keep their own.
+
+    Raises
+    ------
+    InputError
+        If the images or the track file are unusable.
+    """
+    name = next(name for name in _TRACK_FILES if (path / name).is_file())
+    tracks = read_tracks(path / name)
+    stack = open_labels(path)
+    data = stack.data.map_blocks(_renumbered, _joined(tracks), dtype=stack.data.dtype)
+    return Stack(data, stack.axes, stack.scale, stack.unit, path)
+
+
+def _joined(tracks: Sequence[Track]) -> dict[int, int]:
+    """Return the ids that change, and what they become."""
+    by_id = {t.id: t for t in tracks}
+    children = Counter(t.parent for t in tracks)
+    changed: dict[int, int] = {}
+    for track in sorted(tracks, key=lambda t: t.first):
+        parent = by_id.get(track.parent)
+        if parent and children[parent.id] == 1 and track.first > parent.last + 1:
+            changed[track.id] = changed.get(parent.id, parent.id)
+    return changed
+
+
+def _renumbered(labels: npt.NDArray[Any], changed: Mapping[int, int]) -> npt.NDArray[Any]:
+    present, place = np.unique(labels, return_inverse=True)
+    ids = np.array([changed.get(i, i) for i in present.tolist()], labels.dtype)
+    return ids[place].reshape(labels.shape)

@@ -1,0 +1,85 @@
+"""Files and folders that take their name only once they are complete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_sam2.tracking.errors import InputError, writing
+
+
+def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
+    """Refuse a name that is taken.
+
+    Parameters
+    ----------
+    path
+        What shall be written; an empty folder counts as free.
+    overwrite
+        Whether it may be replaced.
+    ours
+        Whether what is there is of the kind that shall be written; nothing else is ever deleted.
+
+    Raises
+    ------
+    InputError
+        If there is something that may not be replaced, or no folder to write to.
+    """
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(
+            f"{path} exists already; choose another name, or allow to overwrite it (--overwrite)"
+        )
+    if not ours(path):
+        raise InputError(f"{path} exists and is something else than labels; choose another name")
+
+
+@contextmanager
+def completed(
+    path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file
+) -> Iterator[Path]:
+    """Yield a path to write to, which becomes `path` if the block ends without an error.
+
+    Parameters
+    ----------
+    path, overwrite, ours
+        As for `check_free`. The folder is made where it is missing.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+    OutputError
+        If it cannot be written; the message says whether the disk is full.
+    """
+    check_free(path, overwrite, ours)
+    # Beside the target, so that the move at the end is a mere rename.
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    old = path.with_name(f".{path.stem}.old{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(partial)
+        try:
+            yield partial
+            if path.is_dir():  # a folder cannot be replaced in one step
+                path.rename(old)
+            partial.replace(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            remove(partial)
+            remove(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

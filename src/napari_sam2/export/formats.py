@@ -1,0 +1,247 @@
+"""Masklets to and from files of every format: the one door for window, Python and terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from napari_sam2.export.coco import read_coco, write_coco
+from napari_sam2.export.ctc import is_ctc, read_ctc, write_ctc, written_by_us
+from napari_sam2.export.files import check_free, completed
+from napari_sam2.export.labels import (
+    TIFF,
+    ZARR,
+    is_zarr,
+    open_labels,
+    write_imagej_tiff,
+    write_ome_tiff,
+    write_ome_zarr,
+)
+from napari_sam2.export.masks_json import read_json
+from napari_sam2.export.sa_v import read_sa_v, write_sa_v
+from napari_sam2.export.source import LabelSource, Progress, Qualities
+from napari_sam2.export.tables import write_measurements, write_tracks
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.errors import InputError
+
+
+class Format(NamedTuple):
+    """A way to write masklets.
+
+    Parameters
+    ----------
+    title
+        For a menu.
+    suffixes
+        What its files' names end in; none for a folder.
+    write
+        Writes a new file or folder.
+    passes
+        How often it reads the frames.
+    ours
+        Whether something is of this kind, and so may be replaced.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    write: Callable[[Path, LabelSource], None]
+    passes: int = 1
+    ours: Callable[[Path], bool] = Path.is_file
+
+
+# The first one with a suffix is what the suffix stands for.
+FORMATS: dict[str, Format] = {
+    "tiff": Format("OME-TIFF", TIFF, write_ome_tiff),
+    "imagej": Format("ImageJ TIFF", TIFF, write_imagej_tiff),
+    "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_zarr),
+    "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us),
+    "coco": Format("COCO JSON", (".json",), write_coco),
+    "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
+    "csv": Format("Measurements (CSV)", (".csv",), write_measurements),
+    "tracks": Format("Tracks (CSV)", (".csv",), write_tracks),
+}
+
+
+def export_masklets(
+    path: str | Path,
+    labels: Any,
+    format: str | None = None,
+    *,
+    axes: str = "TYX",
+    scale: Mapping[str, float] | None = None,
+    unit: str | None = None,
+    image: Any = None,
+    quality: Qualities | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write masklets in a format that other programs read.
+
+    Frame by frame, so that neither labels nor image are in memory as a whole. What is written takes
+    its name only once it is complete.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder for "ctc"; the folder around it is made where it is missing.
+    labels
+        (T, Y, X) or (Y, X) integers, 0 is background: numpy, zarr, dask or `Masklets`.
+    format
+        A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "csv" or "tracks".
+        None: by the suffix; .json is COCO, .csv measurements, and no suffix a CTC folder.
+    axes
+        "TYX", "ZYX" or "YX".
+    scale
+        Step along T in seconds, along Z, Y, X in `unit`; 1.0 where missing.
+    unit
+        Of the lengths, e.g. "micrometer"; None for pixels.
+    image
+        (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv").
+    quality
+        Object id -> frame -> how sure the network was ("csv" and "coco").
+    overwrite
+        Replace what is at `path`, if it is of the same kind.
+    progress
+        Called after each frame with the frames done and in all; a format that reads the frames
+        twice counts them twice. If it raises, nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        If anything given is unusable, or `path` exists and `overwrite` is false.
+    OutputError
+        If it cannot be written; the message says whether the disk is full.
+    """
+    path = Path(path)
+    chosen = FORMATS[check_target(path, format, overwrite)]
+    source = LabelSource(
+        labels,
+        axes,
+        scale,
+        unit,
+        name=path.stem,
+        image=image,
+        quality=quality,
+        passes=chosen.passes,
+        progress=progress,
+    )
+    with completed(path, overwrite, chosen.ours) as partial:
+        chosen.write(partial, source)
+
+
+def check_target(path: Path, format: str | None = None, overwrite: bool = False) -> str:
+    """Return the name of the format for a path, or refuse the path before any work.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown, the name does not go with it, or it is taken.
+    """
+    suffix = path.suffix.lower()
+    fitting = [name for name, one in FORMATS.items() if suffix in (one.suffixes or ("",))]
+    if format is None and not fitting:
+        known = dict.fromkeys(s for one in FORMATS.values() for s in one.suffixes)
+        raise InputError(
+            f"{path.name} is a name for no format; choose one in {', '.join(known)}, or one "
+            "without a suffix for a Cell Tracking Challenge folder"
+        )
+    name = format or fitting[0]
+    if name not in FORMATS:
+        raise InputError(f"there is no format {name!r}; choose one of {', '.join(FORMATS)}")
+    chosen = FORMATS[name]
+    if name not in fitting and (chosen.suffixes or fitting):
+        remedy = f"in {chosen.suffixes[0]}" if chosen.suffixes else f"without {suffix}"
+        raise InputError(f"{path.name} is no name for {chosen.title}; choose one {remedy}")
+    check_free(path, overwrite, chosen.ours)
+    return name
+
+
+def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
+    """Open masklets of any format that holds masks, lazily.
+
+    Parameters
+    ----------
+    path
+        A label image of any kind that `open_stack` opens, a folder of the Cell Tracking Challenge,
+        or COCO or SA-V JSON.
+    axes
+        Of a label image, where it does not say so itself, e.g. "ZYX".
+
+    Returns
+    -------
+    Stack
+        Its `data` are (T, Y, X) integers, its `scale` and `unit` what the file has of them.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds no masks.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir() and is_ctc(path):
+        return read_ctc(path)
+    if suffix == ".csv" and path.is_file():
+        raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
+    if suffix != ".json" or not path.is_file():
+        return open_labels(path, axes)
+    content = read_json(path)
+    if "masklet" in content:
+        return read_sa_v(path, content)
+    if "annotations" in content:
+        return read_coco(path, content)
+    raise InputError(f"{path.name} has neither annotations (COCO) nor masklet (SA-V); give one")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    format: str | None = None,
+    *,
+    axes: str | None = None,
+    image: Path | None = None,
+    channel: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Export masklets that are in a file: what `napari-sam2 export` does.
+
+    Where the labels have no scale but the image has one, that of the image is taken.
+
+    Parameters
+    ----------
+    source, axes
+        As for `open_masklets`.
+    target, format, overwrite, progress
+        As for `export_masklets`.
+    image, channel
+        Stack to measure, and which of its channels.
+
+    Returns
+    -------
+    The number of frames.
+
+    Raises
+    ------
+    InputError, OutputError
+        As from those.
+    """
+    name = check_target(target, format, overwrite)
+    if image is not None and name != "csv":
+        raise InputError(f"an image is of no use for {name}; leave it out, or export csv")
+    masklets = open_masklets(source, axes)
+    pixels = None if image is None else open_stack(image, channel=channel)
+    calibrated = pixels if pixels is not None and masklets.unit is None else masklets
+    export_masklets(
+        target,
+        masklets.data,
+        name,
+        axes=masklets.axes,
+        scale=calibrated.scale,
+        unit=calibrated.unit,
+        image=None if pixels is None else pixels.data,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return len(masklets.data)

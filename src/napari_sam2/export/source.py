@@ -1,0 +1,165 @@
+"""Labels on their way into a file: checked once, then read frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.physical_units import length_unit
+from napari_sam2.tracking.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.estimates import Quality
+
+# Object id -> frame -> how sure the network was.
+Qualities = Mapping[int, Mapping[int, "Quality"]]
+Progress = Callable[[int, int], None]
+
+
+class LabelSource:
+    """Labels with their axes and scale, never in memory as a whole.
+
+    Parameters
+    ----------
+    labels
+        (T, Y, X) or (Y, X) integers: an array, or `Masklets`.
+    axes
+        "TYX", "ZYX" or "YX".
+    scale
+        Step along T in seconds, along Z, Y, X in `unit`; 1.0 where missing.
+    unit
+        Of the lengths, e.g. "micrometer"; None for pixels.
+    name
+        What the labels are called inside of files.
+    image
+        (T, Y, X) or (T, Y, X, C), as many frames of the same size, to be measured.
+    quality
+        Object id -> frame -> how sure the network was.
+    passes
+        How often the frames will be read.
+    progress
+        Called after each frame that was read with those done and in all. It may raise, to cancel.
+
+    Raises
+    ------
+    InputError
+        If the labels or axes are unusable, or the image does not fit.
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        axes: str = "TYX",
+        scale: Mapping[str, float] | None = None,
+        unit: str | None = None,
+        *,
+        name: str = "labels",
+        image: Any = None,
+        quality: Qualities | None = None,
+        passes: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        self.labels = labels if hasattr(labels, "shape") else np.asarray(labels)
+        self.axes = axes.upper()
+        # As given: (T, Y, X) or (Y, X).
+        self.shape = tuple(int(n) for n in self.labels.shape)
+        self.unit = length_unit(unit)
+        dtype = np.dtype(self.labels.dtype)
+        if self.axes not in ("TYX", "ZYX", "YX") or len(self.axes) != len(self.shape):
+            raise InputError(
+                f"labels of shape {self.shape} cannot have axes {axes!r}; use TYX, ZYX or YX"
+            )
+        if 0 in self.shape:
+            raise InputError(
+                f"the labels are empty (shape {self.shape}); there is nothing to write"
+            )
+        if dtype.kind not in "bui":
+            raise InputError(f"labels must be integers, not {dtype}; convert them")
+        # The two types that Fiji, napari and the challenges all read as labels.
+        small = dtype.itemsize <= 2
+        self.dtype: np.dtype[Any] = np.dtype(np.uint16 if small else np.uint32)
+        self.scale = {letter: float((scale or {}).get(letter, 1.0)) for letter in self.axes}
+        self.name = name
+        self.image = image if image is None or hasattr(image, "shape") else np.asarray(image)
+        self.quality: Qualities = quality or {}
+        self._check_image()
+        self._total = passes * len(self)
+        self._done = 0
+        self._progress = progress
+
+    def __len__(self) -> int:
+        return self.shape[0] if len(self.shape) == 3 else 1
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(Y, X)."""
+        return self.shape[-2], self.shape[-1]
+
+    def image_plane(self, frame: int) -> npt.NDArray[Any]:
+        """Return a frame (Y, X) or (Y, X, C) of the image."""
+        return read_plane(self.image, frame if len(self.shape) == 3 else ..., "image")
+
+    def _check_image(self) -> None:
+        if self.image is None:
+            return
+        shape = tuple(int(n) for n in self.image.shape)
+        if shape[: len(self.shape)] != self.shape or len(shape) > len(self.shape) + 1:
+            raise InputError(
+                f"an image of shape {shape} does not fit labels of shape {self.shape}; give the "
+                "image that the labels belong to"
+            )
+
+    def planes(self, dtype: npt.DTypeLike | None = None) -> Iterator[npt.NDArray[Any]]:
+        """Yield the labels (Y, X) of each frame as `dtype`, `self.dtype` unless given.
+
+        Raises
+        ------
+        InputError
+            If a frame cannot be read, or holds an id that does not fit.
+        """
+        target = self.dtype if dtype is None else np.dtype(dtype)
+        highest = np.iinfo(target).max
+        for index in range(len(self)):
+            plane = read_plane(self.labels, index if len(self.shape) == 3 else ..., "labels")
+            if plane.min() < 0 or plane.max() > highest:
+                raise InputError(
+                    f"labels {plane.min()}..{plane.max()} in frame {index} cannot be written; "
+                    f"use 0 to {highest}"
+                )
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._total)
+            yield plane.astype(target)
+
+
+def read_plane(stack: Any, index: Any, what: str) -> npt.NDArray[Any]:
+    """Read one frame of an array that may be on disk.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, so that nobody takes it for a failure to write.
+    """
+    try:
+        return np.asarray(stack[index])
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # what is behind an array shares no base for its errors
+        where = "" if index is ... else f"frame {index} of "
+        raise InputError(
+            f"cannot read {where}the {what} ({type(error).__name__}: {error}); "
+            "the file may be damaged or gone"
+        ) from error
+
+
+def frames_of_objects(source: LabelSource) -> dict[int, list[int]]:
+    """Read all frames once and return, by object id in rising order, the frames it is on."""
+    found: dict[int, list[int]] = {}
+    for frame, plane in enumerate(source.planes()):
+        for i in np.unique(plane).tolist():
+            if i:
+                found.setdefault(i, []).append(frame)
+    return dict(sorted(found.items()))

@@ -1,0 +1,89 @@
+"""How a prompt is answered: found anew, or as a correction of what is known."""
+
+from __future__ import annotations
+
+from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.follower import estimated
+from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.prompt import Prompt, described
+
+
+def answer(
+    engine: Engine, obj: TrackedObject, frame: int, prompt: Prompt, continued: bool
+) -> Estimate:
+    """Ask the network, and note the answer in the object; a failure leaves it as it was.
+
+    Parameters
+    ----------
+    engine : the network on the stack.
+    obj : that is prompted.
+    frame : where.
+    prompt : all that is said there, checked.
+    continued : the last answer already took in a part of it.
+    """
+    obj.note_prompt(frame)
+    continued = continued and frame not in obj.ends
+    start, level = obj.start_of(frame, continued), obj.level(frame)
+    if start is not None and engine.windowed and not start.kept.size:
+        start = None  # it was lost: there is nothing to correct, it has to be found
+    if start is None and engine.must_find(prompt):
+        window, prediction = engine.find(frame, prompt, level)
+    else:
+        window = engine.prompt_window(prompt, start, level)
+        look = None
+        if frame in obj.tracked:
+            selection = obj.bank.select(frame, obj.tracked[frame], len(engine.frames))
+            look = Look(obj.bank, window, selection) if selection.memories else None
+        earlier = None if start is None else obj.start_logits(frame, window, continued)
+        prediction = engine.answer(frame, window, prompt, look, earlier)
+    logits = prediction.best_logits[0]
+    estimate = estimated(window, prediction)
+    score = float(prediction.object_score[0])
+    obj.prompts[frame] = prompt
+    obj.ends.discard(frame)
+    obj.note_change(frame)
+    obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
+    obj.estimates[frame] = estimate
+    return estimate
+
+
+def says_end(obj: TrackedObject, frame: int, prompt: Prompt) -> bool:
+    """Whether a prompt says that an object is not on a frame."""
+    return prompt.absent or (prompt.only_negative and obj.is_missing(frame))
+
+
+def check_shown(object_id: int, frame: int, obj: TrackedObject | None) -> None:
+    """Refuse to end an object that nobody has shown on another frame.
+
+    Raises
+    ------
+    InputError
+        If it is so.
+    """
+    if obj is None or not any(t != frame for t in obj.anchors):
+        raise InputError(
+            f"{described(object_id, frame)}: it has no mask on another frame; show the object "
+            "before you say where it ends"
+        )
+
+
+def end(object_id: int, obj: TrackedObject, frame: int, prompt: Prompt) -> Estimate:
+    """Take note that an object is not on a frame.
+
+    Raises
+    ------
+    InputError
+        If it is not known from another frame.
+    """
+    check_shown(object_id, frame, obj)
+    if frame in obj.prompts:
+        obj.take_back(frame)
+    obj.note_prompt(frame)
+    obj.prompts[frame] = prompt
+    obj.ends.add(frame)
+    obj.note_change(frame)
+    obj.bank.forget(frame)
+    estimate = obj.estimates[frame] = obj.absence()
+    return estimate

@@ -1,0 +1,104 @@
+"""Merging two objects and splitting one, with all that is known of them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.resampling import moved
+from napari_sam2.tracking.windows import Geometry, around
+
+T = TypeVar("T")
+
+
+def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
+    """Give `kept` the masks that `absorbed` has on frames where `kept` has none, and its prompts.
+
+    A prompt takes its mask along, since it says more than tracking does; on a frame where both are
+    prompted, that of `kept` stays. Nothing is stale afterwards that was not before: the masks stay
+    as they are until the next propagation.
+    """
+    if not absorbed.estimates:
+        return
+    mine = next((e.window.grid for e in kept.estimates.values()), None)
+    for frame in list(absorbed.estimates):
+        estimate = absorbed.estimates[frame]
+        prompted = frame in absorbed.prompts and frame not in kept.prompts
+        known = kept.estimates.get(frame)
+        if not prompted and known is not None and (known.kept.size or not estimate.kept.size):
+            continue
+        geometry = engine.levels[mine or estimate.window.grid]
+        here = _on_level(estimate, geometry, engine.geometry(estimate.window))
+        kept.bank.forget(frame)
+        if prompted:
+            _take_prompt(kept, absorbed, frame, estimate, here)
+        kept.estimates[frame] = here
+        if frame in absorbed.tracked:
+            kept.tracked[frame] = absorbed.tracked[frame]
+    kept.missing = 0
+
+
+def _take_prompt(
+    kept: TrackedObject, absorbed: TrackedObject, frame: int, old: Estimate, new: Estimate
+) -> None:
+    kept.note_prompt(frame)
+    kept.prompts[frame] = absorbed.prompts[frame]
+    if frame in absorbed.ends:
+        kept.ends.add(frame)
+        return
+    known = absorbed.pending.get(frame) or absorbed.bank.conditioning[frame]
+    logits = old.logits() if known.logits is None else known.logits
+    assert known.pointer is not None  # only tracked frames lose theirs
+    kept.pending[frame] = Pending(
+        new.window,
+        moved(logits, old.window, new.window),
+        old.quality.object_score,
+        known.pointer,
+    )
+    if frame in absorbed.changed:
+        kept.changed.add(frame)
+
+
+def _on_level(estimate: Estimate, geometry: Geometry, source: Geometry) -> Estimate:
+    """Express an estimate on another level, in a window around it: an object lives on one."""
+    old = estimate.window
+    if old.grid == geometry.tokens:
+        return estimate
+    box = estimate.box()
+    if box is None:
+        y, x = 16 * (old.row + old.height / 2), 16 * (old.column + old.width / 2)
+        box = (y, x, y, x)
+    sy, sx = (geometry.size[a] / source.size[a] for a in (0, 1))
+    window = around(geometry, (box[0] * sy, box[1] * sx, box[2] * sy, box[3] * sx))
+    if not estimate.kept.size:
+        return Estimate(window, (0, 0), estimate.kept, estimate.quality)
+    return Estimate.of(window, moved(estimate.logits(), old, window), estimate.quality)
+
+
+def split(obj: TrackedObject, frame: int) -> TrackedObject:
+    """Take what is known of an object from `frame` on out of it, as an object of its own."""
+    bank = MemoryBank(obj.bank.num_memories, obj.bank.max_pointers)
+    new = TrackedObject(bank)
+    new.prompts = _later(obj.prompts, frame)
+    new.pending = _later(obj.pending, frame)
+    new.tracked = _later(obj.tracked, frame)
+    new.before = _later(obj.before, frame)
+    new.ends = {t for t in obj.ends if t >= frame}
+    obj.ends -= new.ends
+    new.locked = obj.locked
+    bank.conditioning = _later(obj.bank.conditioning, frame)
+    bank.tracked = _later(obj.bank.tracked, frame)
+    new.changed = {t for t in obj.changed if t >= frame}
+    obj.changed -= new.changed
+    for t in [t for t in obj.estimates if t >= frame]:
+        new.estimates[t] = obj.estimates.pop(t)
+    obj.missing = 0
+    return new
+
+
+def _later(by_frame: dict[int, T], frame: int) -> dict[int, T]:
+    """Take the items from `frame` on out of a dict."""
+    return {t: by_frame.pop(t) for t in [t for t in by_frame if t >= frame]}

@@ -1,0 +1,174 @@
+"""The objects of a session, and what can be done to them without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from napari_sam2.tracking.editing import merge, split
+from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.estimates import Quality
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.results import Trace
+
+# Object id -> what was known of it; None where it did not exist.
+Snapshot = Mapping[int, TrackedObject | None]
+
+
+class Roster:
+    """Objects by id; the part of `TrackingSession` that computes nothing.
+
+    Parameters
+    ----------
+    frames : the stack that they are on.
+    engine : knows the levels that they live on.
+    """
+
+    def __init__(self, frames: Frames, engine: Engine) -> None:
+        self.frames = frames
+        self._engine = engine
+        self._objects: dict[int, TrackedObject] = {}
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of all objects, in the order in which they were added."""
+        return list(self._objects)
+
+    @property
+    def prompts(self) -> dict[int, dict[int, Prompt]]:
+        """Prompts by object id and frame."""
+        return {i: dict(o.prompts) for i, o in self._objects.items()}
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget an object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        self._existing(object_id)
+        del self._objects[object_id]
+
+    def merge_objects(self, kept: int, absorbed: int) -> tuple[int, ...]:
+        """Give an object's masks and prompts to another one, see `editing.merge`.
+
+        Returns
+        -------
+        tuple of int
+            Frames on which either was known.
+
+        Raises
+        ------
+        InputError
+            If an object does not exist, or both are the same.
+        """
+        if kept == absorbed:
+            raise InputError(f"object {kept} cannot be merged with itself; choose two objects")
+        one, other = (self._existing(i) for i in (kept, absorbed))
+        frames = tuple(sorted({*one.estimates, *other.estimates}))
+        merge(one, other, self._engine)
+        del self._objects[absorbed]
+        return frames
+
+    def split_object(self, object_id: int, frame: int, new_id: int | None = None) -> int:
+        """Make what is known of an object from a frame on a new object, see `editing.split`.
+
+        Parameters
+        ----------
+        object_id : keeps what is known of it before `frame`.
+        frame : the first of the new object.
+        new_id : of the new object; by default the lowest above all others.
+
+        Returns
+        -------
+        int
+            The id of the new object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object, or nothing is known of it on one of the sides, or the new
+            id is taken.
+        """
+        obj = self._existing(object_id)
+        new = max(self._objects) + 1 if new_id is None else new_id
+        if new in self._objects or new < 1:
+            raise InputError(f"the id {new} cannot be used; take one above {max(self._objects)}")
+        known = sorted(obj.estimates)
+        if not known or not known[0] < frame <= known[-1]:
+            raise InputError(
+                f"object {object_id} cannot be split at frame {frame}: it has no masks "
+                + ("before that frame" if known and frame <= known[0] else "from that frame on")
+            )
+        self._objects[new] = split(obj, frame)
+        return new
+
+    @property
+    def locked(self) -> set[int]:
+        """Objects that are not followed, and whose pixels no other object gets."""
+        return {i for i, obj in self._objects.items() if obj.locked}
+
+    def lock_object(self, object_id: int, locked: bool = True) -> None:
+        """Keep an object as it is: it is not followed, and no other object gets its pixels.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        self._existing(object_id).locked = locked
+
+    def traces(self) -> dict[int, Trace]:
+        """Return, by object id, where each object is and how sure, without masks.
+
+        May be called from any thread while another one works with the session.
+        """
+        return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
+
+    def qualities(self) -> dict[int, dict[int, Quality]]:
+        """Return how sure the network is, by object id and frame."""
+        return {
+            i: {t: estimate.quality for t, estimate in obj.estimates.items()}
+            for i, obj in self._objects.items()
+        }
+
+    def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:
+        """Return all that is known of some objects (default: all), to come back to.
+
+        Ids that do not exist are noted as not existing. What both have in common is shared, so a
+        snapshot costs little.
+        """
+        ids = self.object_ids if object_ids is None else object_ids
+        known = self._objects
+        return {i: known[i].copy() if i in known else None for i in ids}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the objects of a snapshot back as they were; others stay as they are."""
+        for object_id, obj in snapshot.items():
+            if obj is None:
+                self._objects.pop(object_id, None)
+            else:
+                self._objects[object_id] = obj.copy()
+
+    def frames_of(self, object_id: int) -> list[int]:
+        """Return the frames on which something is known of an object, rising."""
+        known = self._objects.get(object_id)
+        return [] if known is None else sorted(known.estimates)
+
+    def _existing(self, object_id: int) -> TrackedObject:
+        if object_id not in self._objects:
+            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
+        return self._objects[object_id]
+
+    def _known(self, object_id: int, frame: int) -> Prompt | None:
+        known = self._objects.get(object_id)
+        return None if known is None else known.prompts.get(frame)
+
+    def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
+        ids = self.object_ids if object_ids is None else list(object_ids)
+        for i in ids:
+            self._existing(i)
+        return [i for i in ids if not self._objects[i].locked]

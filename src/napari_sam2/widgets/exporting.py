@@ -1,0 +1,130 @@
+"""Masklets of the window as files of other programs. No Qt widgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.widgets.layer_adapters import StackGeometry, frame_axis, frame_scale
+from napari_sam2.widgets.opening import Cancelled
+from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.runs import Run
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+MEASURED = "csv"
+
+
+class _Labels:
+    """The labels as (T, Y, X), read frame by frame."""
+
+    def __init__(self, writer: ResultWriter, geometry: StackGeometry, dtype: Any) -> None:
+        self._writer = writer
+        self.shape = (geometry.length, *geometry.frame_shape)
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, frame: int) -> npt.NDArray[Any]:
+        return self._writer.read(frame)
+
+
+class _Pixels:
+    """The image as (T, Y, X) or (T, Y, X, 3), read frame by frame."""
+
+    def __init__(self, frames: Any) -> None:
+        self._frames = frames
+        self.shape = (len(frames), *frames.shape, *((3,) if frames.rgb else ()))
+
+    def __getitem__(self, frame: int) -> npt.NDArray[Any]:
+        return np.asarray(self._frames.read(frame))
+
+
+class Export:
+    """One export: made on the window's thread, run on the worker's.
+
+    Parameters
+    ----------
+    path
+        File, or folder for the Cell Tracking Challenge.
+    format
+        A name in `napari_sam2.export.formats.FORMATS`; None: by the suffix of `path`.
+    image
+        The layer; gives axes, scale and unit.
+    geometry
+        Which axes are what.
+    writer
+        Has the labels.
+    dtype
+        Of the labels.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format: str | None,
+        image: Image,
+        geometry: StackGeometry,
+        writer: ResultWriter,
+        dtype: Any,
+    ) -> None:
+        self.path = path
+        self._format = format
+        self._labels = _Labels(writer, geometry, dtype)
+        letter = frame_axis(image, geometry)
+        self._axes = f"{letter}YX"
+        self._scale, self._unit = frame_scale(image, geometry, letter)
+
+    def run(self, session: Any, run: Run) -> None:
+        """Write it; what is there already is replaced, the user was asked.
+
+        Raises
+        ------
+        InputError, OutputError
+            If it cannot be written.
+        """
+
+        # Its tables come with scikit-image, which the window does not wait for.
+        from napari_sam2.export.formats import export_masklets
+
+        def progress(done: int, total: int) -> None:
+            run.done, run.total = done, total
+            if run.cancelled.is_set():
+                raise Cancelled
+
+        measured = self._format == MEASURED or self.path.suffix.lower() == ".csv"
+        export_masklets(
+            self.path,
+            self._labels,
+            self._format,
+            axes=self._axes,
+            scale=self._scale,
+            unit=self._unit,
+            image=_Pixels(session.frames) if measured else None,
+            quality=session.qualities(),
+            overwrite=True,
+            progress=progress,
+        )
+
+
+def filters() -> dict[str, str]:
+    """Name of each format by the text that a file dialog shows for it."""
+    from napari_sam2.export.formats import FORMATS
+
+    found = {}
+    for name, one in FORMATS.items():
+        pattern = " ".join(f"*{suffix}" for suffix in one.suffixes) or "*"
+        found[f"{one.title} ({pattern})"] = name
+    return found
+
+
+def with_suffix(path: str, format: str) -> Path:
+    """Return a path with the format's suffix, where the user typed none of them."""
+    from napari_sam2.export.formats import FORMATS
+
+    chosen, suffixes = Path(path), FORMATS[format].suffixes
+    if suffixes and chosen.suffix.lower() not in suffixes:
+        return chosen.with_name(chosen.name + suffixes[0])
+    return chosen

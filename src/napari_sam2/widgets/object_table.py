@@ -1,0 +1,327 @@
+"""The table of objects: one row each, to choose, rename, lock and hide them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QKeyEvent, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
+
+from napari_sam2.widgets.confidence_colours import score_colours
+from napari_sam2.widgets.overview import Summary
+from napari_sam2.widgets.swatch import swatch
+
+ID, NAME, FRAMES, LOWEST, LOCK, SHOW = range(6)
+_HEADERS = ("No.", "Name", "Frames", "Lowest", "Lock", "Show")
+_TIPS = (
+    "Number and colour of the object; double-click a row to go to its first frame",
+    "Name of the object; double-click or F2 to change it",
+    "First and last frame with a mask",
+    "Lowest score among frames that nobody has prompted or accepted; double-click to go there",
+    "Locked objects keep their masks: they are not followed, and nothing is written over them",
+    "Whether the masks are shown",
+)
+_ROLE = Qt.ItemDataRole
+SORT_ROLE = int(_ROLE.UserRole)
+
+
+class ObjectModel(QAbstractTableModel):
+    """Summaries of objects as a Qt model.
+
+    Parameters
+    ----------
+    colour_of
+        Colour (RGBA, 0 to 1) of an object.
+    """
+
+    renamed = Signal(int, str)
+    locked = Signal(int, bool)
+    shown = Signal(int, bool)
+
+    def __init__(self, colour_of: Callable[[int], Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._colour_of = colour_of
+        self.rows: list[Summary] = []
+
+    def show_rows(self, rows: list[Summary]) -> None:
+        """Show other rows, or the same with other numbers."""
+        same = [row.object_id for row in rows] == [row.object_id for row in self.rows]
+        if not same:
+            self.beginResetModel()
+        self.rows = rows
+        if not same:
+            self.endResetModel()
+        elif rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, SHOW))
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Return the number of objects."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Return the number of columns."""
+        return len(_HEADERS)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = _ROLE.DisplayRole
+    ) -> Any:
+        """Return a column's name or what it means."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == _ROLE.DisplayRole:
+                return _HEADERS[section]
+            if role == _ROLE.ToolTipRole:
+                return _TIPS[section]
+        return None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Return what can be done to a cell."""
+        flags = super().flags(index)
+        if index.column() == NAME:
+            flags |= Qt.ItemFlag.ItemIsEditable
+        if index.column() in (LOCK, SHOW):
+            flags |= Qt.ItemFlag.ItemIsUserCheckable
+        return flags
+
+    def data(self, index: QModelIndex, role: int = _ROLE.DisplayRole) -> Any:
+        """Return what a cell shows."""
+        row, column = self.rows[index.row()], index.column()
+        if role in (_ROLE.DisplayRole, _ROLE.EditRole):
+            return _text(row, column)
+        if role == SORT_ROLE:
+            return _sort_key(row, column)
+        if role == _ROLE.DecorationRole and column == ID:
+            return swatch([255 * c for c in self._colour_of(row.object_id)[:3]])
+        if role == _ROLE.DecorationRole and column == LOWEST and row.lowest is not None:
+            return swatch(score_colours(row.lowest), round_=False)
+        if role == _ROLE.CheckStateRole and column in (LOCK, SHOW):
+            on = row.locked if column == LOCK else row.visible
+            return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
+        if role == _ROLE.ToolTipRole:
+            return described(row) if column not in (LOCK, SHOW) else _TIPS[column]
+        if role == _ROLE.AccessibleTextRole and column in (LOCK, SHOW):
+            return f"{_HEADERS[column]} object {row.object_id}"
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = _ROLE.EditRole) -> bool:
+        """Announce what the user wants; the rows change when it is so."""
+        object_id = self.rows[index.row()].object_id
+        if role == _ROLE.EditRole and index.column() == NAME:
+            self.renamed.emit(object_id, str(value))
+        elif role == _ROLE.CheckStateRole:
+            on = Qt.CheckState(value) == Qt.CheckState.Checked
+            (self.locked if index.column() == LOCK else self.shown).emit(object_id, on)
+        else:
+            return False
+        return True
+
+
+def _text(row: Summary, column: int) -> str | None:
+    if column == FRAMES:
+        return "–" if row.first is None else f"{row.first}–{row.last}"
+    if column == LOWEST:
+        return "–" if row.lowest is None else f"{100 * row.lowest:.0f} %"
+    return {ID: str(row.object_id), NAME: row.name}.get(column)
+
+
+def _sort_key(row: Summary, column: int) -> Any:
+    return (
+        row.object_id,
+        row.name.lower(),
+        row.covered,
+        2.0 if row.lowest is None else row.lowest,
+        row.locked,
+        row.visible,
+    )[column]
+
+
+def described(row: Summary) -> str:
+    """Say all about an object in a few lines."""
+    lines = [f"Object {row.object_id}" + (f": {row.name}" if row.name else "")]
+    if row.first is None:
+        lines.append("No masks yet")
+    else:
+        lines.append(f"Masks on {row.covered} frames, {row.first} to {row.last}")
+    if row.lowest is not None:
+        lines.append(f"Lowest score {100 * row.lowest:.0f} %, on frame {row.lowest_frame}")
+    counts = (("prompted", row.prompted), ("gaps", row.gaps), ("jumps", row.jumps))
+    lines.append(", ".join(f"{count} {name}" for name, count in counts))
+    lines.append(f"{row.doubtful} frames to check")
+    return "\n".join(lines)
+
+
+class ObjectTable(QTableView):
+    """A view of `ObjectModel` that emits what the user wants; letters go to the dock's keys."""
+
+    picked = Signal(int)
+    """An object was chosen."""
+    frame_wanted = Signal(int, int)
+    """Object and frame to go to."""
+    action = Signal(str)
+    """Chosen in the menu: new, delete, merge, split, lock, show, only or follow."""
+
+    def __init__(self, colour_of: Callable[[int], Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.objects = ObjectModel(colour_of, self)
+        self._proxy = QSortFilterProxyModel(self)
+        self._proxy.setSourceModel(self.objects)
+        self._proxy.setSortRole(SORT_ROLE)
+        self.setModel(self._proxy)
+        self.setAccessibleName("Objects")
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.setTabKeyNavigation(False)  # Tab leaves the table
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.setSortingEnabled(True)
+        self.sortByColumn(ID, Qt.SortOrder.AscendingOrder)
+        self._lay_out()
+        self._choosing = self._picking = False
+        self.selectionModel().currentRowChanged.connect(self._on_current)
+        self.doubleClicked.connect(self._on_double_click)
+        self.customContextMenuRequested.connect(self._show_menu)
+
+    def _lay_out(self) -> None:
+        self.verticalHeader().hide()
+        line = self.fontMetrics().height() + 6
+        self.verticalHeader().setDefaultSectionSize(line)
+        self.verticalHeader().setMinimumSectionSize(line)
+        header = self.horizontalHeader()
+        header.setMinimumSectionSize(20)
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        header.setSortIndicatorShown(False)  # it would take the place of the names
+        header.setSectionsClickable(True)
+        width = self.fontMetrics().horizontalAdvance
+        for column, sample in ((ID, "100"), (FRAMES, "000–000"), (LOWEST, "100 %")):
+            extra = {ID: 24, FRAMES: 12, LOWEST: 32}[column]
+            self.setColumnWidth(column, max(width(sample), width(_HEADERS[column]) - 14) + extra)
+        for column in (LOCK, SHOW):
+            self.setColumnWidth(column, width(_HEADERS[column]) + 14)
+        self._widths = [self.columnWidth(column) for column in range(len(_HEADERS))]
+        self.setMinimumHeight(4 * line)
+
+    def sizeHint(self) -> Any:
+        """Return room for five rows."""
+        size = super().sizeHint()
+        header = self.horizontalHeader().sizeHint().height()
+        size.setHeight(header + 5 * self.verticalHeader().defaultSectionSize() + 4)
+        return size
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Leave the frames out where names would have no room; the tooltips have them, too."""
+        columns = (ID, FRAMES, LOWEST, LOCK, SHOW)
+        needed = sum(self._widths[column] for column in columns)
+        needed += self.fontMetrics().horizontalAdvance("mother")
+        self.setColumnHidden(FRAMES, self.viewport().width() < needed)
+        super().resizeEvent(event)
+
+    # --- showing -------------------------------------------------------------------------
+
+    def show_rows(self, rows: list[Summary], current: int) -> None:
+        """Show objects and which of them is the current one; the selection stays."""
+        selected = self.selected_ids()
+        self._choosing = True
+        self.objects.show_rows(rows)
+        self._choosing = False
+        if self.selected_ids() != selected:
+            self._select(selected)
+        self.show_current(current)
+
+    def show_current(self, object_id: int) -> None:
+        """Select an object's row, unless it is among the selected."""
+        if not self._picking and object_id not in self.selected_ids():
+            self._select([object_id])
+
+    def _select(self, ids: list[int]) -> None:
+        flags = QItemSelectionModel.SelectionFlag
+        model = self.selectionModel()
+        self._choosing = True
+        model.clear()
+        for number, row in enumerate(self.objects.rows):
+            if row.object_id in ids:
+                index = self._proxy.mapFromSource(self.objects.index(number, 0))
+                model.setCurrentIndex(index, flags.Select | flags.Rows)
+                self.scrollTo(index)
+        self._choosing = False
+
+    def selected_ids(self) -> list[int]:
+        """Return the objects whose rows are selected."""
+        rows = self.selectionModel().selectedRows()
+        return sorted(self._id(index) for index in rows)
+
+    def _id(self, index: QModelIndex) -> int:
+        return self.objects.rows[self._proxy.mapToSource(index).row()].object_id
+
+    # --- what the user does --------------------------------------------------------------
+
+    def _on_current(self, index: QModelIndex, _before: QModelIndex) -> None:
+        if not self._choosing and index.isValid():
+            # Qt has not yet selected what was clicked: that must not be taken for another choice.
+            self._picking = True
+            self.picked.emit(self._id(index))
+            self._picking = False
+
+    def _on_double_click(self, index: QModelIndex) -> None:
+        row = self.objects.rows[self._proxy.mapToSource(index).row()]
+        if index.column() == NAME:
+            self.edit(index)
+        elif index.column() == LOWEST and row.lowest_frame is not None:
+            self.frame_wanted.emit(row.object_id, row.lowest_frame)
+        elif index.column() not in (LOCK, SHOW) and row.first is not None:
+            self.frame_wanted.emit(row.object_id, row.first)
+
+    def rename(self) -> None:
+        """Let the user type a name for the current row."""
+        index = self.currentIndex()
+        if index.isValid():
+            self.edit(index.siblingAtColumn(NAME))
+
+    def menu(self) -> QMenu:
+        """Make the menu for the selected rows."""
+        menu = QMenu(self)
+        ids = self.selected_ids()
+        chosen = [row for row in self.objects.rows if row.object_id in ids]
+        menu.addAction("New object (N)", lambda: self.action.emit("new"))
+        rename = menu.addAction("Rename (F2)", self.rename)
+        merge = "Merge" if len(ids) < 2 else f"Merge into object {ids[0]}"
+        merging = menu.addAction(merge, lambda: self.action.emit("merge"))
+        splitting = menu.addAction("Split at this frame", lambda: self.action.emit("split"))
+        menu.addSeparator()
+        locked = bool(chosen) and all(row.locked for row in chosen)
+        visible = any(row.visible for row in chosen)
+        lock = menu.addAction("Unlock" if locked else "Lock", lambda: self.action.emit("lock"))
+        show = menu.addAction("Hide" if visible else "Show", lambda: self.action.emit("show"))
+        only = menu.addAction("Show only these", lambda: self.action.emit("only"))
+        menu.addSeparator()
+        follow = menu.addAction("Propagate only these", lambda: self.action.emit("follow"))
+        follow.setEnabled(bool(ids))
+        delete = menu.addAction("Delete", lambda: self.action.emit("delete"))
+        for action in (rename, splitting):
+            action.setEnabled(len(ids) == 1)
+        for action in (lock, show, only, delete):
+            action.setEnabled(bool(ids))
+        merging.setEnabled(len(ids) > 1)
+        return menu
+
+    def _show_menu(self, place: Any) -> None:
+        self.menu().popup(self.viewport().mapToGlobal(place))
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Leave letters to the dock: here they would only search for a row."""
+        assert event is not None
+        if event.text().isalpha() and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+            event.ignore()
+        else:
+            super().keyPressEvent(event)

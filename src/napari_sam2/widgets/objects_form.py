@@ -1,0 +1,75 @@
+"""The part of the form with all objects: the table, and the list of frames to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from napari_sam2.widgets.check_list import CheckList
+from napari_sam2.widgets.object_table import ObjectTable
+from napari_sam2.widgets.overview import Overview
+from napari_sam2.widgets.parts import button, row
+
+
+class ObjectsForm(QTabWidget):
+    """Two tabs, of objects and of frames to check, with their buttons.
+
+    Parameters
+    ----------
+    colour_of
+        Colour (RGBA, 0 to 1) of an object.
+    """
+
+    def __init__(self, colour_of: Callable[[int], Any]) -> None:
+        super().__init__()
+        self.table = ObjectTable(colour_of)
+        self.checks = CheckList(colour_of)
+        self.merge = button(
+            "Merge", "Make the selected objects one, with the lowest of their numbers"
+        )
+        self.split = button(
+            "Split here",
+            "Make the current object from the frame on screen on a new object",
+            "Split object at this frame",
+        )
+        self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")
+        self.previous = button(
+            "◀ (K)", "Go to the frame above in this list [K]", "Previous frame to check"
+        )
+        self.next = button("(J) ▶", "Go to the next frame in this list [J]", "Next to check")
+        self.accept = button(
+            "Accept (W)",
+            "The current object's mask on this frame is right; again takes that back [W]",
+            "Accept this frame",
+        )
+        self.end = button(
+            "Ends here",
+            "The current object is gone from this frame on; Repair removes what comes after",
+            "Object ends here",
+        )
+        self.setDocumentMode(True)
+        self.setAccessibleName("Objects and frames to check")
+        self.addTab(_page(self.table, self.merge, self.split, self.timeline), "Objects")
+        self.addTab(
+            _page(self.checks, self.previous, self.next, self.accept, self.end), "Frames to check"
+        )
+
+    def show_checks(self, overview: Overview, place: int | None) -> None:
+        """Show the frames to check, and which of them is on screen."""
+        self.checks.show_overview(overview, place)
+        count = len(overview.order)
+        text = f"Frames to check ({count})" if count else "Frames to check"
+        if self.tabText(1) != text:
+            self.setTabText(1, text)
+
+
+def _page(table: QWidget, *buttons: QWidget) -> QWidget:
+    page = QWidget()
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(0, 2, 0, 0)
+    layout.setSpacing(4)
+    layout.addWidget(table, 1)
+    layout.addLayout(row(*buttons))
+    return page

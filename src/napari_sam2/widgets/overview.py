@@ -1,0 +1,315 @@
+"""What is known of all objects over all frames: the numbers behind the panels. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, changes, doubts
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.results import Trace
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class Notes:
+    """What the user says of objects besides prompts."""
+
+    names: dict[int, str] = field(default_factory=dict)
+    approved: dict[int, set[int]] = field(default_factory=dict)
+    """Frames by object whose masks the user has accepted."""
+    hidden: set[int] = field(default_factory=set)
+    locked: set[int] = field(default_factory=set)
+
+    def name(self, object_id: int) -> str:
+        """Name an object, for sentences."""
+        given = self.names.get(object_id)
+        return f"Object {object_id} ({given})" if given else f"Object {object_id}"
+
+    def copy(self) -> Notes:
+        """Return notes that do not change any more."""
+        approved = {i: set(frames) for i, frames in self.approved.items()}
+        return Notes(dict(self.names), approved, set(self.hidden), set(self.locked))
+
+    def as_json(self) -> dict[int, dict[str, Any]]:
+        """Return what a session file keeps, by object; locks are steps of the session."""
+        found: dict[int, dict[str, Any]] = {}
+        for i in {*self.names, *self.approved, *self.hidden}:
+            note: dict[str, Any] = {}
+            if i in self.names:
+                note["name"] = self.names[i]
+            if self.approved.get(i):
+                note["accepted"] = sorted(self.approved[i])
+            if i in self.hidden:
+                note["hidden"] = True
+            if note:
+                found[i] = note
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[int, Mapping[str, Any]]) -> Notes:
+        """Read what `as_json` wrote."""
+        return cls(
+            {i: str(note["name"]) for i, note in found.items() if "name" in note},
+            {i: {int(t) for t in note.get("accepted", ())} for i, note in found.items()},
+            {i for i, note in found.items() if note.get("hidden")},
+        )
+
+    def toggle_approved(self, object_id: int, frame: int) -> bool:
+        """Accept a mask, or take that back; returns whether it is accepted now."""
+        frames = self.approved.setdefault(object_id, set())
+        frames.symmetric_difference_update({frame})
+        return frame in frames
+
+    def forget(self, object_id: int) -> None:
+        """Drop all notes on an object that is gone."""
+        self.names.pop(object_id, None)
+        self.approved.pop(object_id, None)
+        self.hidden.discard(object_id)
+        self.locked.discard(object_id)
+
+    def merged(self, kept: int, absorbed: int) -> None:
+        """Follow the merging of two objects."""
+        self.approved.setdefault(kept, set()).update(self.approved.get(absorbed, set()))
+        if absorbed in self.names:
+            self.names.setdefault(kept, self.names[absorbed])
+        self.forget(absorbed)
+
+    def split(self, object_id: int, frame: int, new_id: int) -> None:
+        """Follow the splitting of an object at a frame."""
+        frames = self.approved.get(object_id, set())
+        self.approved[new_id] = {t for t in frames if t >= frame}
+        self.approved[object_id] = frames - self.approved[new_id]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One object in a row of the table.
+
+    Parameters
+    ----------
+    object_id, name : which; the name is empty where the user gave none.
+    covered, first, last : how many frames have masks, and which are the first and the last of
+        them; None if there are none.
+    lowest, lowest_frame : the lowest score and where, among frames that nobody has prompted or
+        accepted, if there are such.
+    prompted, gaps, jumps, doubtful : numbers of frames; a gap counts once.
+    locked, visible : as the user chose.
+    """
+
+    object_id: int
+    name: str
+    covered: int
+    first: int | None
+    last: int | None
+    lowest: float | None
+    lowest_frame: int | None
+    prompted: int
+    gaps: int
+    jumps: int
+    doubtful: int
+    locked: bool
+    visible: bool
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """An object on a frame that should be looked at, and why in words."""
+
+    object_id: int
+    frame: int
+    size: float
+    reasons: str
+
+
+class Overview:
+    """All objects (N) over all frames (T); complete once made, and not changed any more.
+
+    Parameters
+    ----------
+    length
+        T.
+    traces
+        By object id.
+    prompted
+        Frames with prompts, by object id.
+    notes
+        Of the user; a copy.
+    others
+        Objects that are known for their masks or prompts in the layers only.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        traces: Mapping[int, Trace],
+        prompted: Mapping[int, Iterable[int]],
+        notes: Notes,
+        others: Iterable[int] = (),
+    ) -> None:
+        self.length = length
+        self.ids = sorted({*traces, *prompted, *others})
+        self._row = {i: row for row, i in enumerate(self.ids)}
+        self._fill(traces)
+        self.prompted = self._marks(prompted)
+        self.approved = self._marks(notes.approved)
+        settled = self.prompted | self.approved
+        self.doubt[settled] = 0
+        self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~settled
+        self._notes = notes
+        self.order = self._in_order()
+        """(K, 2) object id and frame of all that is doubtful, worst first."""
+        self._places = self._in_places()
+        self.summaries = self._sum_up()
+        """One for each object, by id."""
+
+    def _fill(self, traces: Mapping[int, Trace]) -> None:
+        shape = (len(self.ids), self.length)
+        entries = Entries.of({self._row[i]: traces[i] for i in self.ids if i in traces})
+        shown, changed = changes(entries)
+        place, masks = (entries.row, entries.frame), (shown.row, shown.frame)
+        self.known: Bools = np.zeros(shape, bool)
+        """Whether the object was looked for."""
+        self.score: Floats = np.zeros(shape, np.float32)
+        self.area: Floats = np.zeros(shape, np.float32)
+        """Data pixels; 0 where there is no mask."""
+        self.unclear: Bools = np.zeros(shape, bool)
+        """Whether the object may be there or not."""
+        self._ratio: Floats = np.ones(shape, np.float32)
+        self._way: Floats = np.zeros(shape, np.float32)
+        self.known[place] = True
+        self.score[place] = entries.score
+        self.area[place] = entries.area
+        self.unclear[place] = np.abs(entries.object_score) < UNCLEAR
+        self._ratio[masks], self._way[masks] = changed.ratio, changed.way
+        self.covered: Bools = self.area > 0
+        seen = np.maximum.accumulate(self.covered, axis=1)
+        again = np.maximum.accumulate(self.covered[:, ::-1], axis=1)[:, ::-1]
+        self.gap: Bools = ~self.covered & seen & again
+        self.doubt = doubts(entries, shown, changed, shape)
+
+    def _marks(self, frames: Mapping[int, Iterable[int]]) -> Bools:
+        marks = np.zeros((len(self.ids), self.length), bool)
+        for object_id, some in frames.items():
+            if object_id in self._row:
+                marks[self._row[object_id], [t for t in some if t < self.length]] = True
+        return marks
+
+    # --- doubts --------------------------------------------------------------------------
+
+    def _in_order(self) -> npt.NDArray[np.int64]:
+        rows, frames = np.nonzero(self.doubt)
+        order = np.argsort(-self.doubt[rows, frames], kind="stable")
+        ids = np.array(self.ids, dtype=np.int64)
+        return np.stack([ids[rows[order]], frames[order]], axis=1)
+
+    def _in_places(self) -> npt.NDArray[np.int32]:
+        """(N, T) place in `order`, -1 where there is no doubt."""
+        places = np.full(self.doubt.shape, -1, np.int32)
+        rows = np.searchsorted(self.ids, self.order[:, 0])
+        places[rows, self.order[:, 1]] = np.arange(len(self.order))
+        return places
+
+    def place_of(self, object_id: int, frame: int) -> int | None:
+        """Return where an object on a frame stands in `order`."""
+        row = self._row.get(object_id)
+        if row is None or not 0 <= frame < self.length or self._places[row, frame] < 0:
+            return None
+        return int(self._places[row, frame])
+
+    def doubt_at(self, object_id: int, frame: int) -> Doubt | None:
+        """Return the doubt about an object on a frame, if there is one."""
+        row = self._row.get(object_id)
+        if row is None or not 0 <= frame < self.length or not self.doubt[row, frame]:
+            return None
+        return Doubt(
+            object_id, frame, float(self.doubt[row, frame]), ", ".join(self._reasons(row, frame))
+        )
+
+    def _reasons(self, row: int, frame: int) -> list[str]:
+        covered = self.covered[row, frame]
+        words = [f"{100 * self.score[row, frame]:.0f} % sure"] if covered else []
+        if self.gap[row, frame] and self.covered[row, frame - 1]:
+            count = int(self.covered[row, frame:].argmax())
+            words.append("not found here" if count == 1 else f"not found on {count} frames")
+        elif not covered and frame and self.covered[row, frame - 1]:
+            words.append("not found from here on")
+        if self.unclear[row, frame]:
+            words.append("may be absent" if covered else "may be there")
+        return words + self._jump_words(row, frame)
+
+    def _jump_words(self, row: int, frame: int) -> list[str]:
+        words = []
+        if self._ratio[row, frame] > AREA_FACTOR:
+            words.append(f"area jumped by a factor of {self._ratio[row, frame]:.1f}")
+        if self._way[row, frame] > 1:
+            words.append(f"moved by {self._way[row, frame]:.1f} diameters")
+        return words
+
+    # --- rows ----------------------------------------------------------------------------
+
+    def row_of(self, object_id: int) -> int | None:
+        """Return the row of an object in the arrays."""
+        return self._row.get(object_id)
+
+    def _sum_up(self) -> list[Summary]:
+        if not self.ids or not self.length:
+            return []
+        covered = self.covered.sum(axis=1)
+        first = self.covered.argmax(axis=1)
+        last = self.length - 1 - self.covered[:, ::-1].argmax(axis=1)
+        free = self.covered & ~(self.prompted | self.approved)
+        candidates = np.where(free.any(axis=1, keepdims=True), free, self.covered)
+        scores = np.where(candidates, self.score, np.inf)
+        where = scores.argmin(axis=1)
+        begins = self.gap & ~np.pad(self.gap[:, :-1], ((0, 0), (1, 0)))
+        counts = [
+            c.sum(axis=1).tolist() for c in (self.prompted, begins, self.jump, self.doubt > 0)
+        ]
+        return [
+            Summary(
+                object_id=i,
+                name=self._notes.names.get(i, ""),
+                covered=int(covered[n]),
+                first=int(first[n]) if covered[n] else None,
+                last=int(last[n]) if covered[n] else None,
+                lowest=float(scores[n, where[n]]) if covered[n] else None,
+                lowest_frame=int(where[n]) if covered[n] else None,
+                prompted=counts[0][n],
+                gaps=counts[1][n],
+                jumps=counts[2][n],
+                doubtful=counts[3][n],
+                locked=i in self._notes.locked,
+                visible=i not in self._notes.hidden,
+            )
+            for n, i in enumerate(self.ids)
+        ]
+
+    def describe(self, object_id: int, frame: int) -> str:
+        """Say all that is known of an object on a frame, for a tooltip."""
+        row = self._row.get(object_id)
+        if row is None or not 0 <= frame < self.length:
+            return ""
+        head = f"{self._notes.name(object_id)}, frame {frame}"
+        if not self.covered[row, frame]:
+            words = ["not found"] if self.known[row, frame] else ["not looked for yet"]
+            words += ["gap"] if self.gap[row, frame] else []
+        else:
+            words = [
+                f"{100 * self.score[row, frame]:.0f} % sure",
+                f"{self.area[row, frame]:.0f} px",
+                *self._jump_words(row, frame),
+            ]
+        words += ["prompted"] if self.prompted[row, frame] else []
+        words += ["accepted"] if self.approved[row, frame] else []
+        return f"{head}: {', '.join(words)}"
+
+
+EMPTY = Overview(0, {}, {}, Notes())

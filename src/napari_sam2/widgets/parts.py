@@ -1,0 +1,70 @@
+"""Parts that forms are made of."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
+
+
+def heading(text: str) -> QLabel:
+    """Return a bold line of text."""
+    label = QLabel(text)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label
+
+
+def button(text: str, tip: str, name: str | None = None) -> QPushButton:
+    """Return a button that can be as narrow as its text."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.setAccessibleName(name or text)
+    made.setAccessibleDescription(tip)
+    made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    made.setMinimumWidth(made.fontMetrics().horizontalAdvance(text) + 14)
+    # A click must leave the keyboard with the canvas, where our keys are.
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return made
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Return widgets side by side."""
+    made = QHBoxLayout()
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setSpacing(4)
+    for widget in widgets:
+        made.addWidget(widget)
+    return made
+
+
+class VerticalArea(QScrollArea):
+    """Scrolls a widget up and down where it does not fit; never narrower than the widget."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__()
+        self.setWidget(widget)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def _widened(self, size: QSize, height: int) -> QSize:
+        return QSize(size.width() + self.verticalScrollBar().sizeHint().width(), height)
+
+    def sizeHint(self) -> QSize:
+        """Return the room that the whole widget wants."""
+        size = self.widget().sizeHint()
+        return self._widened(size, size.height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the widget, and little height."""
+        return self._widened(self.widget().minimumSizeHint(), 120)

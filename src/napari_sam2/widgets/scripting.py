@@ -1,0 +1,252 @@
+"""For napari's console and for scripts: what the mouse does in the window, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.prompts import seeds_from_labels
+from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.layer_adapters import show_frame, unwrapped
+from napari_sam2.widgets.runs import Direction
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_sam2.tracking.estimates import Quality
+
+_TITLE = "SAM 2 masklets"
+
+
+def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) -> LiveSession:
+    """Open the dock widget in a viewer, if it is not open, and return its live session.
+
+    Parameters
+    ----------
+    viewer
+        The viewer; `viewer` in napari's console.
+    image
+        The layer to work on; by default the one that is worked on, or the only image.
+    axis
+        The axis that frames are counted along; by default guessed.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or several to choose from.
+
+    Examples
+    --------
+    >>> from napari_sam2 import attach
+    >>> sam = attach(viewer)
+    >>> sam.add_points(object_id=1, frame=0, points=[[120, 88]])
+    >>> sam.propagate()
+    >>> sam.masklets.shape
+    """
+    viewer = unwrapped(viewer)
+    widget = _open_widget(viewer)
+    if widget is None:
+        widget = MaskletsWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
+    if image is not None and (axis is not None or unwrapped(image) is not widget.workbench.image):
+        widget.set_image(image, axis)
+    live = LiveSession(widget)
+    live.wait()
+    if widget.workbench.layers is None:
+        raise InputError("choose an image: attach(viewer, viewer.layers['name'])")
+    return live
+
+
+def open_dock(viewer: napari.viewer.Viewer) -> None:
+    """Open the dock widget: the command in napari's menus and palette."""
+    viewer = unwrapped(viewer)
+    if _open_widget(viewer) is None:
+        viewer.window.add_dock_widget(MaskletsWidget(viewer), name=_TITLE, area="right")
+
+
+def _open_widget(viewer: Any) -> MaskletsWidget | None:
+    docked = viewer.window.dock_widgets.values()
+    return next((w for w in docked if isinstance(w, MaskletsWidget) and not w.closed), None)
+
+
+class LiveSession:
+    """The session of the window. Everything is done as if by hand, and can be undone.
+
+    Coordinates are (y, x) in pixels of the image. Each call returns once its result is on screen.
+
+    Parameters
+    ----------
+    widget
+        The dock widget.
+    """
+
+    def __init__(self, widget: MaskletsWidget) -> None:
+        self.widget = widget
+
+    def add_points(
+        self,
+        object_id: int,
+        frame: int,
+        points: npt.ArrayLike,
+        positive: npt.ArrayLike | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Click on an object, or on what is not part of it; returns its mask (Y, X).
+
+        Parameters
+        ----------
+        points
+            (K, 2), (y, x).
+        positive
+            (K,) bool; by default all are on the object.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or a point lies outside of it.
+        """
+        places = np.asarray(points, dtype=float).reshape(-1, 2)
+        signs = np.ones(len(places), bool) if positive is None else np.asarray(positive, bool)
+        known = self.prompts.get(object_id, {}).get(frame, Prompt())
+        if known.absent:
+            known = Prompt()
+        return self._say(object_id, frame, known.add_points(places, signs))
+
+    def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Draw a box [[y0, x0], [y1, x1]] around an object; returns its mask (Y, X).
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the box has no area or lies outside of it.
+        """
+        return self._say(object_id, frame, Prompt(box=np.asarray(box, dtype=float)))
+
+    def add_mask(self, object_id: int, frame: int, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Paint an object, bool (Y, X); returns its mask.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the mask is empty or of another shape.
+        """
+        return self._say(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)))
+
+    def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
+        """Make each label of an image (Y, X), from Cellpose or StarDist say, an object.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape, or no labels.
+        """
+        self.add_prompts(seeds_from_labels(labels, frame))
+
+    def add_prompts(self, prompts: Prompts) -> None:
+        """Add the prompts of many objects, object id -> frame -> prompt, as one step.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        self.widget.workbench.add_prompts(prompts)
+        self.wait()
+
+    def find_all(self, frame: int) -> list[int]:
+        """Find all cells of a frame that have no object yet; returns their new ids."""
+        bench = self.widget.workbench
+        before = set(self.prompts)
+        if bench.image is not None and bench.layers is not None:
+            show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
+        bench.segment_everything()
+        self.wait()
+        return sorted(set(self.prompts) - before)
+
+    def end_object(self, object_id: int, frame: int) -> None:
+        """Say that an object is not on a frame: it ends there, or begins later.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist.
+        """
+        self._say(object_id, frame, Prompt(absent=True))
+
+    def approve(self, object_id: int, frame: int) -> None:
+        """Say that a mask is right: it becomes a prompt, which nothing overwrites."""
+        self.widget.workbench.approve(object_id, frame)
+        self.wait()
+
+    def propagate(self, direction: Direction = "both") -> None:
+        """Follow all objects 'forward', 'backward' or 'both' ways."""
+        self.widget.propagate(direction)
+        self.wait()
+
+    def repair(self) -> None:
+        """Compute again only the frames that changed prompts concern."""
+        self.propagate("repair")
+
+    def undo(self) -> None:
+        """Take back what was done last."""
+        self.widget.undo()
+        self.wait()
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.widget.redo()
+        self.wait()
+
+    def save(self, path: str | Path) -> None:
+        """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
+        self.widget.save_session(path)
+        self.wait()
+
+    def export(self, path: str | Path, format: str | None = None) -> None:
+        """Write the masklets for other programs; see `napari_sam2.export_masklets`."""
+        self.widget.export(path, format)
+        self.wait()
+
+    def wait(self, seconds: float = 24 * 3600) -> None:
+        """Process events until all work is done."""
+        self.widget.wait(seconds)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Object id -> frame -> prompt."""
+        layers = self.widget.workbench.layers
+        return {} if layers is None else layers.prompts
+
+    @property
+    def masklets(self) -> Any:
+        """The labels, an array of the shape of the image without channels."""
+        layers = self.widget.workbench.layers
+        if layers is None:
+            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
+        return layers.labels.data
+
+    def quality(self, frame: int) -> dict[int, Quality]:
+        """How sure the network is of each object on a frame, by object id."""
+        session = self.widget.session
+        return {} if session is None else dict(session.result(frame).quality)
+
+    @property
+    def status(self) -> str:
+        """What the window says."""
+        return str(self.widget.form.status.text())
+
+    def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
+        bench = self.widget.workbench
+        bench.say(object_id, frame, prompt)
+        bench.set_object(object_id)
+        self.wait()
+        geometry = bench.layers.geometry if bench.layers is not None else None
+        if geometry is None:
+            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
+        return np.asarray(self.masklets[geometry.index(frame)]) == object_id

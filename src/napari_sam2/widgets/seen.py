@@ -1,0 +1,38 @@
+"""A layer that shows what the network gets to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_sam2.tracking.views import View
+
+NAME = "what the model sees"
+
+
+def show_view(
+    viewer: ViewerModel, image: Image, geometry: StackGeometry, frame: int, view: View
+) -> None:
+    """Put a view over the image, on its frame and in its place; takes the place of an older one."""
+    if NAME in viewer.layers:
+        viewer.layers.remove(NAME)
+    y, x = geometry.plane
+    place = geometry.to_data(frame, *view.corner)
+    height, width = view.image.shape[:2]
+    shape = [1] * len(geometry.shape)
+    shape[y], shape[x] = height, width
+    settings: dict[str, Any] = copied_transform(image)
+    settings["translate"] = np.asarray(image.data_to_world(place))
+    scale = np.array(image.scale, float)
+    scale[[y, x]] /= view.zoom
+    settings["scale"] = scale
+    settings.pop("affine")  # it is in the translation
+    layer = viewer.add_image(view.image.reshape(*shape, 3), name=NAME, rgb=True, **settings)
+    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)

@@ -1,0 +1,134 @@
+"""The part of the form about the session: undo, export, what is kept on disk; its dialogs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_sam2.tracking.session_file import SUFFIX
+from napari_sam2.widgets.exporting import filters, with_suffix
+from napari_sam2.widgets.parts import button, row
+
+if TYPE_CHECKING:
+    from napari_sam2.widgets.workbench import Workbench
+
+_SESSIONS = f"Sessions (*{SUFFIX})"
+
+
+class SessionForm(QWidget):
+    """Buttons below the propagation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undo = button("Undo", "Take back what was done last, a propagation too [Ctrl+Z]")
+        self.redo = button("Redo", "Do again what was undone last [Ctrl+Shift+Z]")
+        self.export = button("Export …", "Write the masklets for Fiji, TrackMate, COCO and others")
+        self.more = button("More", "Seeds from other layers; save, open and restore sessions")
+        self.restore = button("Restore", "Bring back what was done to this image the last time")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(row(self.undo, self.redo, self.export, self.more))
+        layout.addWidget(self.restore)
+        self.restore.hide()
+
+    def set_state(self, has_image: bool, running: bool, earlier: bool) -> None:
+        """Enable what can be used now; `earlier`: there is a session to restore."""
+        for part in (self.undo, self.redo, self.export, self.more):
+            part.setEnabled(has_image and not running)
+        self.restore.setVisible(has_image and earlier and not running)
+
+
+class SessionActions:
+    """What the buttons do, with a workbench.
+
+    Parameters
+    ----------
+    form
+        The buttons; its window is the parent of dialogs.
+    bench
+        Does it.
+    keys
+        What each key does.
+    """
+
+    def __init__(self, form: SessionForm, bench: Workbench, keys: Mapping[str, str]) -> None:
+        self._form, self._bench, self._keys = form, bench, keys
+        form.undo.clicked.connect(lambda: bench.undo())
+        form.redo.clicked.connect(lambda: bench.redo())
+        form.export.clicked.connect(lambda: self.export())
+        form.more.clicked.connect(lambda: self._open_menu(form.more))
+        form.restore.clicked.connect(lambda: bench.restore())
+
+    def _open_menu(self, under: QPushButton) -> None:
+        self.menu().popup(under.mapToGlobal(under.rect().bottomLeft()))
+
+    def menu(self) -> QMenu:
+        """Make the menu of 'More'."""
+        bench, menu = self._bench, QMenu(self._form)
+        seeds = menu.addMenu("Objects from a layer, on this frame")
+        assert seeds is not None
+        for layer in bench.seed_layers:
+            seeds.addAction(layer.name, lambda layer=layer: bench.add_seeds(layer))
+        seeds.setEnabled(bool(bench.seed_layers))
+        menu.addAction("Find all cells of this frame", lambda: bench.segment_everything())
+        menu.addAction("The object ends here", lambda: bench.end_here())
+        menu.addAction("What the model sees", lambda: bench.show_view())
+        menu.addSeparator()
+        menu.addAction("Save the session as …", self.save)
+        menu.addAction("Open a session …", self.open)
+        earlier = menu.addAction("Restore the last session", lambda: bench.restore())
+        assert earlier is not None
+        earlier.setEnabled(bench.found is not None)
+        menu.addSeparator()
+        menu.addAction("Keys (?)", self.show_keys)
+        return menu
+
+    def show_keys(self) -> None:
+        """Show what the keys do, in a window that stays open beside the work."""
+        rows = "".join(
+            f"<tr><td><b>{key}</b>&nbsp;&nbsp;&nbsp;</td><td>{text}</td></tr>"
+            for key, text in self._keys.items()
+        )
+        sheet = QMessageBox(self._form)
+        sheet.setWindowTitle("Keys of SAM 2 masklets")
+        sheet.setText(f"With the mouse in the canvas:<table cellpadding=2>{rows}</table>")
+        sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        sheet.setModal(False)
+        sheet.show()
+
+    def export(self) -> None:
+        """Ask for a file and its format, and write it."""
+        kinds = filters()
+        path, kind = QFileDialog.getSaveFileName(
+            self._form, "Export the masklets", self._beside("_masklets"), ";;".join(kinds)
+        )
+        if path:
+            name = kinds[kind]
+            self._bench.export(with_suffix(path, name), name)
+
+    def save(self) -> None:
+        """Ask for a file for the session, which is kept up to date from then on."""
+        path, _ = QFileDialog.getSaveFileName(
+            self._form, "Save the session", self._beside(SUFFIX), _SESSIONS
+        )
+        if path:
+            chosen = path if path.endswith(SUFFIX) else path.removesuffix(".json") + SUFFIX
+            self._bench.controller.save(Path(chosen))
+
+    def open(self) -> None:
+        """Ask for a session file, and do again what it says."""
+        path, _ = QFileDialog.getOpenFileName(
+            self._form, "Open a session of this image", self._beside(SUFFIX), _SESSIONS
+        )
+        if path:
+            self._bench.restore(Path(path))
+
+    def _beside(self, suffix: str) -> str:
+        """Return a name beside the image, if that is a file."""
+        place = self._bench.source_path
+        return str(Path(place).with_name(Path(place).name.split(".")[0] + suffix)) if place else ""

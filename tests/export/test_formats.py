@@ -1,0 +1,273 @@
+"""The one door: every format, in Python and on the command line."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from typer.testing import CliRunner, Result
+
+import napari_sam2
+from napari_sam2.cli import app
+from napari_sam2.export import formats
+from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
+from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.masklets import Masklets
+
+NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
+MASKS = [name for name in FORMATS if name not in ("csv", "tracks")]
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, ["export", *(str(a) for a in args)])
+
+
+def refused(result: Result, *parts: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("napari-sam2: ")
+    for part in parts:
+        assert part in result.stderr
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Everything below a path."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return {p.relative_to(path.parent).as_posix(): p.read_bytes() for p in files}
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    labels = np.zeros((4, 10, 12), np.uint16)
+    labels[:, 1:4, 2:6] = 3
+    labels[[0, 2], 6:9, 7:11] = 9
+    return labels
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("kind", ["numpy", "zarr", "masklets", "list"])
+def test_every_format_takes_every_array(
+    name: str, kind: str, labels: np.ndarray, tmp_path: Path
+) -> None:
+    array: Any = labels
+    if kind == "zarr":
+        array = zarr.array(labels, chunks=(1, 10, 12))
+    elif kind == "masklets":
+        array = Masklets(labels.shape)
+        array.array[:] = labels
+    elif kind == "list":
+        array = labels.tolist()
+    seen: list[tuple[int, int]] = []
+    path = tmp_path / NAMES[name]
+    export_masklets(path, array, name, progress=lambda *at: seen.append(at))
+    total = 4 * FORMATS[name].passes
+    assert seen == [(k + 1, total) for k in range(total)]
+    np.testing.assert_array_equal(np.asarray(open_masklets(path).data), labels)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_every_format_is_converted_into_every_other(
+    name: str, labels: np.ndarray, tmp_path: Path
+) -> None:
+    source = tmp_path / "source" / NAMES[name]
+    export_masklets(source, labels, name)
+    for other in MASKS:
+        target = tmp_path / other / NAMES[other]
+        result = run(source, "--to", other, "--output", target)
+        assert result.exit_code == 0, result.output
+        assert result.stdout == f"{target}: 4 frames\n"
+        np.testing.assert_array_equal(np.asarray(open_masklets(target).data), labels)
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "expected"),
+    [
+        ("a.tif", None, "tiff"), ("a.TIFF", None, "tiff"), ("a.zarr", None, "zarr"),
+        ("a.json", None, "coco"), ("a.csv", None, "csv"), ("01_RES", None, "ctc"),
+        ("a.tif", "imagej", "imagej"), ("a.json", "sa-v", "sa-v"), ("a.csv", "tracks", "tracks"),
+        ("exp.1", "ctc", "ctc"),
+    ],
+)  # fmt: skip
+def test_the_name_tells_the_format(path: str, format: str | None, expected: str) -> None:
+    assert check_target(Path("nowhere") / path, format) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "message"),
+    [
+        (
+            "a.png",
+            None,
+            r"for no format; choose one in \.tif, \.tiff, \.zarr, \.json, \.csv",
+        ),
+        ("exp.1", None, "without a suffix for a Cell"),
+        ("a.tif", "pdf", "no format 'pdf'; choose one of tiff, imagej"),
+        ("a.tif", "coco", r"no name for COCO JSON; choose one in \.json"),
+        ("a", "tiff", r"choose one in \.tif"),
+        ("a.tif", "ctc", r"no name for Cell .* folder; choose one without \.tif"),
+    ],
+)
+def test_a_wrong_name_is_refused_before_any_work(
+    path: str, format: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        export_masklets(tmp_path / path, object(), format)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("how", ["cancelled", "full disk", "broken labels"])
+def test_what_fails_leaves_what_was_there(
+    name: str, how: str, labels: np.ndarray, tmp_path: Path
+) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        if done == total - 1 and how == "cancelled":
+            raise Cancelled
+        if done == total - 1 and how == "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Broken:
+        shape, dtype = labels.shape, labels.dtype
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            if index == 3:
+                raise OSError("gone")
+            return labels[index]
+
+    error = {"cancelled": Cancelled, "full disk": OutputError, "broken labels": InputError}[how]
+    source = Broken() if how == "broken labels" else labels
+    path = tmp_path / NAMES[name]
+    with pytest.raises(error):
+        export_masklets(path, source, name, progress=progress)
+    assert not list(tmp_path.iterdir())
+    export_masklets(path, labels[:2], name)
+    before = content(path)
+    with pytest.raises(error):
+        export_masklets(path, source, name, progress=progress, overwrite=True)
+    assert content(path) == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_overwriting_is_asked_for(name: str, labels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / NAMES[name]
+    export_masklets(path, labels, name)
+    with pytest.raises(InputError, match="exists already"):
+        export_masklets(path, labels[:2], name)
+    export_masklets(path, labels[:1], name, overwrite=True)
+    export_masklets(tmp_path / "fresh" / path.name, labels[:1], name)
+    assert content(path) == content(tmp_path / "fresh" / path.name) or name in ("tiff", "imagej")
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, "fresh"}
+
+
+def test_imagej_reads_it_itself(labels: np.ndarray, tmp_path: Path) -> None:
+    scale = {"Z": 2.0, "Y": 0.5, "X": 0.25}
+    export_masklets(tmp_path / "z.tif", labels, "imagej", axes="ZYX", scale=scale, unit="µm")
+    export_masklets(tmp_path / "t.tif", labels, "imagej", scale={"T": 90.0})
+    with tifffile.TiffFile(tmp_path / "z.tif") as tiff:
+        assert tiff.is_imagej
+        assert tiff.series[0].axes == "ZYX"
+        assert tiff.imagej_metadata["slices"] == 4
+        assert tiff.imagej_metadata["spacing"] == 2.0
+        assert tiff.pages[0].compression == 1
+        assert tiff.pages[0].dtype == np.uint16
+    with tifffile.TiffFile(tmp_path / "t.tif") as tiff:
+        assert tiff.imagej_metadata["frames"] == 4
+        assert tiff.imagej_metadata["finterval"] == 90.0
+    stack = open_masklets(tmp_path / "z.tif")
+    assert (stack.axes, stack.scale, stack.unit) == ("ZYX", scale, "micrometer")
+    stack = open_masklets(tmp_path / "t.tif")
+    assert (stack.axes, stack.unit, stack.scale["T"]) == ("TYX", None, 90.0)
+
+
+def test_imagej_has_limits(tmp_path: Path) -> None:
+    class Huge:
+        shape, dtype = (2200, 1000, 1000), np.dtype(np.uint8)
+
+    with pytest.raises(InputError, match=r"up to 4 GB, but these labels take 4\.4 GB"):
+        export_masklets(tmp_path / "a.tif", Huge(), "imagej")
+    with pytest.raises(InputError, match=r"in frame 0 cannot be written; use 0 to 65535"):
+        export_masklets(tmp_path / "a.tif", np.full((1, 2, 2), 65_536), "imagej")
+    assert not list(tmp_path.iterdir())
+
+
+def test_measuring_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> None:
+    """The image has the scale that a folder of the challenge cannot hold."""
+    export_masklets(tmp_path / "res", labels)
+    image = np.stack([labels, labels * 0 + 7], axis=1)
+    metadata = {"axes": "TCYX", "unit": "um", "finterval": 30.0}
+    tifffile.imwrite(
+        tmp_path / "image.tif", image, imagej=True, resolution=(2, 2), metadata=metadata
+    )
+    out = tmp_path / "out.csv"
+    given = (tmp_path / "res", "--output", out, "--image", tmp_path / "image.tif")
+    refused(run(*given), "2 channels", "choose one")
+    assert run(*given, "--channel", 1).exit_code == 0
+    table = np.genfromtxt(out, delimiter=",", names=True)
+    assert table["area_um2"].tolist() == (table["area_px"] / 4).tolist()
+    assert table["time_s"].tolist() == (table["frame"] * 30).tolist()
+    assert set(table["intensity_mean"]) == {7}
+    refused(run(*given, "--channel", 1), "exists already", "--overwrite")
+    assert run(*given, "--channel", 0, "--overwrite").exit_code == 0
+    table = np.genfromtxt(out, delimiter=",", names=True)
+    assert table["intensity_max"].tolist() == table["object_id"].tolist()
+    refused(run(*given, "--to", "tracks", "--overwrite"), "no use for tracks")
+
+
+def test_mistakes_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> None:
+    export_masklets(tmp_path / "a.tif", labels)
+    export_masklets(tmp_path / "a.csv", labels)
+    tifffile.imwrite(tmp_path / "f.tif", np.zeros((4, 5), np.float32))
+    out = ("--output", tmp_path / "b.json")
+    refused(run(tmp_path / "a.tif"), "--output")
+    refused(run(tmp_path / "none.tif", *out), "none.tif does not exist")
+    refused(run(tmp_path / "none.json", *out), "none.json does not exist")
+    refused(run(tmp_path / "a.csv", *out), "table, which holds no masks")
+    refused(run(tmp_path / "f.tif", *out), "labels are integers")
+    refused(run(tmp_path / "a.tif", *out, "--to", "pdf"), "no format 'pdf'")
+    refused(run(tmp_path / "a.tif", "--output", tmp_path / "a.tif" / "b.tif"), "is no folder")
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_axes_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "plain.tif", labels, photometric="minisblack")
+    result = run(tmp_path / "plain.tif", "--axes", "ZYX", "--output", tmp_path / "b.json")
+    assert result.exit_code == 0, result.output
+    assert open_masklets(tmp_path / "b.json").axes == "ZYX"
+
+
+def test_interrupted(labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_masklets(tmp_path / "a.tif", labels)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formats, "export_masklets", stop)
+    refused(run(tmp_path / "a.tif", "--output", tmp_path / "res"), "nothing was written", code=130)
+
+
+def test_help_names_every_format() -> None:
+    text = " ".join(run("--help").stdout.replace("│", " ").split())
+    for name in FORMATS:
+        assert name in text
+
+
+def test_public_names_are_the_door() -> None:
+    assert napari_sam2.export_masklets is export_masklets
+    assert napari_sam2.open_masklets is open_masklets
+
+
+def test_real_labels_of_the_challenge_as_coco(formats_data: Path, tmp_path: Path) -> None:
+    truth = formats_data / "ctc_hela_head" / "01_GT" / "TRA"
+    assert run(truth, "--output", tmp_path / "a.json").exit_code == 0
+    assert run(tmp_path / "a.json", "--output", tmp_path / "a.tif").exit_code == 0
+    expected = np.stack([tifffile.imread(p) for p in sorted(truth.glob("*.tif"))])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), expected)

@@ -1,0 +1,218 @@
+"""Merged, split and locked objects, and what is said of all without masks."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from tests.tracking.toy import moving_disk, toy_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toy_model()
+
+
+def a_session(model, attention="windowed", shape=(64, 96)):
+    frames = Frames(moving_disk(shape=shape), contrast=(0, 255))
+    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
+
+
+def drawn(box, shape=(64, 96)):
+    mask = np.zeros(shape, bool)
+    mask[box[0] : box[2], box[1] : box[3]] = True
+    return mask
+
+
+EARLY, LATE = drawn((20, 10, 40, 30)), drawn((30, 60, 50, 80))
+
+
+def labels(session):
+    return {t: session.result(t).labels for t in range(12)}
+
+
+def followed(session):
+    for _ in session.propagate():
+        pass
+    return labels(session)
+
+
+def test_a_trace_says_what_the_masks_say(model):
+    session = a_session(model)
+    session.add_mask(3, 2, EARLY)
+    trace = session.traces()[3]
+    assert trace.frames.tolist() == [2]
+    assert trace.area[0] == pytest.approx(EARLY.sum(), rel=0.2)
+    np.testing.assert_allclose(trace.centre[0], np.argwhere(EARLY).mean(axis=0), atol=1)
+    shown = followed(session)
+    trace = session.traces()[3]
+    assert trace.frames.tolist() == list(range(12))
+    for t in range(12):
+        quality = session.result(t).quality[3]
+        assert trace.score[t] == pytest.approx(quality.score)
+        assert trace.object_score[t] == pytest.approx(quality.object_score)
+        mask = shown[t] == 3
+        assert trace.area[t] > 0 or not mask.any()
+        if mask.sum() > 50 and t != 2:
+            assert trace.area[t] == pytest.approx(mask.sum(), rel=0.2)
+            np.testing.assert_allclose(trace.centre[t], np.argwhere(mask).mean(axis=0), atol=1.5)
+
+
+def test_traces_are_read_while_another_thread_writes(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    over, wrong = threading.Event(), []
+
+    def look():
+        while not over.is_set():
+            trace = session.traces()[1]
+            if not (np.diff(trace.frames) > 0).all() or not np.isfinite(trace.score).all():
+                wrong.append(trace)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(3):
+        followed(session)
+    over.set()
+    thread.join()
+    assert not wrong
+
+
+def test_split_changes_ids_and_nothing_else(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(1, 8, LATE)
+    before = followed(session)
+    assert session.split_object(1, 5) == 2
+    for t, now in labels(session).items():
+        assert np.array_equal(now, np.where(before[t] == 1, 1 if t < 5 else 2, 0))
+    assert {i: list(p) for i, p in session.prompts.items()} == {1: [0], 2: [8]}
+    assert session.stale_frames() == {}
+    assert np.array_equal(followed(session)[8] == 2, LATE)  # both can be followed
+
+
+def test_a_part_without_prompt_keeps_its_masks(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    before = followed(session)
+    session.split_object(1, 4, new_id=9)
+    session.lock_object(1)
+    with pytest.raises(InputError, match="locked"):
+        next(session.propagate())
+    session.lock_object(1, False)
+    session.remove_object(1)
+    assert all(np.array_equal(session.result(t).labels == 9, before[t] == 1) for t in range(4, 12))
+    session.add_points(9, 6, [[40, 70]], [True])  # it can be prompted and followed like any other
+    assert [r.frame for r in session.propagate("forward")] == list(range(6, 12))
+
+
+@pytest.mark.parametrize("frame", [0, 12, -1])
+def test_nothing_to_split(model, frame):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    followed(session)
+    with pytest.raises(InputError, match=f"cannot be split at frame {frame}"):
+        session.split_object(1, frame)
+    with pytest.raises(InputError, match="id 1 cannot"):
+        session.split_object(1, 3, new_id=1)
+    with pytest.raises(InputError, match="no object 4"):
+        session.split_object(4, 3)
+
+
+def test_merge_undoes_a_split(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(1, 8, LATE)
+    before = followed(session)
+    again = followed(session)
+    assert all(np.array_equal(before[t], again[t]) for t in before)
+    session.split_object(1, 5)
+    assert session.merge_objects(1, 2) == tuple(range(12))
+    assert session.object_ids == [1]
+    now = labels(session)
+    assert all(np.array_equal(now[t], before[t]) for t in before)
+    assert {i: sorted(p) for i, p in session.prompts.items()} == {1: [0, 8]}
+    assert session.stale_frames() == {}
+    after = followed(session)
+    assert np.array_equal(after[8] == 1, LATE)
+
+
+def test_merge_fills_what_is_missing_and_prompts_win(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    for _ in session.propagate("forward", stop=4):
+        pass
+    kept = {t: session.result(t).labels == 1 for t in range(4)}
+    session.add_mask(2, 2, LATE)
+    session.add_mask(2, 7, LATE)
+    session.merge_objects(1, 2)
+    now = labels(session)
+    for t in (0, 1, 3):
+        assert np.array_equal(now[t] == 1, kept[t])
+    assert np.array_equal(now[2] == 1, LATE)
+    assert np.array_equal(now[7] == 1, LATE)
+    session.clear_prompt(1, 2)  # what tracking said comes back
+    assert np.array_equal(session.result(2).labels == 1, kept[2])
+
+
+def test_where_both_are_prompted_the_kept_one_stays(model):
+    session = a_session(model)
+    session.add_mask(1, 3, EARLY)
+    session.add_mask(2, 3, LATE)
+    session.merge_objects(1, 2)
+    assert np.array_equal(session.result(3).labels == 1, EARLY)
+    with pytest.raises(InputError, match="itself"):
+        session.merge_objects(1, 1)
+    with pytest.raises(InputError, match="no object 2"):
+        session.merge_objects(1, 2)
+
+
+def test_an_object_of_another_level_is_taken_over(model):
+    shape = (256, 256)
+    session = a_session(model, shape=shape)
+    large = drawn((20, 20, 180, 180), shape)
+    session.add_mask(1, 0, large)
+    session.add_mask(2, 6, drawn((200, 200, 206, 206), shape))
+    for _ in session.propagate("forward", start=6, stop=9, object_ids=[2]):
+        pass
+    log = session._objects
+    grids = {log[i].estimates[f].window.grid for i, f in ((1, 0), (2, 6))}
+    assert len(grids) == 2
+    before = session.traces()[2]
+    session.merge_objects(1, 2)
+    assert len({e.window.grid for e in log[1].estimates.values()}) == 1
+    after = session.traces()[1]
+    later = after.frames >= 6
+    np.testing.assert_allclose(after.centre[later], before.centre, atol=3)
+    followed(session)
+
+
+def test_locked_objects_keep_their_pixels(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    before = followed(session)
+    session.lock_object(1)
+    session.add_mask(2, 3, np.ones((64, 96), bool))
+    assert session.total_frames() == 12
+    for result in session.propagate():
+        assert np.array_equal(result.labels == 1, before[result.frame] == 1)
+    session.lock_object(1, False)
+    assert not np.array_equal(session.result(3).labels == 1, before[3] == 1)
+
+
+def test_locked_objects_are_not_stale(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    followed(session)
+    session.add_mask(1, 6, LATE)
+    assert session.stale_frames()
+    session.lock_object(1)
+    assert not session.stale_frames()
+    assert not list(session.repair())
+    session.lock_object(1, False)
+    assert list(session.repair())

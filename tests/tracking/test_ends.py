@@ -1,0 +1,151 @@
+"""An object that is said to be gone stays gone, on the side where it was not shown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.prompts import load_prompts, save_prompts
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.weights import load_model
+from tests.tracking.toy import moving_disk
+
+FRAMES = 14
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("micro", device="cpu")
+
+
+@pytest.fixture(params=["windowed", "exact"])
+def session(model, request) -> TrackingSession:
+    frames = Frames(moving_disk(FRAMES), contrast=(0, 255))
+    return TrackingSession(model, frames, TrackingPolicy(attention=request.param))
+
+
+def box(frame: int) -> list[list[int]]:
+    return [[18, 8 + 3 * frame], [42, 32 + 3 * frame]]
+
+
+def shown(session: TrackingSession, object_id: int = 1) -> list[int]:
+    return [t for t in range(FRAMES) if (session.result(t).labels == object_id).any()]
+
+
+def run(results) -> None:
+    for _ in results:
+        pass
+
+
+def test_it_ends_and_repair_takes_away_what_comes_after(session):
+    session.add_box(1, 3, box(3))
+    run(session.propagate("both"))
+    assert shown(session) == list(range(FRAMES))
+    before = {t: session.result(t).labels for t in range(FRAMES)}
+    preview = session.end_object(1, 8)
+    assert not preview.mask.any()
+    assert set(session.stale_frames()[1]) == {9, 10, 11, 12, 13}
+    run(session.repair())
+    assert shown(session) == list(range(8))
+    for t in range(8):  # what was seen before the end stays as it is
+        np.testing.assert_array_equal(session.result(t).labels, before[t])
+    run(session.propagate("both"))
+    assert shown(session) == list(range(8))
+    session.clear_prompt(1, 8)
+    run(session.repair())
+    assert shown(session) == list(range(FRAMES))
+
+
+def test_it_begins_later_going_backward(session):
+    session.add_box(1, 9, box(9))
+    session.end_object(1, 4)
+    run(session.propagate("both"))
+    assert shown(session) == list(range(5, FRAMES))
+    run(session.propagate("backward"))
+    assert shown(session) == list(range(5, FRAMES))
+
+
+def test_it_comes_back_where_it_is_shown_again(session):
+    session.add_box(1, 1, box(1))
+    session.end_object(1, 5)
+    session.add_box(1, 9, box(9))
+    run(session.propagate("both"))
+    assert shown(session) == [*range(5), *range(9, FRAMES)]
+    run(session.propagate("backward"))  # what lies before the end was followed from the other side
+    assert shown(session) == [*range(5), *range(9, FRAMES)]
+
+
+def test_others_are_not_concerned(session):
+    session.add_box(1, 0, box(0))
+    session.add_box(2, 0, [[2, 60], [14, 80]])
+    run(session.propagate("forward"))
+    two = shown(session, 2)
+    session.end_object(1, 4)
+    assert list(session.stale_frames()) == [1]
+    run(session.repair())
+    assert shown(session, 1) == [0, 1, 2, 3]
+    assert set(two) <= set(shown(session, 2))
+
+
+def test_a_lone_negative_click_where_it_is_gone_ends_it(session):
+    session.add_box(1, 0, box(0))
+    session.end_object(1, 4)
+    run(session.propagate("forward"))
+    session.clear_prompt(1, 4)
+    preview = session.add_points(1, 6, [[30, 58]], [False])
+    assert not preview.mask.any()
+    run(session.propagate("forward"))
+    assert 5 in shown(session)
+    assert shown(session)[-1] < 6
+    shown_again = session.add_points(1, 6, [[30, 38]], [True])  # both clicks: it is there
+    assert shown_again.mask.any()
+    if session.policy.attention == "windowed":  # found anew; whole frames stay as published
+        assert shown_again.mask.sum() > 200
+    run(session.propagate("forward"))
+    assert shown(session)[-1] > 6
+
+
+def test_a_negative_click_on_its_mask_is_a_correction(session):
+    session.add_box(1, 0, box(0))
+    run(session.propagate("forward"))
+    y, x = np.argwhere(session.result(5).labels == 1)[0]
+    session.add_points(1, 5, [[y, x]], [False])
+    run(session.repair())
+    assert shown(session)[-1] == FRAMES - 1
+
+
+def test_what_was_never_shown_cannot_end(session):
+    with pytest.raises(InputError, match="show the object"):
+        session.end_object(1, 3)
+    assert session.object_ids == []
+    session.add_box(1, 3, box(3))
+    with pytest.raises(InputError, match="show the object"):
+        session.end_object(1, 3)
+    assert session.prompts[1][3].box is not None
+    with pytest.raises(InputError, match="cannot be absent and have"):
+        Prompt([[1, 1]], [True], absent=True).validate((9, 9))
+
+
+def test_the_prompts_file_holds_it(tmp_path):
+    prompts = {1: {0: Prompt([[5, 5]], [True]), 6: Prompt(absent=True)}}
+    save_prompts(tmp_path / "p.json", prompts)
+    assert load_prompts(tmp_path / "p.json", (9, 9), 7).objects == prompts
+    entry = json.loads((tmp_path / "p.json").read_text())["objects"][0]["prompts"][1]
+    assert entry == {"frame": 6, "absent": True}
+
+
+def test_prompts_given_together_may_name_the_end_first(session):
+    prompts = {1: {2: Prompt(absent=True), 6: Prompt(box=np.array(box(6), float))}}
+    session.add_prompts(prompts)
+    assert session.prompts == prompts
+    run(session.propagate("both"))
+    assert shown(session) == list(range(3, FRAMES))
+    with pytest.raises(InputError, match="object 5 on frame 3"):
+        session.add_prompts({4: {0: Prompt([[3, 3]], [True])}, 5: {3: Prompt(absent=True)}})
+    assert session.object_ids == [1]  # nothing has been added

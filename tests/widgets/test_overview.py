@@ -1,0 +1,151 @@
+"""What the panels say: which frames are doubtful, and the numbers of each object."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_sam2.tracking.results import Trace
+from napari_sam2.widgets.overview import EMPTY, Notes, Overview
+
+LENGTH = 12
+
+
+def trace(
+    area: list[float] | None = None,
+    score: dict[int, float] | None = None,
+    centre: dict[int, float] | None = None,
+    object_score: dict[int, float] | None = None,
+    frames: range = range(LENGTH),
+) -> Trace:
+    """A still object of 400 px that is found with certainty, but for what is said."""
+    areas = np.full(len(frames), 400.0) if area is None else np.array(area, float)
+    x = np.full(len(frames), 50.0)
+    scores, logits = np.full(len(frames), 0.9), np.full(len(frames), 8.0)
+    for array, changes in ((x, centre), (scores, score), (logits, object_score)):
+        for frame, value in (changes or {}).items():
+            array[frame - frames[0]] = value
+    centres = np.stack([np.full(len(frames), 40.0), x], axis=1)
+    centres[areas == 0] = np.nan
+    return Trace(np.array(frames, np.int64), scores, logits.astype(np.float32), areas, centres)
+
+
+def overview(
+    traces: dict[int, Trace], prompted: dict[int, list[int]] | None = None, **notes
+) -> Overview:
+    return Overview(LENGTH, traces, prompted or {}, Notes(**notes))
+
+
+def doubtful(found: Overview) -> list[tuple[int, int]]:
+    return [tuple(pair) for pair in found.order.tolist()]
+
+
+def reasons(found: Overview, object_id: int, frame: int) -> str:
+    doubt = found.doubt_at(object_id, frame)
+    assert doubt is not None
+    return doubt.reasons
+
+
+def test_a_sure_object_is_not_doubtful():
+    found = overview({1: trace(), 7: trace(frames=range(3, 8))})
+    assert doubtful(found) == []
+    first, second = found.summaries
+    assert (first.object_id, first.covered, first.first, first.last) == (1, 12, 0, 11)
+    assert (second.covered, second.first, second.last, second.gaps) == (5, 3, 7, 0)
+    assert found.doubt_at(1, 3) is None
+    assert found.doubt_at(2, 3) is None
+    assert found.describe(7, 1) == "Object 7, frame 1: not looked for yet"
+    assert found.describe(1, 1) == "Object 1, frame 1: 90 % sure, 400 px"
+
+
+def test_the_worst_comes_first_and_says_why():
+    area = [400.0] * LENGTH
+    area[6] = 1200.0  # jumps up; that it comes back is no jump
+    found = overview({1: trace(score={4: 0.3}), 2: trace(area), 3: trace(object_score={9: 0.4})})
+    assert doubtful(found) == [(1, 4), (2, 6), (3, 9)]
+    assert reasons(found, 1, 4) == "30 % sure"
+    assert reasons(found, 2, 6) == "90 % sure, area jumped by a factor of 3.0"
+    assert reasons(found, 3, 9) == "90 % sure, may be absent"
+    assert found.place_of(2, 6) == 1
+    assert found.place_of(2, 7) is None
+
+
+def test_a_move_by_more_than_its_size_is_a_jump():
+    diameter = 2 * np.sqrt(400 / np.pi)
+    stays = overview({1: trace(centre=dict.fromkeys(range(5, 12), 50 + 0.9 * diameter))})
+    assert doubtful(stays) == []
+    jumps = overview({1: trace(centre=dict.fromkeys(range(5, 12), 50 + 3 * diameter))})
+    assert doubtful(jumps) == [(1, 5)]
+    assert "moved by 3.0 diameters" in reasons(jumps, 1, 5)
+
+
+def test_gaps_and_vanishing():
+    area = [400.0] * LENGTH
+    area[4] = area[5] = 0
+    gap = overview({1: trace(area)})
+    assert doubtful(gap) == [(1, 4)]
+    assert reasons(gap, 1, 4) == "not found on 2 frames"
+    assert gap.summaries[0].gaps == 1
+    gone = overview({1: trace([400.0] * 8 + [0.0] * 4)})
+    assert doubtful(gone) == [(1, 8)]
+    assert reasons(gone, 1, 8) == "not found from here on"
+    faded = overview({1: trace([400, 390, 380, 360, 330, 290, 240, 190, 100, 0, 0, 0])})
+    assert doubtful(faded) == []
+
+
+def test_what_a_person_settled_is_not_doubtful():
+    traces = {1: trace(score={4: 0.1, 6: 0.2, 8: 0.3})}
+    found = overview(traces, {1: [4]}, approved={1: {6}})
+    assert doubtful(found) == [(1, 8)]
+    summary = found.summaries[0]
+    assert (summary.prompted, summary.doubtful, summary.lowest_frame) == (1, 1, 8)
+    assert summary.lowest == pytest.approx(0.3)
+    assert "accepted" in found.describe(1, 6)
+    assert "prompted" in found.describe(1, 4)
+
+
+def test_objects_known_from_labels_or_prompts_only():
+    found = Overview(LENGTH, {}, {2: [3]}, Notes(names={5: "old"}), others=[5])
+    assert found.ids == [2, 5]
+    assert [s.covered for s in found.summaries] == [0, 0]
+    assert found.summaries[1].name == "old"
+    assert EMPTY.summaries == []
+    assert Overview(0, {1: trace(frames=range(0))}, {}, Notes()).summaries == []
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 100.0, 400.0, 3000.0]), min_size=LENGTH, max_size=LENGTH),
+    st.lists(st.floats(0, 1), min_size=LENGTH, max_size=LENGTH),
+    st.sets(st.integers(0, LENGTH - 1)),
+)
+def test_any_object_can_be_described(area, score, prompted):
+    found = overview({1: trace(area, dict(enumerate(score))), 2: trace()}, {1: sorted(prompted)})
+    for object_id, frame in doubtful(found):
+        assert object_id == 1
+        assert frame not in prompted
+        assert reasons(found, object_id, frame)
+    sizes = [found.doubt_at(*pair).size for pair in doubtful(found)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(found.describe(1, t) for t in range(LENGTH))
+    assert found.summaries[0].doubtful == len(sizes)
+
+
+def test_notes_follow_merging_and_splitting_and_survive_a_file():
+    notes = Notes({1: "a", 3: "c"}, {1: {2, 8}, 3: {5}}, {3}, {1})
+    written = json.loads(json.dumps(notes.as_json()))
+    read = Notes.from_json({int(i): note for i, note in written.items()})
+    assert (read.names, read.hidden) == (notes.names, notes.hidden)
+    assert read.approved == notes.approved
+    notes.split(1, 6, 9)
+    assert notes.approved == {1: {2}, 3: {5}, 9: {8}}
+    notes.merged(9, 3)
+    assert notes.approved == {1: {2}, 9: {8, 5}}
+    assert notes.names == {1: "a", 9: "c"}
+    assert notes.hidden == set()
+    notes.forget(1)
+    assert notes.names == {9: "c"}
+    assert notes.locked == set()

@@ -1,0 +1,293 @@
+"""Exports from the window, seeds from other layers, and what the buttons and menus do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from fakes import FakeFactory, blobs
+from napari.layers import Labels, Points
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from test_undo import seen
+
+from napari_sam2.export.formats import FORMATS, open_masklets
+from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.exporting import filters, with_suffix
+from napari_sam2.widgets.scripting import LiveSession, open_dock
+from napari_sam2.widgets.worker import process_events
+
+SMALL, LARGE = (20, 20), (55, 60)
+
+
+@pytest.fixture
+def worked(open_desk):
+    desk = open_desk(blobs(), scale=(5, 0.5, 0.5), units=("s", "um", "um"))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.new_object()
+    desk.point(0, *LARGE)
+    desk.done()
+    desk.widget.propagate()
+    desk.done()
+    return desk
+
+
+@pytest.mark.parametrize("format", ["tiff", "imagej", "zarr", "ctc", "coco", "sa-v"])
+def test_every_format_with_masks_reads_back(worked, tmp_path, format):
+    path = with_suffix(str(tmp_path / "cells"), format)
+    worked.widget.export(path, format)
+    worked.done()
+    assert worked.status == f"Exported: {path}."
+    stack = open_masklets(path, "TYX" if format == "ctc" else None)
+    np.testing.assert_array_equal(np.asarray(stack.data), worked.layers.labels.data)
+    if format in ("tiff", "imagej", "zarr"):
+        assert stack.scale["Y"] == pytest.approx(0.5)
+        assert stack.unit == "micrometer"
+
+
+def test_tables_hold_sizes_and_intensities(worked, tmp_path):
+    worked.widget.export(tmp_path / "cells.csv")
+    worked.done()
+    lines = (tmp_path / "cells.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 6
+    assert "200" in lines[1]  # the mean of a bright disc
+
+
+def test_a_volume_over_time_exports_the_plane_that_was_tracked(open_desk, tmp_path):
+    data = np.stack([blobs(), blobs() // 2], axis=1)  # T, Z, Y, X
+    desk = open_desk(data)
+    desk.widget.set_image(desk.viewer.layers["cells"], 0)
+    desk.done()
+    geometry = desk.layers.geometry
+    desk.layers.points.add(geometry.to_data(0, *SMALL)[None])
+    desk.done()
+    desk.widget.export(tmp_path / "plane.tif")
+    desk.done()
+    plane = tifffile.imread(tmp_path / "plane.tif")
+    assert plane.shape == (6, 80, 100)
+    np.testing.assert_array_equal(plane[0], desk.frame(0))
+
+
+def test_an_export_that_cannot_be_written_is_said(worked, tmp_path):
+    worked.widget.export(tmp_path / "cells.docx")
+    worked.done()
+    assert "is a name for no format" in worked.status
+    (tmp_path / "file").write_text("")
+    worked.widget.export(tmp_path / "file" / "cells.tif")
+    worked.done()
+    assert "file" in worked.status
+    assert worked.widget.controller.run is None
+
+
+def test_a_cancelled_export_leaves_nothing(open_desk, tmp_path, monkeypatch):
+    desk = open_desk(blobs(400))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.export(tmp_path / "cells.tif")
+    while not desk.widget.controller.run or not desk.widget.controller.run.done:
+        process_events()
+    desk.widget.cancel()
+    desk.done()
+    assert "cancelled" in desk.status
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_export_dialog(worked, tmp_path, monkeypatch):
+    asked = []
+
+    def answer(_parent, _title, start, kinds):
+        asked.append((start, kinds))
+        return str(tmp_path / "cells"), next(k for k, name in filters().items() if name == "coco")
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    worked.widget.form.session.export.click()
+    worked.done()
+    assert (tmp_path / "cells.json").is_file()
+    assert len(asked[0][1].split(";;")) == len(FORMATS)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("", ""))
+    worked.widget.form.session.export.click()
+    worked.done()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_session_dialogs(worked, open_desk, tmp_path, monkeypatch):
+    path = tmp_path / "mine.ns2.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
+    worked.widget._session_actions.save()
+    worked.done()
+    assert path.is_file()
+    again = open_desk(blobs(), scale=(5, 0.5, 0.5), units=("s", "um", "um"))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    again.widget._session_actions.open()
+    again.done()
+    np.testing.assert_array_equal(again.layers.labels.data, worked.layers.labels.data)
+
+
+def test_buttons_follow_what_can_be_done(open_desk, worked):
+    form = worked.widget.form.session
+    assert form.restore.isHidden()
+    form.undo.click()
+    worked.done()
+    assert "Undone: propagation both" in worked.status
+    form.redo.click()
+    worked.done()
+    assert worked.frame(5).any()
+    again = open_desk(blobs(), scale=(5, 0.5, 0.5), units=("s", "um", "um"))
+    button = again.widget.form.session.restore
+    assert not button.isHidden()
+    button.click()
+    again.done()
+    assert button.isHidden()
+    np.testing.assert_array_equal(again.layers.labels.data, worked.layers.labels.data)
+    empty = open_desk()
+    assert not empty.widget.form.session.export.isEnabled()
+
+
+def seeds(desk) -> list[str]:
+    menu = desk.widget._session_actions.menu()
+    return [action.text() for action in menu.actions()[0].menu().actions()]
+
+
+def test_labels_of_another_tool_become_objects(desk):
+    found = np.zeros((6, 80, 100), np.int32)
+    found[2, 15:26, 20:30] = 5
+    found[2, 50:60, 60:70] = 9
+    desk.viewer.add_layer(Labels(found, name="cellpose"))
+    desk.viewer.add_layer(Labels(found[2, :40], name="too small"))
+    assert seeds(desk) == ["cellpose", "too small"]
+    desk.go(2)
+    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])
+    desk.done()
+    np.testing.assert_array_equal(desk.frame(2), found[2])
+    before = seen(desk)
+    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])  # again: new numbers
+    desk.done()
+    assert set(desk.prompts) == {5, 9, 14, 18}
+    desk.widget.undo()
+    desk.done()
+    assert seen(desk) == before
+    desk.go(3)
+    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])
+    assert "no labels on frame 3" in desk.status
+    desk.widget.workbench.add_seeds(desk.viewer.layers["too small"])
+    assert "has the shape" in desk.status
+
+
+def test_points_of_another_layer_become_objects(open_desk):
+    desk = open_desk(blobs(), scale=(1, 2, 2))
+    places = [(0, 40, 40), (0, 110, 120), (3, 40, 52), (0, 900, 900)]  # in the world, y and x * 2
+    desk.viewer.add_layer(Points(np.array(places, float), ndim=3, name="spots"))
+    desk.go(0)
+    desk.widget.workbench.add_seeds(desk.viewer.layers["spots"])
+    desk.done()
+    assert set(desk.prompts) == {1, 2}, desk.status
+    assert desk.frame(0)[SMALL] == 1
+    assert desk.frame(0)[LARGE] == 2
+    desk.go(1)
+    desk.widget.workbench.add_seeds(desk.viewer.layers["spots"])
+    assert "no points on frame 1" in desk.status
+
+
+def test_only_some_objects_are_followed(open_desk):
+    desk = open_desk(blobs(), session_factory=FakeFactory())
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.object_id = 2
+    desk.point(0, *LARGE)
+    desk.done()
+    desk.widget.workbench.propagate("forward", (2,))
+    desk.done()
+    step = desk.widget.controller._record.history.steps[-1]
+    assert step.object_ids == (2,)
+
+
+def test_what_the_model_sees_lies_on_the_image(open_desk):
+    desk = open_desk(blobs(), scale=(3, 2, 2), translate=(0, 5, 7))
+    desk.point(2, *SMALL)
+    desk.done()
+    desk.go(2)
+    for _ in range(2):  # the second takes the place of the first
+        desk.widget.workbench.show_view()
+        desk.done()
+    layer = desk.viewer.layers["what the model sees"]
+    assert len([la for la in desk.viewer.layers if "model sees" in la.name]) == 1
+    assert layer.data.shape == (1, 40, 60, 3)
+    for here in ((2, 10, 12), (2, 20, 30)):  # the same place of the world is the same pixel
+        world = desk.viewer.layers["cells"].data_to_world(here)
+        place = layer.world_to_data(world)
+        np.testing.assert_allclose(place[1:], [2 * (here[1] - 9.75), 2 * (here[2] - 11.75)])
+        assert abs(place[0]) < 0.5
+    assert "the network sees this" in desk.status
+    assert [la.name for la in desk.widget.workbench.images] == ["cells"]
+    desk.widget.object_id = 7
+    desk.widget.workbench.show_view()
+    desk.done()
+    assert "no object 7" in desk.status
+
+
+def test_a_sample_to_try(open_desk):
+    desk = open_desk()
+    button = desk.widget.form.sample
+    assert not button.isHidden()
+    button.click()
+    desk.done()
+    process_events()
+    desk.done()
+    assert button.isHidden()
+    assert desk.layers.geometry.length > 5
+
+
+def test_the_keys_are_shown(open_window):
+    window = open_window(blobs())
+    window.key("?")
+    (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
+    for key in "NQUGHJKW":
+        assert f"<b>{key}</b>" in sheet.text()
+    sheet.close()
+
+
+def test_the_command_of_the_menus(shared_viewer, monkeypatch):
+    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    for _ in range(2):  # the second time it is open already
+        open_dock(shared_viewer)
+    widgets = [
+        w for w in shared_viewer.window.dock_widgets.values() if isinstance(w, MaskletsWidget)
+    ]
+    assert len(widgets) == 1
+    shared_viewer.window.remove_dock_widget(widgets[0])
+    widgets[0]._shut_down()
+
+
+def test_all_cells_of_a_frame_become_objects(desk):
+    desk.go(0)
+    desk.point(0, *SMALL)
+    desk.done()
+    before = seen(desk)
+    desk.widget.form.find_all.click()
+    desk.done()
+    desk.done()
+    assert set(desk.prompts) == {1, 2}  # what is an object already is left out
+    assert desk.frame(0)[LARGE] == 2
+    desk.widget.undo()
+    desk.done()
+    assert seen(desk) == before
+    desk.widget.redo()
+    desk.done()
+    desk.widget.form.find_all.click()
+    desk.done()
+    assert "No other cells" in desk.status
+
+
+def test_a_search_can_be_cancelled(open_desk):
+    desk = open_desk(blobs(), session_factory=FakeFactory(delay=0.2))
+    desk.widget.form.find_all.click()
+    desk.widget.cancel()
+    desk.done()
+    assert "cancelled" in desk.status
+    assert not desk.layers.prompts
+
+
+def test_all_cells_by_name(desk):
+    sam = LiveSession(desk.widget)
+    assert sam.find_all(3) == [1, 2]
+    assert set(np.unique(desk.frame(3))) == {0, 1, 2}

@@ -1,0 +1,152 @@
+"""`attach(viewer)`: what the mouse does, by name, on the same layers and with the same undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeFactory, blobs
+from qtpy.QtCore import Qt
+from test_undo import seen
+
+import napari_sam2
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.widgets.scripting import LiveSession
+
+SMALL, LARGE = (20, 20), (55, 60)
+
+
+@pytest.fixture
+def sam(desk) -> LiveSession:
+    return LiveSession(desk.widget)
+
+
+def test_it_is_what_the_mouse_does(open_desk):
+    by_hand, by_name = open_desk(blobs()), open_desk(blobs())
+    sam = LiveSession(by_name.widget)
+    by_hand.point(0, *SMALL)
+    by_hand.done()
+    mask = sam.add_points(1, 0, [SMALL])
+    assert mask[SMALL]
+    assert not mask[LARGE]
+    assert seen(by_hand) == seen(by_name)
+    by_hand.widget.toggle_polarity()
+    by_hand.point(0, 70, 90)
+    by_hand.done()
+    sam.add_points(1, 0, [(70, 90)], [False])
+    assert seen(by_hand)[:3] == seen(by_name)[:3]
+    assert seen(by_hand)[6:] == seen(by_name)[6:]
+    by_hand.widget.propagate()
+    by_hand.done()
+    sam.propagate()
+    assert seen(by_hand)[0] == seen(by_name)[0]
+    assert np.array_equal(sam.masklets, by_hand.layers.labels.data)
+    for _ in range(3):
+        sam.undo()
+    assert not sam.masklets.any()
+    assert not sam.prompts
+
+
+def test_boxes_masks_and_many_at_once(desk, sam):
+    assert sam.add_box(3, 1, [[40, 45], [70, 80]])[55, 62]
+    painted = np.zeros((80, 100), bool)
+    painted[5:9, 5:9] = True
+    np.testing.assert_array_equal(sam.add_mask(4, 2, painted), painted)
+    assert desk.widget.object_id == 4
+    labels = np.zeros((80, 100), int)
+    labels[15:25, 22:30] = 7
+    labels[50:60, 60:70] = 8
+    before = seen(desk)
+    sam.add_labels(labels, 3)
+    assert set(sam.prompts) == {3, 4, 7, 8}
+    np.testing.assert_array_equal(desk.frame(3), labels)
+    assert len(desk.widget.controller._record.history.steps) == 3
+    sam.undo()
+    assert seen(desk) == before
+    sam.redo()
+    np.testing.assert_array_equal(desk.frame(3), labels)
+    sam.add_mask(4, 2, np.roll(painted, 3, 1))  # another mask takes the place of the first
+    assert desk.frame(2)[6, 5] == 0
+    assert desk.frame(2)[6, 11] == 4
+
+
+def test_ends_and_approvals(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    sam.propagate()
+    sam.approve(1, 3)
+    assert "approve" not in sam.status
+    np.testing.assert_array_equal(sam.prompts[1][3].mask, desk.frame(3) == 1)
+    sam.end_object(1, 5)
+    assert sam.prompts[1][5].absent
+    assert not desk.frame(5).any()
+    assert "not on frame 5" in sam.status
+    state = seen(desk)
+    sam.undo()
+    assert 5 not in sam.prompts[1]
+    assert desk.frame(5).any()
+    sam.redo()
+    assert seen(desk) == state
+    sam.add_points(1, 5, [(20, 30)])  # it is there after all
+    assert not sam.prompts[1][5].absent
+    assert desk.frame(5)[20, 30] == 1
+    desk.go(2)
+    desk.widget.workbench.approve(9, 2)
+    assert "no mask on frame 2" in desk.status
+
+
+def test_unusable_prompts_raise_and_change_nothing(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    before = seen(desk)
+    with pytest.raises(InputError, match="frame 6 does not exist"):
+        sam.add_points(1, 6, [SMALL])
+    with pytest.raises(InputError, match="outside the frame"):
+        sam.add_points(2, 0, [(500, 3)])
+    with pytest.raises(InputError, match="has shape"):
+        sam.add_mask(2, 0, np.ones((3, 3)))
+    with pytest.raises(InputError, match="no labels"):
+        sam.add_labels(np.zeros((80, 100), int), 0)
+    with pytest.raises(InputError):
+        sam.add_prompts({2: {0: Prompt([SMALL], [True]), 1: Prompt([(99, 999)], [True])}})
+    assert seen(desk) == before
+
+
+def test_attach_in_a_window(open_window):
+    window = open_window(blobs())
+    sam = napari_sam2.attach(window.viewer)
+    assert sam.widget is window.widget
+    sam.add_points(1, 0, [LARGE])
+    window.click(*SMALL)  # the mouse goes on where the script was
+    window.done()
+    assert len(sam.prompts[1][0].points) == 2
+    window.key("Z", Qt.KeyboardModifier.ControlModifier)
+    window.done()
+    assert len(sam.prompts[1][0].points) == 1
+    quality = sam.quality(0)
+    assert list(quality) == [1]
+
+
+def test_attach_opens_the_widget_and_asks_for_an_image(shared_viewer, monkeypatch):
+    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    with pytest.raises(InputError, match="choose an image"):
+        napari_sam2.attach(shared_viewer)
+    one = shared_viewer.add_image(blobs(), name="one")
+    sam = napari_sam2.attach(shared_viewer, one)
+    try:
+        assert sam.widget.workbench.image is one
+        assert napari_sam2.attach(shared_viewer).widget is sam.widget
+        assert sam.add_points(2, 1, [SMALL]).any()
+    finally:
+        shared_viewer.window.remove_dock_widget(sam.widget)
+        sam.widget._shut_down()
+        shared_viewer.layers.clear()
+
+
+def test_what_the_session_refuses_does_not_stay_in_the_layers(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    before = seen(desk)
+    desk.widget.session.error = InputError("no such thing")
+    desk.point(2, *LARGE)
+    desk.done()
+    assert sam.status == "No such thing."
+    desk.widget.session.error = None
+    assert seen(desk) == before

@@ -1,0 +1,74 @@
+"""The pictures of the documentation, from the real window on the sample: `make screenshots`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import regionprops
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
+SIZE = (1440, 880)
+
+
+def settle(seconds: float = 0.6) -> None:
+    """Let the window draw."""
+    from napari_sam2.widgets.worker import process_events
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        process_events()
+        time.sleep(0.01)
+
+
+def main() -> None:
+    """Work on the sample as a user does, and take a picture at each stage."""
+    os.environ["NAPARI_SAM2_SESSIONS"] = tempfile.mkdtemp()
+    import napari
+
+    from napari_sam2 import attach
+    from napari_sam2.sample_data import sample_timelapse
+
+    images, truth = sample_timelapse()
+    viewer = napari.Viewer(show=True)
+    viewer.window._qt_window.resize(*SIZE)
+    viewer.add_image(images, name="nuclei", axis_labels=("t", "y", "x"))
+    sam = attach(viewer)
+    panels = sam.widget.panels
+
+    def picture(name: str) -> None:
+        sam.widget.wait(60, panels=True)
+        viewer.reset_view()
+        settle()
+        viewer.screenshot(str(FOLDER / f"{name}.png"), canvas_only=False, flash=False)
+        print(FOLDER / f"{name}.png")
+
+    viewer.dims.set_current_step(0, 0)
+    cells = sorted(regionprops(truth[0]), key=lambda cell: -cell.area)[:9]
+    for number, cell in enumerate(cells[:3], start=1):
+        sam.add_points(number, 0, [cell.centroid])
+    picture("prompts")
+    for number, cell in enumerate(cells[3:], start=4):
+        sam.add_points(number, 0, [cell.centroid])
+    sam.propagate("forward")
+    viewer.dims.set_current_step(0, len(images) // 2)
+    picture("window")
+    sam.widget.form.objects.setCurrentIndex(1)
+    if len(panels.review.overview.order):
+        panels.review.step(1)
+    picture("check")
+    # Of the whole window, the timeline alone.
+    from skimage.io import imread, imsave
+
+    whole = imread(FOLDER / "check.png")
+    height = panels.panel.height() if panels.panel is not None else 160
+    imsave(FOLDER / "timeline.png", np.ascontiguousarray(whole[-height - 34 : -26]))
+    sam.widget._shut_down()
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
