@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from fakes import FakeFactory, blobs
 from napari.layers import Labels, Points
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from test_undo import seen
 
@@ -289,5 +291,44 @@ def test_a_search_can_be_cancelled(open_desk):
 
 def test_all_cells_by_name(desk):
     sam = LiveSession(desk.widget)
-    assert sam.find_all(3) == [1, 2]
+    assert sam.find_all(3, diameter=22) == [1]
+    assert desk.frame(3)[55, 66] == 1
+    assert sam.find_all(3) == [2]
     assert set(np.unique(desk.frame(3))) == {0, 1, 2}
+    assert sam.find_all(3, diameter=1e4) == []
+    assert "A diameter of 10000 px" in desk.status
+
+
+def type_diameter(window, text):
+    box = window.widget.form.diameter_box
+    QTest.mouseDClick(box, Qt.MouseButton.LeftButton)  # selects what is there
+    QTest.keyClicks(box, text) if text else QTest.keyClick(box, Qt.Key.Key_Delete)
+    return box.text()
+
+
+def test_the_diameter_of_a_cell_is_typed(open_window):
+    window = open_window(blobs())
+    asked = []
+    real = window.widget.session.segment_everything
+
+    def noted(frame, taken=None, diameter=None):
+        asked.append(diameter)
+        return real(frame, taken, diameter)
+
+    window.widget.session.segment_everything = noted
+    form = window.widget.form
+    assert type_diameter(window, "a2.5") == "25"  # whole numbers only
+    window.press(form.find_all)
+    window.done()
+    assert window.frame(0)[LARGE] == 1
+    assert window.frame(0)[SMALL] == 0
+    assert type_diameter(window, "9999") == "9999"
+    window.press(form.find_all)
+    window.done()
+    assert "A diameter of 9999 px" in window.status
+    for text in ("0", ""):
+        type_diameter(window, text)
+        window.press(form.find_all)
+        window.done()
+    assert window.frame(0)[SMALL] == 2
+    assert asked == [25, 9999, None, None]

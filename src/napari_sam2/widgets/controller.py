@@ -353,7 +353,11 @@ class Controller:
         self._start(work, "Restoring what was done …", after=lambda _: self._show_layers())
 
     def find_all(
-        self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
+        self,
+        frame: int,
+        taken: npt.NDArray[Any],
+        diameter: float | None,
+        found: Callable[[Everything], None],
     ) -> None:
         """Look for all cells of a frame that are not taken, then call `found`; changes nothing.
 
@@ -361,12 +365,15 @@ class Controller:
         ----------
         taken
             (Y, X), nonzero where objects are already.
+        diameter
+            Of a typical cell in pixels; None: found out from the frame.
         """
         last: list[Everything] = []
 
         def work(record: Record, run: Run) -> None:
             run.follow = False
-            for now in record.history.session.segment_everything(frame, taken=taken):
+            session = record.history.session
+            for now in session.segment_everything(frame, taken=taken, diameter=diameter):
                 last[:] = [now]
                 run.done, run.total = now.done, now.total
                 if run.cancelled.is_set():

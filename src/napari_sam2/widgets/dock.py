@@ -231,7 +231,7 @@ class MaskletsWidget(QWidget):
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
         form.cancel.clicked.connect(lambda: self.cancel())
-        form.find_all.clicked.connect(lambda: bench.segment_everything())
+        form.find_all.clicked.connect(lambda: bench.segment_everything(form.diameter))
         form.sample.clicked.connect(lambda: bench.open_sample())
         form.pause.clicked.connect(lambda: self.controller.pause())
         form.first.changed.connect(self._on_range)

@@ -159,13 +159,19 @@ class LiveSession:
         self.widget.workbench.add_prompts(prompts)
         self.wait()
 
-    def find_all(self, frame: int) -> list[int]:
-        """Find all cells of a frame that have no object yet; returns their new ids."""
+    def find_all(self, frame: int, diameter: float | None = None) -> list[int]:
+        """Find all cells of a frame that have no object yet; returns their new ids.
+
+        Parameters
+        ----------
+        diameter
+            Of a typical cell in pixels; by default found out from the frame.
+        """
         bench = self.widget.workbench
         before = set(self.prompts)
         if bench.image is not None and bench.layers is not None:
             show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
-        bench.segment_everything()
+        bench.segment_everything(diameter)
         self.wait()
         return sorted(set(self.prompts) - before)
 

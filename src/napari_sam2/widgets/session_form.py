@@ -75,7 +75,6 @@ class SessionActions:
         for layer in bench.seed_layers:
             seeds.addAction(layer.name, lambda layer=layer: bench.add_seeds(layer))
         seeds.setEnabled(bool(bench.seed_layers))
-        menu.addAction("Find all cells of this frame", lambda: bench.segment_everything())
         menu.addAction("The object ends here", lambda: bench.end_here())
         menu.addAction("What the model sees", lambda: bench.show_view())
         menu.addSeparator()

@@ -510,8 +510,14 @@ class Workbench:
             )
         )
 
-    def segment_everything(self) -> None:
-        """Find all cells of the frame on screen that have no object yet; each becomes one."""
+    def segment_everything(self, diameter: float | None = None) -> None:
+        """Find all cells of the frame on screen that have no object yet; each becomes one.
+
+        Parameters
+        ----------
+        diameter
+            Of a typical cell in pixels; None: found out from the frame.
+        """
         if self.layers is None or self._writer is None:
             self.say_what_to_do()
             return
@@ -525,7 +531,7 @@ class Workbench:
             self.add_prompts(cells.prompts(frame, first))
 
         self.layers.read()
-        self.controller.find_all(frame, self._writer.read(frame), found)
+        self.controller.find_all(frame, self._writer.read(frame), diameter, found)
 
     def show_view(self) -> None:
         """Show what the network gets to see of the current object on the frame on screen."""
