@@ -96,7 +96,12 @@ def main() -> None:
     layers = sam.widget.workbench.layers
     assert layers is not None
     shown: list[float] = []
-    sam.widget.controller.preview_shown.connect(lambda *_: shown.append(time.perf_counter()))
+
+    def note(_text: str, kind: str) -> None:
+        if kind == "done":  # said once the mask is in the layer
+            shown.append(time.perf_counter())
+
+    sam.widget.workbench.status.connect(note)
 
     def click(y: float, x: float) -> float:
         """Milliseconds from a click to its mask on screen."""

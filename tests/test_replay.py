@@ -90,7 +90,7 @@ def test_an_image_that_moved_is_found_or_asked_for(worked: np.ndarray, tmp_path:
 def test_what_does_not_belong_together_is_refused(worked: np.ndarray, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "other.tif", moving_disk(LENGTH)[::-1].copy())
     refused(again(tmp_path, tmp_path / "other.tif", "--axes", "TYX"), "other pixels")
-    refused(again(tmp_path, "--prompts", tmp_path / "stack.ns2.json"), "not both")
+    refused(again(tmp_path, "--prompts", tmp_path / "stack.ns2.json"), "not several")
     content = load_session(tmp_path / "stack.ns2.json")
     model = load_model("micro", device="cpu")
     model.mask_decoder.iou_token.weight.data.add_(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class TrackJob:
     stack, frames
         The images.
     prompts
-        Object id -> frame -> prompt.
+        Object id -> frame -> prompt; none yet before `find_cells`.
     output
         Label file to write: .tif, .tiff or .zarr.
     direction, start, stop
@@ -54,7 +54,7 @@ class TrackJob:
     def open(
         cls,
         stack: Path,
-        prompts: Path,
+        prompts: Path | None,
         output: Path,
         *,
         axes: str | None = None,
@@ -74,11 +74,12 @@ class TrackJob:
         stack, axes, channel, select
             The images, as for `open_stack`.
         prompts
-            A prompts file (.json), or a label image in which each label is a mask prompt.
+            A prompts file (.json), or a label image in which each label is a mask prompt. None:
+            `find_cells` is to find them.
         contrast
             Values shown as black and white; default: percentiles of the whole stack.
         prompt_frame
-            The frame that a label image belongs to.
+            The frame that a label image belongs to, or on which cells are to be found.
         output, direction, start, stop, overwrite
             As in the class.
 
@@ -88,12 +89,15 @@ class TrackJob:
             If any of it is unusable; the message names it and the remedy.
         """
         check_output(output, overwrite)
-        if not prompts.exists():
+        if prompts is not None and not prompts.exists():
             raise InputError(f"no prompts at {prompts}; check the path")
         opened = open_stack(stack, axes, channel=channel, select=select)
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
-        if prompts.suffix.lower() == ".json":
+        if prompts is None:
+            objects: Prompts = {}
+            _check_frame(prompt_frame, frames)
+        elif prompts.suffix.lower() == ".json":
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
         else:
             objects = _seeds(prompts, prompt_frame, frames)
@@ -118,6 +122,49 @@ class Outcome:
     done: int
     total: int
     failure: BaseException | None = None
+
+
+def find_cells(
+    job: TrackJob,
+    model: SAM2,
+    frame: int = 0,
+    diameter: float | None = None,
+    policy: TrackingPolicy | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> TrackJob:
+    """Return a job with all cells that are found on a frame as its prompts.
+
+    Parameters
+    ----------
+    job
+        What to do with them.
+    model
+        From `load_model`.
+    frame, diameter
+        Where to look, and for what, as for `TrackingSession.segment_everything`.
+    policy
+        As for `TrackingSession`.
+    report
+        Called with the clicks done and in all.
+
+    Raises
+    ------
+    InputError
+        If the frame or the diameter cannot be used, or nothing is found.
+    """
+    session = TrackingSession(model, job.frames, policy)
+    prompts: Prompts = {}
+    for found in session.segment_everything(frame, diameter=diameter):
+        prompts = found.prompts(frame)
+        if report is not None:
+            report(found.done, found.total)
+    if not prompts:
+        raise InputError(
+            f"no cells were found on frame {frame}; try another frame, give the diameter of a "
+            "typical cell, or give prompts"
+        )
+    label_dtype(prompts)
+    return replace(job, prompts=prompts)
 
 
 def track(
@@ -246,10 +293,14 @@ def _check_range(start: int | None, stop: int | None, length: int) -> None:
         raise InputError(f"start {start} must be below stop {stop}")
 
 
-def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:
-    """Mask prompts from a label image of one frame, or of the whole stack."""
+def _check_frame(frame: int, frames: Frames) -> None:
     if not 0 <= frame < len(frames):
         raise InputError(f"prompt frame {frame} does not exist; choose 0 to {len(frames) - 1}")
+
+
+def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:
+    """Mask prompts from a label image of one frame, or of the whole stack."""
+    _check_frame(frame, frames)
     labels = read_labels(path)
     if len(labels) not in (1, len(frames)):
         raise InputError(

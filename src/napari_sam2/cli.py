@@ -114,13 +114,20 @@ def track(
         Path | None,
         typer.Option(help="Instead of prompts: a session (.ns2.json), to be done again."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Instead of prompts: find all cells of a frame.")
+    ] = False,
+    diameter: Annotated[
+        float | None,
+        typer.Option(help="Of a typical cell in pixels, with --everything. Default: all sizes."),
+    ] = None,
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
     direction: Annotated[Direction, typer.Option()] = Direction.both,
     start: Annotated[int | None, typer.Option(help="First frame.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
-    prompt_frame: Annotated[int, typer.Option(help="The frame of a label image.")] = 0,
+    prompt_frame: Annotated[int, typer.Option(help="Of a label image or --everything.")] = 0,
     attention: Annotated[
         Attention | None, typer.Option(help="Default: what suits the model.")
     ] = None,
@@ -140,21 +147,26 @@ def track(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
 ) -> None:
-    """Follow the prompted objects through STACK and write their labels.
+    """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
 
     With --session, the image, the model and all that was done come from the file, and options
     that would change the outcome are ignored.
     """
+    if (prompts is not None) + (session is not None) + everything > 1:
+        raise InputError("give one of --prompts, --everything and --session, not several")
+    if diameter is not None and not everything:
+        raise InputError("--diameter is for --everything; leave it out, or find all cells")
     if session is not None:
-        if prompts is not None:
-            raise InputError("give either --prompts or --session, not both")
         chosen = _selection(select or [])
         _replay(session, stack, output, axes, channel, chosen, device, overwrite)
         return
-    if stack is None or prompts is None:
-        raise InputError("give STACK and --prompts, or --session FILE to do a session again")
-    from napari_sam2.batch import TrackJob
+    if stack is None or (prompts is None and not everything):
+        raise InputError(
+            "give STACK and --prompts or --everything, or --session FILE to do a session again"
+        )
+    from napari_sam2.batch import TrackJob, find_cells
     from napari_sam2.batch import track as run
+    from napari_sam2.tracking.everything import check_diameter
     from napari_sam2.tracking.policy import TrackingPolicy
 
     job = TrackJob.open(
@@ -171,10 +183,14 @@ def track(
         stop=stop,
         overwrite=overwrite,
     )
+    check_diameter(diameter, job.frames.shape)
     network = _load(model, device)
     policy = TrackingPolicy(
         attention=attention.value if attention else None, zoom=zoom, encodings=encodings
     )
+    if everything:
+        with progress("finding cells", "clicks") as report:
+            job = find_cells(job, network, prompt_frame, diameter, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
     _conclude(outcome, output, len(job.prompts))

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_sam2.tracking.errors import InputError, OutputError
-from napari_sam2.tracking.prompts import Prompt, load_prompts, save_prompts, seeds_from_labels
+from napari_sam2.tracking.prompts import (
+    Prompt,
+    load_prompts,
+    save_prompts,
+    seeds_from_labels,
+    seeds_from_points,
+)
 
 SHAPE = (11, 13)
 
@@ -213,3 +219,32 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         load_prompts(tmp_path / "p.bin")
     with pytest.raises(OutputError, match="choose another place"):
         save_prompts(tmp_path / "p.bin" / "p.json", {1: {0: Prompt(box=[[0, 0], [1, 1]])}})
+
+
+@given(
+    hnp.arrays(np.float64, st.tuples(st.integers(1, 8), st.just(2)), elements=st.floats(0, 1e4)),
+    st.integers(1, 1000),
+)
+def test_each_point_becomes_an_object_of_its_own(points, first_id) -> None:
+    seeds = seeds_from_points(points, 3, first_id)
+    assert [*seeds] == [*range(first_id, first_id + len(points))]
+    for point, by_frame in zip(points, seeds.values(), strict=True):
+        assert by_frame == {3: Prompt(points=[point], positive=[True])}
+
+
+@pytest.mark.parametrize(
+    ("points", "first_id", "words"),
+    [
+        ([], 1, "there are no points"),
+        (np.zeros((0, 2)), 1, "there are no points"),
+        (5, 1, "pairs"),
+        ([1.0, 2.0], 1, "pairs"),
+        ([[1, 2, 3]], 1, "pairs"),
+        ([[np.nan, 2]], 1, "finite"),
+        ([["a", "b"]], 1, "numbers"),
+        ([[1, 2]], 0, "ids start at 1"),
+    ],
+)
+def test_unusable_points_are_refused(points, first_id, words) -> None:
+    with pytest.raises(InputError, match=words):
+        seeds_from_points(points, 0, first_id)

@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import Found
+from napari_sam2.tracking.everything import Found, check_diameter
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -206,13 +206,17 @@ class FakeSession:
             np.array(centre).reshape(-1, 2),
         )
 
-    def segment_everything(self, frame: int, taken: Any = None):
-        """Yield, as `everything` does; every bright blob that is not taken is a cell."""
+    def segment_everything(self, frame: int, taken: Any = None, diameter: float | None = None):
+        """Yield, as `everything` does; bright blobs of that size, if not taken, are cells."""
+        check_diameter(diameter, self.frames.shape)
         blobs = self._blobs(frame)
         yield Found(0, 2, [])
         self._begin()
         masks = [blobs == i for i in range(1, blobs.max() + 1)]
         cells = [Cell(mask, 0.9) for mask in masks if not (mask & (taken > 0)).any()]
+        if diameter is not None:
+            area = np.pi * diameter**2 / 4
+            cells = [cell for cell in cells if 2 / 3 < cell.mask.sum() / area < 3 / 2]
         yield Found(2, 2, cells)
 
     def view(self, object_id: int, frame: int) -> View:

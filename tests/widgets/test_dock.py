@@ -56,7 +56,7 @@ def test_selecting_a_point_does_not_change_the_next_one(desk):
     desk.widget.toggle_polarity()
     desk.layers.points.mode = "select"
     desk.layers.points.selected_data = {0}
-    desk.widget.workbench.use_tool("point")
+    desk.widget.workbench.tools.use("point")
     desk.point(0, 40, 40)
     assert desk.layers.points.features["positive"].tolist() == [True, False]
 
@@ -490,8 +490,8 @@ def test_only_some_frames_are_followed(desk, open_desk):
     form.first.value, form.last.value = 1, 3
     desk.widget.propagate()
     desk.done()
-    assert desk.widget.controller._record.history.steps[-1] == Propagate("both", 1, 4)
+    assert desk.widget.controller.record.history.steps[-1] == Propagate("both", 1, 4)
     desk.widget.set_image(desk.viewer.layers["cells"])  # another start has all frames again
     desk.done()
     assert (form.first.value, form.last.value) == (0, 5)
-    assert desk.widget.workbench.frame_range == (None, None)
+    assert desk.widget.workbench.following.frame_range == (None, None)

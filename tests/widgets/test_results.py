@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from fakes import FakeFactory, blobs
 from napari.layers import Labels, Points
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from test_undo import seen
 
@@ -14,6 +16,7 @@ from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
 from napari_sam2.widgets.scripting import LiveSession, open_dock
+from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
@@ -156,20 +159,20 @@ def test_labels_of_another_tool_become_objects(desk):
     desk.viewer.add_layer(Labels(found[2, :40], name="too small"))
     assert seeds(desk) == ["cellpose", "too small"]
     desk.go(2)
-    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["cellpose"])
     desk.done()
     np.testing.assert_array_equal(desk.frame(2), found[2])
     before = seen(desk)
-    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])  # again: new numbers
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["cellpose"])  # again: new numbers
     desk.done()
     assert set(desk.prompts) == {5, 9, 14, 18}
     desk.widget.undo()
     desk.done()
     assert seen(desk) == before
     desk.go(3)
-    desk.widget.workbench.add_seeds(desk.viewer.layers["cellpose"])
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["cellpose"])
     assert "no labels on frame 3" in desk.status
-    desk.widget.workbench.add_seeds(desk.viewer.layers["too small"])
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["too small"])
     assert "has the shape" in desk.status
 
 
@@ -178,13 +181,13 @@ def test_points_of_another_layer_become_objects(open_desk):
     places = [(0, 40, 40), (0, 110, 120), (3, 40, 52), (0, 900, 900)]  # in the world, y and x * 2
     desk.viewer.add_layer(Points(np.array(places, float), ndim=3, name="spots"))
     desk.go(0)
-    desk.widget.workbench.add_seeds(desk.viewer.layers["spots"])
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["spots"])
     desk.done()
     assert set(desk.prompts) == {1, 2}, desk.status
     assert desk.frame(0)[SMALL] == 1
     assert desk.frame(0)[LARGE] == 2
     desk.go(1)
-    desk.widget.workbench.add_seeds(desk.viewer.layers["spots"])
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["spots"])
     assert "no points on frame 1" in desk.status
 
 
@@ -195,9 +198,9 @@ def test_only_some_objects_are_followed(open_desk):
     desk.widget.object_id = 2
     desk.point(0, *LARGE)
     desk.done()
-    desk.widget.workbench.propagate("forward", (2,))
+    desk.widget.workbench.following.propagate("forward", (2,))
     desk.done()
-    step = desk.widget.controller._record.history.steps[-1]
+    step = desk.widget.controller.record.history.steps[-1]
     assert step.object_ids == (2,)
 
 
@@ -207,7 +210,7 @@ def test_what_the_model_sees_lies_on_the_image(open_desk):
     desk.done()
     desk.go(2)
     for _ in range(2):  # the second takes the place of the first
-        desk.widget.workbench.show_view()
+        show_current(desk.widget.workbench)
         desk.done()
     layer = desk.viewer.layers["what the model sees"]
     assert len([la for la in desk.viewer.layers if "model sees" in la.name]) == 1
@@ -220,7 +223,7 @@ def test_what_the_model_sees_lies_on_the_image(open_desk):
     assert "the network sees this" in desk.status
     assert [la.name for la in desk.widget.workbench.images] == ["cells"]
     desk.widget.object_id = 7
-    desk.widget.workbench.show_view()
+    show_current(desk.widget.workbench)
     desk.done()
     assert "no object 7" in desk.status
 
@@ -289,5 +292,44 @@ def test_a_search_can_be_cancelled(open_desk):
 
 def test_all_cells_by_name(desk):
     sam = LiveSession(desk.widget)
-    assert sam.find_all(3) == [1, 2]
+    assert sam.find_all(3, diameter=22) == [1]
+    assert desk.frame(3)[55, 66] == 1
+    assert sam.find_all(3) == [2]
     assert set(np.unique(desk.frame(3))) == {0, 1, 2}
+    assert sam.find_all(3, diameter=1e4) == []
+    assert "A diameter of 10000 px" in desk.status
+
+
+def type_diameter(window, text):
+    box = window.widget.form.diameter_box
+    QTest.mouseDClick(box, Qt.MouseButton.LeftButton)  # selects what is there
+    QTest.keyClicks(box, text) if text else QTest.keyClick(box, Qt.Key.Key_Delete)
+    return box.text()
+
+
+def test_the_diameter_of_a_cell_is_typed(open_window):
+    window = open_window(blobs())
+    asked = []
+    real = window.widget.session.segment_everything
+
+    def noted(frame, taken=None, diameter=None):
+        asked.append(diameter)
+        return real(frame, taken, diameter)
+
+    window.widget.session.segment_everything = noted
+    form = window.widget.form
+    assert type_diameter(window, "a2.5") == "25"  # whole numbers only
+    window.press(form.find_all)
+    window.done()
+    assert window.frame(0)[LARGE] == 1
+    assert window.frame(0)[SMALL] == 0
+    assert type_diameter(window, "9999") == "9999"
+    window.press(form.find_all)
+    window.done()
+    assert "A diameter of 9999 px" in window.status
+    for text in ("0", ""):
+        type_diameter(window, text)
+        window.press(form.find_all)
+        window.done()
+    assert window.frame(0)[SMALL] == 2
+    assert asked == [25, 9999, None, None]

@@ -60,7 +60,7 @@ def test_boxes_masks_and_many_at_once(desk, sam):
     sam.add_labels(labels, 3)
     assert set(sam.prompts) == {3, 4, 7, 8}
     np.testing.assert_array_equal(desk.frame(3), labels)
-    assert len(desk.widget.controller._record.history.steps) == 3
+    assert len(desk.widget.controller.record.history.steps) == 3
     sam.undo()
     assert seen(desk) == before
     sam.redo()
@@ -90,7 +90,7 @@ def test_ends_and_approvals(desk, sam):
     assert not sam.prompts[1][5].absent
     assert desk.frame(5)[20, 30] == 1
     desk.go(2)
-    desk.widget.workbench.approve(9, 2)
+    desk.widget.workbench.prompting.approve(9, 2)
     assert "no mask on frame 2" in desk.status
 
 

@@ -187,7 +187,7 @@ def test_undo_by_key_on_every_layer(open_window):
         assert window.frame(0)[SMALL] == 1
         window.key("Z", control)
         window.done()
-        window.widget.workbench.use_tool("point")
+        window.widget.workbench.tools.use("point")
 
 
 def test_planes_are_as_they_were(tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
 """All cells of a frame without a click by the user: a grid of clicks, and what they agree on.
 
 Kirillov et al. 2023, *Segment Anything*, appendix D ("automatic mask generation"), with windows: a
-grid is laid at every magnification of a frame, coarse to fine, until the cells that were found are
-large for it. Clicks share windows of a fixed lattice, so that each is encoded once, and go through
-the network in batches. Nothing of the session changes.
+first look at every octave of magnification tells how large the cells are, and a second one at three
+magnifications that suit them decides. Clicks share windows of a fixed lattice, so that each is
+encoded once, and go through the network in batches. Nothing of the session changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_sam2.tracking.windows import TOKEN, Geometry, Window, box_of, suitab
 
 LEAST_QUALITY = 0.6
 
-_SIDE, _STRIDE = 12, 4  # tokens of a window, and between windows
+_SIDE, _STRIDE = 12, 6  # tokens of a window, and between windows
 _PITCH = {True: 24.0, False: 32.0}  # model pixels between clicks, in windows and on whole frames
 _CELLS = (20, 1400)  # of 4 model pixels, that a mask in a window may have: radii of 10 to 84 px
 _LEAST_CELLS = 20  # of a mask on a whole frame
@@ -32,7 +32,10 @@ _LEAST_IOU = 0.4  # predicted; what is less sure is no witness either
 _COVERED = 0.75  # quality of cells that get no more clicks, where there is one magnification
 _ALWAYS = 2**21  # model pixels of a frame, up to which a magnification is always looked at
 _FINEST = 1.5  # times the magnification that suits the cells found
-_UNKNOWN_RADIUS = 15.0  # px, assumed while nothing has been found
+_AROUND = (-2, 0, 1)  # half octaves from the magnification that suits a given diameter
+_APART = 0.5  # of a given diameter, between clicks
+_UNKNOWN_DIAMETER = 30.0  # px, assumed while nothing has been found
+_LEAST_WITNESS = 0.45  # quality of cells that may tell how large cells are
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,9 @@ class Found:
 
     Parameters
     ----------
-    done, total : clicks answered or found needless, and planned.
-    cells : the best first; chosen anew after each magnification, and final in the last item.
+    done, total : clicks answered or found needless, and planned so far: the plan may grow once it
+        is known how large the cells are.
+    cells : the best first; none before the first look is over, and final in the last item.
     """
 
     done: int
@@ -52,14 +56,6 @@ class Found:
     def prompts(self, frame: int, first_id: int = 1) -> Prompts:
         """Return the cells as mask prompts, object id -> {`frame`: prompt}, the best first."""
         return {i: {frame: Prompt(mask=c.mask)} for i, c in enumerate(self.cells, start=first_id)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Round:
-    """Clicks (K, 2) in data pixels at one magnification."""
-
-    geometry: Geometry
-    points: npt.NDArray[np.float64]
 
 
 @torch.inference_mode()
@@ -74,35 +70,116 @@ def everything(
 ) -> Iterator[Found]:
     """Segment all cells of a frame; see `TrackingSession.segment_everything`."""
     occupied = _checked(engine, frame, taken, diameter, least_quality, most)
-    rounds = _rounds(engine, diameter)
-    done, total = 0, sum(len(r.points) for r in rounds)
-    answers: list[Answer] = []
+    search = _Search(engine, frame, occupied)
+    levels = [*engine.levels.values()]
     cells: list[Cell] = []
-    for each in rounds:
-        if diameter is None and _needless(each.geometry, cells):
-            continue
-        covered = occupied.copy()
-        if len(engine.levels) == 1:
-            for cell in cells:
-                covered |= cell.mask & (cell.quality >= _COVERED)
-        rows, columns = np.rint(each.points).astype(int).T
-        points = each.points[~covered[rows, columns]]
-        done += len(each.points) - len(points)
-        for count, part in _answered(engine, frame, each.geometry, points):
-            answers += part
-            done += count
-            yield Found(done, total, cells)
-        cells = choose(answers, occupied, least_quality, diameter)[:most]
-    yield Found(total, total, cells)
+    if diameter is None:
+        octaves = levels[::-1][::2][::-1]
+        search.plan([g for g in octaves if not _large(g) or len(levels) == 1])
+        yield from search.ask(cells)
+        diameter = _typical(search.choose(_LEAST_WITNESS))
+        finest = _FINEST * suitable_zoom((diameter or _UNKNOWN_DIAMETER) / 2)
+        search.plan(
+            [g for g in octaves if _large(g) and g.zoom <= finest and g not in search.answers]
+        )
+        yield from search.ask(cells)
+        cells = search.choose(least_quality)[:most]
+        diameter = _typical(search.choose(_LEAST_WITNESS))
+    if diameter is not None and (len(levels) > 1 or not search.answers):
+        near = _near(levels, diameter)
+        search.plan([g for g in near if g not in search.answers], diameter)
+        yield from search.ask(cells)
+        cells = search.choose(least_quality, near, diameter)[:most]
+    yield Found(search.total, search.total, cells)
 
 
-def _needless(geometry: Geometry, cells: Sequence[Cell]) -> bool:
-    """Whether a magnification costs much and is far more than the cells found so far need."""
-    radius = _UNKNOWN_RADIUS
-    if cells:
-        radius = float(np.sqrt(np.median([cell.mask.sum() for cell in cells]) / np.pi))
-    large = geometry.size[0] * geometry.size[1] > _ALWAYS
-    return large and geometry.zoom > _FINEST * suitable_zoom(radius)
+class _Search:
+    """Clicks on a frame and their answers, by magnification.
+
+    Parameters
+    ----------
+    engine, frame : where.
+    occupied : (Y, X), pixels that get no clicks and belong to no cell.
+    """
+
+    def __init__(self, engine: Engine, frame: int, occupied: Mask) -> None:
+        self.engine = engine
+        self.frame = frame
+        self.occupied = occupied
+        self.answers: dict[Geometry, list[Answer]] = {}
+        self.done = self.total = 0
+        self._planned: list[tuple[Geometry, npt.NDArray[np.float64]]] = []
+
+    def plan(self, levels: Sequence[Geometry], diameter: float | None = None) -> None:
+        """Lay a grid of clicks at each level, half a diameter apart where that is known."""
+        for level in levels:
+            pitch = _PITCH[self.engine.windowed]
+            if diameter is not None:
+                pitch = max(pitch, diameter * level.zoom * _APART)
+            rows, columns = _axes(level, pitch)
+            # Of a single level every other click first, so that many others are needless.
+            single = len(self.engine.levels) == 1
+            for a, b in ((0, 0), (1, 1), (0, 1), (1, 0)) if single else ((0, 0),):
+                apart = 2 if single else 1
+                points = _lattice(rows[a::apart], columns[b::apart])
+                self._planned.append((level, points))
+                self.total += len(points)
+
+    def ask(self, cells: Sequence[Cell]) -> Iterator[Found]:
+        """Answer what is planned; `cells` is what is known meanwhile."""
+        for level, planned in self._planned:
+            covered = self.occupied.copy()
+            if len(self.engine.levels) == 1:
+                for cell in self.choose(_COVERED):
+                    covered |= cell.mask
+            rows, columns = np.rint(planned).astype(int).T
+            points = planned[~covered[rows, columns]]
+            self.done += len(planned) - len(points)
+            known = self.answers.setdefault(level, [])
+            for count, part in _answered(self.engine, self.frame, level, points):
+                known += part
+                self.done += count
+                yield Found(self.done, self.total, cells)
+        self._planned = []
+
+    def choose(
+        self,
+        least_quality: float,
+        levels: Sequence[Geometry] | None = None,
+        diameter: float | None = None,
+    ) -> list[Cell]:
+        """Return the cells by the answers so far, at some levels or at all of them."""
+        chosen = self.answers if levels is None else levels
+        answers = [a for level in chosen for a in self.answers[level]]
+        return choose(answers, self.occupied, least_quality, diameter)
+
+
+def _large(geometry: Geometry) -> bool:
+    """Whether a frame is so large at a magnification that a look at all of it takes long."""
+    return geometry.size[0] * geometry.size[1] > _ALWAYS
+
+
+def _near(levels: Sequence[Geometry], diameter: float) -> list[Geometry]:
+    """Return the levels that suit cells of a diameter."""
+    zoom = suitable_zoom(diameter / 2)
+    best = min(range(len(levels)), key=lambda i: abs(np.log(zoom / levels[i].zoom)))
+    return [level for i, level in enumerate(levels) if i - best in _AROUND]
+
+
+def _typical(cells: Sequence[Cell]) -> float | None:
+    """Return the diameter of the median cell in data pixels, or None without any.
+
+    Large and sure ones weigh more: there is room for many small mistakes beside them.
+    """
+    some = [cell for cell in cells if cell.quality >= LEAST_QUALITY] or list(cells[:3])
+    if not some:
+        return None
+    some.sort(key=lambda cell: int(cell.mask.sum()))
+    areas = np.array([cell.mask.sum() for cell in some])
+    sure = np.array([max(cell.quality - 0.5, 0.01) for cell in some])
+    weights = np.cumsum(np.sqrt(areas) * sure)
+    middle = areas[np.searchsorted(weights, weights[-1] / 2)]
+    return float(np.sqrt(4 * middle / np.pi))
 
 
 def _checked(
@@ -146,29 +223,6 @@ def check_diameter(diameter: float | None, shape: tuple[int, int]) -> None:
             f"a diameter of {diameter:g} px does not suit frames of {shape[1]} x {shape[0]} px; "
             "give that of a typical cell in pixels"
         )
-
-
-def _rounds(engine: Engine, diameter: float | None) -> list[_Round]:
-    """Plan the clicks, coarse to fine."""
-    levels = [*engine.levels.values()]
-    pitch = _PITCH[engine.windowed]
-    if len(levels) == 1:
-        # One magnification: every other click first, so that many of the others are needless.
-        (level,) = levels
-        if diameter is not None:
-            pitch = max(diameter * level.zoom / 2, TOKEN / 2)
-        rows, columns = _axes(level, pitch)
-        return [
-            _Round(level, _lattice(rows[a::2], columns[b::2]))
-            for a, b in ((0, 0), (1, 1), (0, 1), (1, 0))
-        ]
-    if diameter is None:
-        chosen = levels[::-1][::2][::-1]
-    else:
-        zoom = suitable_zoom(diameter / 2)
-        best = min(range(len(levels)), key=lambda i: abs(np.log(zoom / levels[i].zoom)))
-        chosen = [levels[i] for i in (best - 2, best, best + 2) if 0 <= i < len(levels)]
-    return [_Round(level, _lattice(*_axes(level, pitch))) for level in chosen]
 
 
 def _axes(

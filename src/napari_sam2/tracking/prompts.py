@@ -17,7 +17,15 @@ from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.mask_text import mask_of, mask_text
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 
-__all__ = ["Prompt", "PromptFile", "Prompts", "load_prompts", "save_prompts", "seeds_from_labels"]
+__all__ = [
+    "Prompt",
+    "PromptFile",
+    "Prompts",
+    "load_prompts",
+    "save_prompts",
+    "seeds_from_labels",
+    "seeds_from_points",
+]
 
 VERSION = 1
 
@@ -78,6 +86,42 @@ def seeds_from_labels(labels: npt.ArrayLike, frame: int) -> Prompts:
     if ids.size == 0:
         raise InputError("the label image has no labels; give one with an object or more")
     return {int(i): {frame: Prompt(mask=image == i)} for i in ids}
+
+
+def seeds_from_points(points: npt.ArrayLike, frame: int, first_id: int = 1) -> Prompts:
+    """Make each point one positive click on an object of its own.
+
+    Parameters
+    ----------
+    points
+        (N, 2), (y, x) in data pixels.
+    frame
+        The frame that they lie on.
+    first_id
+        Id of the first object; the others follow.
+
+    Returns
+    -------
+    dict
+        Object id -> {`frame`: prompt}, in the order of the points.
+
+    Raises
+    ------
+    InputError
+        If there is no point, the points are not (y, x) pairs of finite numbers, or the first id is
+        below 1.
+    """
+    if first_id < 1:
+        raise InputError(f"object ids start at 1, not {first_id}")
+    places = np.asarray(points)
+    # Checked as one prompt, which knows what points are.
+    clicks = Prompt(points=places, positive=np.ones(len(places) if places.ndim else 0, dtype=bool))
+    if not len(clicks.points):
+        raise InputError("there are no points; give one inside each object")
+    return {
+        i: {frame: Prompt(points=point[None], positive=np.array([True]))}
+        for i, point in enumerate(clicks.points, start=first_id)
+    }
 
 
 def load_prompts(

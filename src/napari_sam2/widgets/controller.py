@@ -1,32 +1,24 @@
-"""Between a tracking session and the layers: what happens when. No Qt widgets."""
+"""The session of an image, on the worker's thread: opening, short and long work, saving. No Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from psygnal import Signal
 
-from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
-from napari_sam2.widgets.exporting import Export
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.steps import AddPrompts
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
-from napari_sam2.widgets.record import LayerChange, Record, Undone
+from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Run, Wish, planned
+from napari_sam2.widgets.runs import Run
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from napari_sam2.tracking.everything import Found as Everything
-    from napari_sam2.tracking.views import View
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class _Opened:
 
 
 class Controller:
-    """Turns prompts into previews and propagations into masklets, on the worker's thread.
+    """Opens a session and runs everything that is done with it on the worker's thread.
 
     Parameters
     ----------
@@ -53,35 +45,31 @@ class Controller:
     """What can be done now has changed."""
     opened = Signal()
     """A session is open."""
-    preview_shown = Signal(int, int)
-    """Object id and frame (-1: all) whose mask was written."""
     run_ended = Signal()
-    """A propagation is over, in whatever way."""
-    layers_changed = Signal(object)
-    """The prompt layers shall be brought into this state, by undo say."""
+    """Long work is over, in whatever way."""
     found = Signal(object)
     """The image was worked on before: `Found`."""
 
     def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
         self._factory = session_factory or SessionOpener()
-        self._writer: ResultWriter | None = None
         self._generation = 0
-        self._record: Record | None = None
         self._keeper: SessionKeeper | None = None
         self._unsaved = False
         self.notes: Callable[[], dict[int, dict[str, Any]]] = dict
         """Returns names of objects and the like, for the session file."""
-        self.session: Any = None
+        self.record: Record | None = None
+        """What was done in the session, while one is open."""
         self.opening = False
-        self._obstacle = ""
+        self.obstacle = ""
+        """Why there is no session, in words; "" where none was asked for."""
         self.download: tuple[int, int | None] | None = None
         self.run: Run | None = None
 
     @property
-    def ready(self) -> bool:
-        """Whether a session is open."""
-        return self.session is not None
+    def session(self) -> Any:
+        """The session, or None while there is none."""
+        return None if self.record is None else self.record.history.session
 
     # --- opening -------------------------------------------------------------------------
 
@@ -103,9 +91,8 @@ class Controller:
             The session file that will be done again in it.
         """
         self.close()
-        self._writer = writer
         self.opening = True
-        self._obstacle = "The model is still loading; try again in a moment."
+        self.obstacle = "The model is still loading; try again in a moment."
         self.status.emit(f"Loading the model {request.model} …", "busy")
         self.changed.emit()
         generation = self._generation
@@ -139,8 +126,7 @@ class Controller:
         self.download = None
         if generation != self._generation:
             return
-        self._record, self._keeper = opened.record, opened.keeper
-        self.session, self.opening = opened.record.history.session, False
+        self.record, self._keeper, self.opening = opened.record, opened.keeper, False
         self.changed.emit()
         self.opened.emit()
         if opened.found is not None:
@@ -151,8 +137,8 @@ class Controller:
         if generation != self._generation:
             return
         self.opening = False
-        self._obstacle = in_words(error)
-        self.status.emit(self._obstacle, "error")
+        self.obstacle = in_words(error)
+        self.status.emit(self.obstacle, "error")
         self.changed.emit()
 
     def close(self) -> None:
@@ -163,259 +149,47 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.session = self._record = self._keeper = self._writer = None
+        self.record = self._keeper = None
         self.changed.emit()
 
-    # --- prompts -------------------------------------------------------------------------
+    def require_record(self) -> Record | None:
+        """Return what was done in the session; where there is none, tell the user why."""
+        if self.record is None:
+            self.status.emit(self.obstacle or "Choose an image first.", "error")
+        return self.record
 
-    def set_prompt(
+    # --- work ----------------------------------------------------------------------------
+
+    def submit(
         self,
-        object_id: int,
-        frame: int,
-        prompt: Prompt | None,
-        drawn: bool = False,
-        change: LayerChange | None = None,
-        text: str = "",
+        job: Callable[[], Any],
+        done: Callable[[Any], None],
+        failed: Callable[[Exception], None] | None = None,
+        key: Hashable = None,
     ) -> None:
-        """Say all that is said about an object on a frame; None takes it back.
+        """Do short work on the worker's thread.
 
         Parameters
         ----------
-        drawn
-            The mask stands in the labels already, pixel by pixel, and is not to be replaced.
-        change
-            What was done in the layers for it.
-        text
-            What to say when it is done; by default how sure the answer is.
+        done, failed
+            Told here how it went, unless the session was left meanwhile; by default, an error is
+            said in words.
+        key
+            Of work that replaces earlier work of this session with the same key.
         """
         generation = self._generation
-        if self._writer is None:
-            return
-        if self.session is None and not self.opening:
-            self.status.emit(self._obstacle, "error")
-            return
-        if self.run is not None:
-            self.status.emit("The prompt is answered when the propagation ends.", "busy")
-        elif prompt is not None:
-            self.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
 
-        def job() -> str | None:
-            if generation != self._generation or self._record is None:
-                return None
-            return self._record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
+        def now(function: Callable[[Any], None]) -> Callable[[Any], None]:
+            return lambda value: function(value) if generation == self._generation else None
 
-        def done(answer: str | None) -> None:
-            if generation != self._generation or answer is None:
-                return
-            if not drawn:
-                self.preview_shown.emit(object_id, frame)
-            self.status.emit(text or answer, "done")
-            self.changed.emit()
-            self.save()
-
-        def failed(error: Exception) -> None:
-            if generation == self._generation:
-                self._show_layers()  # the session knows nothing of it, so nor may they
-                self.tell(error)
-
-        self._worker.submit(job, done=done, failed=failed, key=(generation, object_id, frame))
-
-    def add_prompts(self, prompts: Prompts, change: LayerChange | None = None) -> None:
-        """Answer the prompts of many objects at once, as one step."""
-        count = len(prompts)
-
-        def work(record: Record, run: Run) -> None:
-            run.total, run.follow = len({t for some in prompts.values() for t in some}), False
-            run.consume(record.run(AddPrompts(prompts), change))
-
-        def said(run: Run) -> str:
-            objects = "1 object is" if count == 1 else f"{count} objects are"
-            return f"{objects} new. G follows them; Ctrl+Z takes them back."
-
-        self._start(work, f"Looking at {count} objects …", said=said)
-
-    def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
-        """Forget an object and erase it from every frame."""
-        record, writer = self._record, self._writer
-        if writer is None:
-            return
-
-        def job() -> None:
-            if record is not None:
-                for _ in record.run(RemoveObject(object_id), change):
-                    pass
-            writer.erase(object_id)
-
-        def done(_: None) -> None:
-            self.preview_shown.emit(object_id, -1)
-            self.status.emit(f"Object {object_id} was deleted.", "done")
-            self.changed.emit()
-            self.save()
-
-        self._worker.submit(job, done=done, failed=self.tell)
-
-    def edit(
-        self,
-        step: Step,
-        layers_of: Callable[[Prompts], Any],
-        relabel: tuple[int, int, int] | None,
-        done: Callable[[], None],
-    ) -> None:
-        """Merge, split or lock objects, then call `done`.
-
-        Parameters
-        ----------
-        layers_of
-            Makes the prompt layers from prompts; runs on the worker's thread.
-        relabel
-            (old, new, first frame): what else has the old label gets the new one.
-        """
-        record, writer, generation = self._record, self._writer, self._generation
-        if record is None or writer is None:
-            self.status.emit(self._obstacle or "Choose an image first.", "error")
-            return
-
-        def job() -> None:
-            for _ in record.run(step, layers_of=layers_of):
-                pass
-            if relabel is not None:
-                writer.relabel(*relabel)
-
-        def finish(_: None) -> None:
-            if generation == self._generation:
-                self.layers_changed.emit(record.layers)
-                done()
-                self.changed.emit()
-                self.save()
-
-        self._worker.submit(job, done=finish, failed=self.tell)
-
-    # --- undo ----------------------------------------------------------------------------
-
-    def undo(self) -> None:
-        """Take back what was done last: a prompt, a deletion, a propagation."""
-        self._turn("undo")
-
-    def redo(self) -> None:
-        """Do again what was undone last, without computing it again."""
-        self._turn("redo")
-
-    def _turn(self, way: Literal["undo", "redo"]) -> None:
-        if self.run is not None:
-            self.status.emit("Cancel the propagation first.", "error")
-            return
-        record, generation = self._record, self._generation
-        if record is None:
-            self.status.emit(self._obstacle or "There is nothing to undo.", "info")
-            return
-
-        def done(undone: Undone | None) -> None:
-            if generation != self._generation:
-                return
-            if undone is None:
-                self.status.emit(f"There is nothing to {way}.", "info")
-                return
-            self.layers_changed.emit(undone.layers)
-            word = "Undone" if way == "undo" else "Done again"
-            self.status.emit(f"{word}: {undone.text}.", "done")
-            self.changed.emit()
-            self.save()
-
-        self._worker.submit(getattr(record, way), done=done, failed=self.tell)
-
-    # --- propagation ---------------------------------------------------------------------
-
-    def propagate(self, wish: Wish) -> None:
-        """Follow objects through the stack; frames are written as they are done."""
-
-        def work(record: Record, run: Run) -> None:
-            step, run.total = planned(record.history.session, wish)
-            run.consume(record.run(step))
-
-        self._start(work, "Propagating …")
-
-    def restore(self, content: SessionFile, layers_of: Callable[[Prompts], Any]) -> None:
-        """Do all steps of a saved session again.
-
-        Parameters
-        ----------
-        layers_of
-            Makes the prompt layers from prompts; runs on the worker's thread.
-        """
-
-        def work(record: Record, run: Run) -> None:
-            run.total, run.follow = content.cost(), False
-            for step in content.steps:
-                run.consume(record.run(step, layers_of=layers_of))
-                if run.cancelled.is_set():
-                    break
-
-        self._start(work, "Restoring what was done …", after=lambda _: self._show_layers())
-
-    def find_all(
-        self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
-    ) -> None:
-        """Look for all cells of a frame that are not taken, then call `found`; changes nothing.
-
-        Parameters
-        ----------
-        taken
-            (Y, X), nonzero where objects are already.
-        """
-        last: list[Everything] = []
-
-        def work(record: Record, run: Run) -> None:
-            run.follow = False
-            for now in record.history.session.segment_everything(frame, taken=taken):
-                last[:] = [now]
-                run.done, run.total = now.done, now.total
-                if run.cancelled.is_set():
-                    raise Cancelled
-
-        def said(run: Run) -> str:
-            return "The search was cancelled." if run.cancelled.is_set() else "Found."
-
-        def after(ended: bool) -> None:
-            if ended:
-                found(last[0])
-
-        self._start(work, "Looking for all cells of this frame …", said=said, after=after)
-
-    def view(self, object_id: int, frame: int, show: Callable[[View], None]) -> None:
-        """Get what the network sees of an object on a frame, then `show` it."""
-        record, generation = self._record, self._generation
-        if record is None:
-            self.status.emit(self._obstacle or "Choose an image first.", "error")
-            return
-
-        def done(view: View) -> None:
-            if generation == self._generation:
-                show(view)
-
-        session = record.history.session
         self._worker.submit(
-            lambda: session.view(object_id, frame), done=done, failed=self.tell, key="view"
+            job,
+            done=now(done),
+            failed=now(failed or self.tell),
+            key=None if key is None else (generation, key),
         )
 
-    def export(self, export: Export) -> None:
-        """Write the masklets to a file; cancelling leaves nothing behind."""
-
-        def work(record: Record, run: Run) -> None:
-            run.follow = False
-            export.run(record.history.session, run)
-
-        def said(run: Run) -> str:
-            if run.cancelled.is_set():
-                return "The export was cancelled; nothing was written."
-            return f"Exported: {export.path}."
-
-        self._start(work, f"Writing {export.path.name} …", said=said)
-
-    def _show_layers(self) -> None:
-        if self._record is not None:
-            self.layers_changed.emit(self._record.layers)
-
-    def _start(
+    def start(
         self,
         work: Callable[[Record, Run], None],
         text: str,
@@ -424,13 +198,21 @@ class Controller:
     ) -> None:
         """Begin long work on the worker's thread, if none is going on.
 
-        `after` is told whether it came to its end.
+        Parameters
+        ----------
+        work
+            Counts in the run how far it is, and ends early when that is cancelled.
+        text
+            What to say meanwhile.
+        said
+            Returns what to say at the end; by default how many frames were done.
+        after
+            Told whether it came to its end.
         """
         if self.run is not None:
             return
-        record, keeper = self._record, self._keeper
+        record, keeper = self.require_record(), self._keeper
         if record is None or keeper is None:
-            self.status.emit(self._obstacle or "Choose an image first.", "error")
             return
         run, notes = Run(), self.notes()
         self.run = run
@@ -483,12 +265,16 @@ class Controller:
         if self.opening:
             self._generation += 1  # what comes is not wanted any more; a download ends
             self.opening, self.download = False, None
-            self._obstacle = "Loading was cancelled. Choose a model to go on."
-            self.status.emit(self._obstacle, "info")
+            self.obstacle = "Loading was cancelled. Choose a model to go on."
+            self.status.emit(self.obstacle, "info")
             self.changed.emit()
         if self.run is not None and not self.run.cancelled.is_set():
             self.run.cancelled.set()
             self.status.emit("Cancelling after this frame …", "busy")
+
+    def tell(self, error: Exception) -> None:
+        """Say an error in words."""
+        self.status.emit(in_words(error), "error")
 
     # --- saving --------------------------------------------------------------------------
 
@@ -520,10 +306,6 @@ class Controller:
             self._unsaved = True
 
         self._worker.submit(job, done=done, failed=failed, key=("save", path))
-
-    def tell(self, error: Exception) -> None:
-        """Say an error in words."""
-        self.status.emit(in_words(error), "error")
 
 
 def _summary(run: Run) -> str:

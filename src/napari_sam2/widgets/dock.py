@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.choices import Choices
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.exporting import export
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
@@ -28,10 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_sam2.weights import ModelInfo
-
 _REFRESH_MS = 50
-_OTHER_FILE = "<file>"
 
 
 class MaskletsWidget(QWidget):
@@ -59,26 +58,9 @@ class MaskletsWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form)
-        self._models: list[tuple[str, str]] = []
-        self._filling = False
         self._closed = self._docked = False
         self._worker = Worker(WindowThread(self))
-        keys = KeyBindings(
-            {
-                "N": ("New object", self.new_object),
-                "Q": ("Toggle positive and negative points", self.toggle_polarity),
-                "U": ("Take back the last point", self.remove_last_point),
-                "G": ("Propagate both ways", self.propagate),
-                "H": ("Repair what corrections concern", self.repair),
-                "?": ("Show this list", lambda: self._session_actions.show_keys()),
-                "Control-Z": ("Undo", self.undo),
-                "Control-Shift-Z": ("Redo", self.redo),
-                "J": ("Next frame to check", lambda: self.panels.review.step(1)),
-                "K": ("Previous frame to check", lambda: self.panels.review.step(-1)),
-                "W": ("Accept the object's mask on this frame", self.accept),
-            }
-        )
-        self._keys = keys
+        self._keys = keys = KeyBindings(self._shortcuts())
         self.controller = Controller(self._worker, session_factory)
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
@@ -86,11 +68,10 @@ class MaskletsWidget(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
+        self.choices = Choices(self.form, self.workbench)
         self._connect()
-        self._fill_images()
-        self._fill_models([("micro", "micro")])
         if session_factory is None:
-            self._list_models()
+            self.choices.list_models(self._worker)
         self._on_theme()
         self.workbench.say_what_to_do()
         self._start_with_only_image()
@@ -119,23 +100,11 @@ class MaskletsWidget(QWidget):
 
     def set_image(self, layer: Image, axis: int | None = None) -> None:
         """Work on `layer`, with frames along `axis` (default: guessed)."""
-        layer = adapters.unwrapped(layer)
-        axis = adapters.guess_axis(layer) if axis is None else axis
-        with self._filled_by_us():
-            self.form.image.choices = self._image_choices()
-            self.form.image.value = layer
-            self.form.axis.choices = adapters.axis_choices(layer)
-            self.form.axis.value = axis
-        self.workbench.start(layer, axis)
+        self.choices.set_image(layer, axis)
 
     def choose_model(self, model: str, device: str = "auto") -> None:
         """Use a model, by name or path, from now on; the prompts stay."""
-        if model not in [value for _, value in self._models]:
-            self._fill_models([*self._models, (Path(model).name, model)])
-        with self._filled_by_us():
-            self.form.model.value = model
-            self.form.device.value = device
-        self.workbench.choose_model(model, device)
+        self.choices.choose_model(model, device)
 
     def new_object(self) -> None:
         """Start another object."""
@@ -143,7 +112,7 @@ class MaskletsWidget(QWidget):
 
     def delete_object(self) -> None:
         """Delete the current object, its prompts and masks."""
-        self.workbench.delete_object()
+        self.panels.editor.delete([self.object_id])
 
     def toggle_polarity(self) -> None:
         """Switch between positive and negative points."""
@@ -151,7 +120,7 @@ class MaskletsWidget(QWidget):
 
     def remove_last_point(self) -> None:
         """Take back the newest point."""
-        self.workbench.remove_last_point()
+        self.workbench.prompting.remove_last_point()
 
     def accept(self) -> None:
         """Accept the current object's mask on the frame on screen, or take that back."""
@@ -159,7 +128,7 @@ class MaskletsWidget(QWidget):
 
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
-        self.workbench.propagate(direction)
+        self.workbench.following.propagate(direction)
 
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern; returns at once."""
@@ -167,15 +136,15 @@ class MaskletsWidget(QWidget):
 
     def undo(self) -> None:
         """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
-        self.workbench.undo()
+        self.workbench.undoing.undo()
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.workbench.redo()
+        self.workbench.undoing.redo()
 
     def export(self, path: str | Path, format: str | None = None) -> None:
         """Write the masklets to a file of another program; see `napari_sam2.export_masklets`."""
-        self.workbench.export(Path(path), format)
+        export(self.workbench, Path(path), format)
 
     def save_session(self, path: str | Path) -> None:
         """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
@@ -183,7 +152,7 @@ class MaskletsWidget(QWidget):
 
     def restore_session(self, path: str | Path | None = None) -> None:
         """Do again what was done to this image: in a session file, or the last time (None)."""
-        self.workbench.restore(None if path is None else Path(path))
+        self.workbench.restoring.restore(None if path is None else Path(path))
 
     def cancel(self) -> None:
         """End the propagation after the current frame; what is done is kept."""
@@ -208,7 +177,7 @@ class MaskletsWidget(QWidget):
             layers = self.workbench.layers
             working = self._worker.busy or (panels and self.panels.busy)
             if not working and not (layers and layers.waiting):
-                self.workbench.refresh()
+                self.workbench.following.refresh()
                 return
             if time.monotonic() > end:
                 raise TimeoutError(f"still working after {seconds:g} s")
@@ -216,27 +185,34 @@ class MaskletsWidget(QWidget):
 
     # --- wiring --------------------------------------------------------------------------
 
+    def _shortcuts(self) -> dict[str, tuple[str, Callable[[], None]]]:
+        """Text and function by key."""
+        return {
+            "N": ("New object", self.new_object),
+            "Q": ("Toggle positive and negative points", self.toggle_polarity),
+            "U": ("Take back the last point", self.remove_last_point),
+            "G": ("Propagate both ways", self.propagate),
+            "H": ("Repair what corrections concern", self.repair),
+            "?": ("Show this list", lambda: self._session_actions.show_keys()),
+            "Control-Z": ("Undo", self.undo),
+            "Control-Shift-Z": ("Redo", self.redo),
+            "J": ("Next frame to check", lambda: self.panels.review.step(1)),
+            "K": ("Previous frame to check", lambda: self.panels.review.step(-1)),
+            "W": ("Accept the object's mask on this frame", self.accept),
+        }
+
     def _connect(self) -> None:
         form, bench = self.form, self.workbench
-        form.image.changed.connect(self._on_image_chosen)
-        form.axis.changed.connect(self._on_axis_chosen)
-        form.model.changed.connect(self._on_model_chosen)
-        form.device.changed.connect(self._on_model_chosen)
-        # Choosing the same model again is another try, after a failure say.
-        form.model.native.activated.connect(self._on_model_chosen)
-        form.object_id.changed.connect(self._on_object_chosen)
         form.new_object.clicked.connect(lambda: self.new_object())
         form.delete_object.clicked.connect(lambda: self.delete_object())
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))
-        form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
+        form.follow.toggled.connect(lambda on: setattr(bench.following, "on_screen", on))
         form.cancel.clicked.connect(lambda: self.cancel())
-        form.find_all.clicked.connect(lambda: bench.segment_everything())
+        form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.sample.clicked.connect(lambda: bench.open_sample())
         form.pause.clicked.connect(lambda: self.controller.pause())
-        form.first.changed.connect(self._on_range)
-        form.last.changed.connect(self._on_range)
-        form.on_tool(bench.use_tool)
+        form.on_tool(bench.tools.use)
         for direction, button in form.directions.items():
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
         bench.status.connect(form.say)
@@ -252,6 +228,18 @@ class MaskletsWidget(QWidget):
         application = QCoreApplication.instance()
         assert application is not None
         application.aboutToQuit.connect(self._shut_down)
+
+    def _on_layers_changed(self, event: Any) -> None:
+        self.choices.offer_images()
+        self._update()
+        if event.type == "inserted" and self.workbench.layers is None:
+            _soon(self._start_with_only_image)  # once napari is done with inserting
+
+    def _start_with_only_image(self) -> None:
+        if not self._closed:
+            self.choices.start_with_only_image()
+
+    # --- the life of the widget ----------------------------------------------------------
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the widget out of its dock, which is all that closing does."""
@@ -296,86 +284,6 @@ class MaskletsWidget(QWidget):
         self.workbench.close()
         self._worker.close()
 
-    @contextmanager
-    def _filled_by_us(self) -> Iterator[None]:
-        """Change the form without taking it for the user's choice."""
-        before, self._filling = self._filling, True
-        try:
-            yield
-        finally:
-            self._filling = before
-
-    # --- choices -------------------------------------------------------------------------
-
-    def _image_choices(self) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self.workbench.images]
-
-    def _fill_images(self) -> None:
-        with self._filled_by_us():
-            self.form.image.choices = self._image_choices()
-            self.form.image.value = self.workbench.image
-
-    def _on_layers_changed(self, event: Any) -> None:
-        self._fill_images()
-        self._update()
-        if event.type == "inserted" and self.workbench.layers is None:
-            _soon(self._start_with_only_image)  # once napari is done with inserting
-
-    def _start_with_only_image(self) -> None:
-        """Begin at once where there is no choice to make."""
-        if not self._closed and self.workbench.layers is None and len(self.workbench.images) == 1:
-            self.set_image(self.workbench.images[0])
-
-    def _on_image_chosen(self, layer: Image | None) -> None:
-        if not self._filling and layer is not None:
-            self.set_image(layer)
-
-    def _on_object_chosen(self, object_id: int) -> None:
-        if not self._filling:
-            self.workbench.set_object(object_id)
-
-    def _on_range(self, _value: Any) -> None:
-        if self._filling or self.workbench.layers is None:
-            return
-        first, last = int(self.form.first.value), int(self.form.last.value)
-        end = self.workbench.layers.geometry.length - 1
-        self.workbench.frame_range = (first or None, last + 1 if last < end else None)
-
-    def _on_axis_chosen(self, axis: int | None) -> None:
-        if not self._filling and self.workbench.image is not None:
-            self.set_image(self.workbench.image, axis)
-
-    def _on_model_chosen(self, _value: Any) -> None:
-        if self._filling:
-            return
-        if self.form.model.value == _OTHER_FILE:
-            self._choose_file()
-            return
-        self.workbench.choose_model(str(self.form.model.value), str(self.form.device.value))
-
-    def _fill_models(self, models: list[tuple[str, str]]) -> None:
-        """Offer models, (text, name or path); files that were chosen before stay."""
-        names = [name for _, name in models]
-        self._models = [*models, *(m for m in self._models if m[1] not in names)]
-        with self._filled_by_us():
-            self.form.model.choices = [*self._models, ("another file …", _OTHER_FILE)]
-            self.form.model.value = self.workbench.model
-
-    def _choose_file(self) -> None:
-        """Ask for a checkpoint; without one, all stays as it was."""
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
-        )
-        self.choose_model(path or self.workbench.model, str(self.form.device.value))
-
-    def _list_models(self) -> None:
-        def job() -> list[tuple[str, str]]:
-            from napari_sam2.weights import available_models  # imports torch: not in the window
-
-            return [(_model_text(info), info.name) for info in available_models()]
-
-        self._worker.submit(job, done=self._fill_models, failed=self.controller.tell)
-
     # --- showing -------------------------------------------------------------------------
 
     def _on_theme(self, _event: Any = None) -> None:
@@ -387,15 +295,9 @@ class MaskletsWidget(QWidget):
     def _update(self, _event: Any = None) -> None:
         """Make the form say what is so."""
         form, bench = self.form, self.workbench
-        with self._filled_by_us():
-            form.object_id.value = bench.object_id
-            form.image.value = bench.image
-            if bench.layers is not None:
-                length = bench.layers.geometry.length
-                start, stop = bench.frame_range
-                form.show_range(start or 0, (stop or length) - 1, length)
+        self.choices.show()
         (form.positive if bench.positive else form.negative).setChecked(True)
-        form.check_tool(bench.tool)
+        form.check_tool(bench.tools.current)
         if bench.layers is not None:
             form.show_object_colour(self.panels.colour_of(bench.object_id))
         form.set_state(
@@ -405,7 +307,7 @@ class MaskletsWidget(QWidget):
             loading=self.controller.opening,
             paused=self.controller.run is not None and self.controller.run.paused.is_set(),
             any_image=bool(bench.images),
-            earlier=bench.found is not None and not bench.used_ids,
+            earlier=bench.restoring.found is not None and not bench.used_ids,
         )
         active = self.controller.run is not None or self.controller.opening
         if active and not self._timer.isActive():
@@ -415,7 +317,7 @@ class MaskletsWidget(QWidget):
             form.hide_progress()
 
     def _on_timer(self) -> None:
-        self.workbench.refresh()
+        self.workbench.following.refresh()
         run, download = self.controller.run, self.controller.download
         if run is not None:
             self.panels.request()
@@ -426,10 +328,3 @@ class MaskletsWidget(QWidget):
 
 def _soon(function: Callable[[], None]) -> None:
     QTimer.singleShot(0, function)
-
-
-def _model_text(info: ModelInfo) -> str:
-    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
-    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
-    here = " in the package" if info.embedded else ""
-    return f"{info.name}{size}{here if info.downloaded else ' to download'}"

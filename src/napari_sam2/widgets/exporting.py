@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 from napari_sam2.widgets.layer_adapters import StackGeometry, frame_axis, frame_scale
 from napari_sam2.widgets.opening import Cancelled
+from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Run
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+    from napari_sam2.widgets.workbench import Workbench
 
 MEASURED = "csv"
 
@@ -107,6 +110,26 @@ class Export:
             overwrite=True,
             progress=progress,
         )
+
+
+def export(bench: Workbench, path: Path, format: str | None = None) -> None:
+    """Write the masklets to a file; returns at once. Cancelling leaves nothing behind."""
+    if bench.layers is None or bench.image is None or bench.writer is None:
+        bench.say_what_to_do()
+        return
+    dtype = bench.layers.labels.data.dtype
+    one = Export(path, format, bench.image, bench.layers.geometry, bench.writer, dtype)
+
+    def work(record: Record, run: Run) -> None:
+        run.follow = False
+        one.run(record.history.session, run)
+
+    def said(run: Run) -> str:
+        if run.cancelled.is_set():
+            return "The export was cancelled; nothing was written."
+        return f"Exported: {path}."
+
+    bench.controller.start(work, f"Writing {path.name} …", said=said)
 
 
 def filters() -> dict[str, str]:

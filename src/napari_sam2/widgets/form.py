@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QRegularExpression, QSize, Qt
+from qtpy.QtGui import QRegularExpressionValidator
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLayout,
+    QLineEdit,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -149,11 +151,29 @@ class Form(QWidget):
         rows.setSpacing(4)
         rows.addLayout(row(*self.tools.values()))
         rows.addLayout(row(self.positive, self.negative))
+        rows.addLayout(self._find_row())
+        return rows
+
+    def _find_row(self) -> QHBoxLayout:
         self.find_all = button(
             "Find all cells of this frame", "Make every cell that is no object yet an object"
         )
-        rows.addLayout(row(self.find_all))
-        return rows
+        tip = "Diameter of a typical cell in pixels; empty or 0: found out from the frame"
+        self.diameter_box = QLineEdit()
+        self.diameter_box.setPlaceholderText("Ø in px")
+        self.diameter_box.setValidator(
+            QRegularExpressionValidator(QRegularExpression("[0-9]{0,4}"), self.diameter_box)
+        )
+        self.diameter_box.setAccessibleName("Diameter of a cell")
+        self.diameter_box.setAccessibleDescription(tip)
+        self.diameter_box.setToolTip(tip)
+        self.diameter_box.setFixedWidth(64)
+        return row(self.find_all, self.diameter_box)
+
+    @property
+    def diameter(self) -> float | None:
+        """Diameter of a typical cell in pixels, if the user gave one."""
+        return float(self.diameter_box.text() or 0) or None
 
     def _propagate_rows(self) -> QVBoxLayout:
         self.directions = {
@@ -277,6 +297,7 @@ class Form(QWidget):
         self.object_id.enabled = has_image
         for part in (self.delete_object, self.find_all, self.tools["brush"]):
             part.setEnabled(has_image and not running)
+        self.diameter_box.setEnabled(has_image and not running)
         for part in self.directions.values():
             part.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from napari_sam2.tracking.steps import LockObject, MergeObjects, SplitObject
+from napari_sam2.tracking.steps import LockObject, MergeObjects, RemoveObject, SplitObject, Step
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -47,7 +47,7 @@ class ObjectEditor:
                 "info",
             )
 
-        bench.edit(LockObject(object_id, locked), None, done)
+        self._do(LockObject(object_id, locked), None, done)
 
     def show(self, object_ids: Iterable[int], visible: bool) -> None:
         """Show or hide objects in the Labels layer; their masks stay."""
@@ -58,7 +58,33 @@ class ObjectEditor:
     def delete(self, object_ids: Iterable[int]) -> None:
         """Delete objects, their prompts and masks."""
         for object_id in object_ids:
-            self._bench.delete_object(object_id)
+            self._delete(object_id)
+
+    def _delete(self, object_id: int) -> None:
+        bench, controller = self._bench, self._bench.controller
+        if bench.layers is None or bench.writer is None:
+            bench.say_what_to_do()
+            return
+        if controller.run is not None:
+            bench.status.emit("Cancel the propagation first.", "error")
+            return
+        change = bench.layers.remove_object(object_id)
+        bench.notes.forget(object_id)
+        record, writer = controller.record, bench.writer
+
+        def job() -> None:
+            if record is not None:
+                for _ in record.run(RemoveObject(object_id), change):
+                    pass
+            writer.erase(object_id)
+
+        def done(_: None) -> None:
+            bench.show_labels()
+            bench.status.emit(f"Object {object_id} was deleted.", "done")
+            bench.changed.emit()
+            controller.save()
+
+        controller.submit(job, done)
 
     def merge(self, object_ids: Iterable[int]) -> None:
         """Give the masks and prompts of the objects with higher ids to that with the lowest."""
@@ -81,7 +107,7 @@ class ObjectEditor:
                 "done",
             )
 
-        bench.edit(MergeObjects(kept, absorbed), (absorbed, kept, 0), done)
+        self._do(MergeObjects(kept, absorbed), (absorbed, kept, 0), done)
 
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
@@ -102,7 +128,40 @@ class ObjectEditor:
                 "done",
             )
 
-        bench.edit(SplitObject(old, frame, new), (old, new, frame), done)
+        self._do(SplitObject(old, frame, new), (old, new, frame), done)
+
+    def _do(
+        self, step: Step, relabel: tuple[int, int, int] | None, then: Callable[[], None]
+    ) -> None:
+        """Do a step, then tell what it changed.
+
+        Parameters
+        ----------
+        relabel
+            (old, new, first frame): what else has the old label gets the new one.
+        """
+        bench, controller = self._bench, self._bench.controller
+        if bench.layers is None or bench.writer is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        record, writer, layers_of = controller.require_record(), bench.writer, bench.layers.state_of
+        if record is None:
+            return
+
+        def job() -> None:
+            for _ in record.run(step, layers_of=layers_of):
+                pass
+            if relabel is not None:
+                writer.relabel(*relabel)
+
+        def done(_: None) -> None:
+            bench.show_layers(record.layers)
+            then()
+            bench.changed.emit()
+            controller.save()
+
+        controller.submit(job, done)
 
     def _busy(self) -> bool:
         if self._bench.controller.run is not None:

@@ -108,7 +108,7 @@ class Panels(QObject):
         form.next.clicked.connect(lambda: self.review.step(1))
         form.previous.clicked.connect(lambda: self.review.step(-1))
         form.accept.clicked.connect(lambda: self.review.accept())
-        form.end.clicked.connect(lambda: bench.end_here())
+        form.end.clicked.connect(lambda: bench.prompting.end_here())
         self.review.changed.connect(self._show)
         bench.changed.connect(self._on_bench)
         bench.viewer.dims.events.point.connect(self._on_frame)
@@ -128,7 +128,7 @@ class Panels(QObject):
         elif action == "show":
             editor.show(ids, not any(row.visible for row in rows))
         elif action == "follow":
-            self._bench.propagate("both", tuple(ids))
+            self._bench.following.propagate("both", tuple(ids))
         elif action == "only":
             editor.show(self.review.overview.ids, False)
             editor.show(ids, True)

@@ -114,11 +114,11 @@ class Review:
         prompt = bench.layers.prompts.get(object_id, {}).get(frame)
         if bench.notes.toggle_approved(object_id, frame):
             if prompt is None and self.overview.covered[row, frame]:
-                bench.approve(object_id, frame)
+                bench.prompting.approve(object_id, frame)
             else:
                 bench.status.emit(f"{name} is accepted. J goes to the next frame to check.", "done")
         else:
             if prompt is not None and prompt.mask is not None and not len(prompt.points):
-                bench.unsay(object_id, frame)
+                bench.prompting.unsay(object_id, frame)
             bench.status.emit(f"{name} is not accepted any more.", "info")
         bench.changed.emit()

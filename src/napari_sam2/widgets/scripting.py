@@ -156,16 +156,22 @@ class LiveSession:
         InputError
             If a prompt cannot be used; none is added then.
         """
-        self.widget.workbench.add_prompts(prompts)
+        self.widget.workbench.prompting.add(prompts)
         self.wait()
 
-    def find_all(self, frame: int) -> list[int]:
-        """Find all cells of a frame that have no object yet; returns their new ids."""
+    def find_all(self, frame: int, diameter: float | None = None) -> list[int]:
+        """Find all cells of a frame that have no object yet; returns their new ids.
+
+        Parameters
+        ----------
+        diameter
+            Of a typical cell in pixels; by default found out from the frame.
+        """
         bench = self.widget.workbench
         before = set(self.prompts)
         if bench.image is not None and bench.layers is not None:
             show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
-        bench.segment_everything()
+        bench.seeding.find_all(diameter)
         self.wait()
         return sorted(set(self.prompts) - before)
 
@@ -181,7 +187,7 @@ class LiveSession:
 
     def approve(self, object_id: int, frame: int) -> None:
         """Say that a mask is right: it becomes a prompt, which nothing overwrites."""
-        self.widget.workbench.approve(object_id, frame)
+        self.widget.workbench.prompting.approve(object_id, frame)
         self.wait()
 
     def propagate(self, direction: Direction = "both") -> None:
@@ -243,7 +249,7 @@ class LiveSession:
 
     def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
         bench = self.widget.workbench
-        bench.say(object_id, frame, prompt)
+        bench.prompting.say(object_id, frame, prompt)
         bench.set_object(object_id)
         self.wait()
         geometry = bench.layers.geometry if bench.layers is not None else None

@@ -1,17 +1,104 @@
-"""Many objects at once, from layers that other tools made."""
+"""Many objects at once: all cells of a frame, or from layers that other tools made. No Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Points
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.prompts import seeds_from_labels
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.opening import Cancelled
+from napari_sam2.widgets.record import Record
+from napari_sam2.widgets.runs import Run
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.everything import Found
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Seeding:
+    """Makes many objects on the frame on screen, as one step.
+
+    Parameters
+    ----------
+    bench
+        Has the layers and the session.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def find_all(self, diameter: float | None = None) -> None:
+        """Find all cells of the frame on screen that have no object yet; each becomes one.
+
+        Parameters
+        ----------
+        diameter
+            Of a typical cell in pixels; None: found out from the frame.
+        """
+        bench = self._bench
+        if bench.layers is None or bench.writer is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        frame = bench.frame_on_screen
+        taken = bench.writer.read(frame)
+        last: list[Found] = []
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            session = record.history.session
+            for now in session.segment_everything(frame, taken=taken, diameter=diameter):
+                last[:] = [now]
+                run.done, run.total = now.done, now.total
+                if run.cancelled.is_set():
+                    raise Cancelled
+
+        def said(run: Run) -> str:
+            return "The search was cancelled." if run.cancelled.is_set() else "Found."
+
+        def after(ended: bool) -> None:
+            if ended:
+                self._add_found(last[0], frame)
+
+        bench.controller.start(
+            work, "Looking for all cells of this frame …", said=said, after=after
+        )
+
+    def _add_found(self, found: Found, frame: int) -> None:
+        bench = self._bench
+        if found.cells:
+            bench.prompting.add(found.prompts(frame, max(bench.used_ids, default=0) + 1))
+        else:
+            bench.status.emit("No other cells were found on this frame.", "info")
+
+    @property
+    def sources(self) -> list[Any]:
+        """Layers that hold labels or points of other tools."""
+        bench = self._bench
+        ours = () if bench.layers is None else bench.layers.layers
+        return [
+            layer
+            for layer in bench.viewer.layers
+            if isinstance(layer, Labels | Points) and layer not in ours
+        ]
+
+    def add_layer(self, layer: Any) -> None:
+        """Make an object of each label, or point, of a layer on the frame on screen."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        frame, geometry = bench.frame_on_screen, bench.layers.geometry
+        try:
+            bench.prompting.add(seeds_from(layer, bench.image, geometry, frame, bench.used_ids))
+        except InputError as error:
+            bench.controller.tell(error)
 
 
 def seeds_from(
@@ -77,7 +164,4 @@ def _points_on(
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:
         raise InputError(f"'{layer.name}' has no points on frame {frame}; go to another frame")
-    return {
-        number: {frame: Prompt(geometry.yx(place), np.array([True]))}
-        for number, place in enumerate(chosen, start=first)
-    }
+    return seeds_from_points(geometry.yx(np.array(chosen)), frame, first)

@@ -13,11 +13,35 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.tracking.views import View
+    from napari_sam2.widgets.workbench import Workbench
 
 NAME = "what the model sees"
 
 
-def show_view(
+def show_current(bench: Workbench) -> None:
+    """Show what the network gets to see of the current object on the frame on screen."""
+    layers, image, controller = bench.layers, bench.image, bench.controller
+    if layers is None or image is None:
+        bench.say_what_to_do()
+        return
+    record = controller.require_record()
+    if record is None:
+        return
+    session, object_id, frame = record.history.session, bench.object_id, bench.frame_on_screen
+
+    def show(view: View) -> None:
+        _put_over(bench.viewer, image, layers.geometry, frame, view)
+        bench.viewer.layers.selection.active = layers.points
+        bench.status.emit(
+            f"{bench.notes.name(object_id)}, frame {frame}: the network sees this, at "
+            f"{view.zoom[0]:.2f} of its pixels for one of yours.",
+            "done",
+        )
+
+    controller.submit(lambda: session.view(object_id, frame), show, key="view")
+
+
+def _put_over(
     viewer: ViewerModel, image: Image, geometry: StackGeometry, frame: int, view: View
 ) -> None:
     """Put a view over the image, on its frame and in its place; takes the place of an older one."""

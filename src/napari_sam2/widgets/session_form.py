@@ -10,8 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_sam2.tracking.session_file import SUFFIX
-from napari_sam2.widgets.exporting import filters, with_suffix
+from napari_sam2.widgets.exporting import export, filters, with_suffix
 from napari_sam2.widgets.parts import button, row
+from napari_sam2.widgets.seen import show_current
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -58,11 +59,11 @@ class SessionActions:
 
     def __init__(self, form: SessionForm, bench: Workbench, keys: Mapping[str, str]) -> None:
         self._form, self._bench, self._keys = form, bench, keys
-        form.undo.clicked.connect(lambda: bench.undo())
-        form.redo.clicked.connect(lambda: bench.redo())
+        form.undo.clicked.connect(lambda: bench.undoing.undo())
+        form.redo.clicked.connect(lambda: bench.undoing.redo())
         form.export.clicked.connect(lambda: self.export())
         form.more.clicked.connect(lambda: self._open_menu(form.more))
-        form.restore.clicked.connect(lambda: bench.restore())
+        form.restore.clicked.connect(lambda: bench.restoring.restore())
 
     def _open_menu(self, under: QPushButton) -> None:
         self.menu().popup(under.mapToGlobal(under.rect().bottomLeft()))
@@ -72,18 +73,17 @@ class SessionActions:
         bench, menu = self._bench, QMenu(self._form)
         seeds = menu.addMenu("Objects from a layer, on this frame")
         assert seeds is not None
-        for layer in bench.seed_layers:
-            seeds.addAction(layer.name, lambda layer=layer: bench.add_seeds(layer))
-        seeds.setEnabled(bool(bench.seed_layers))
-        menu.addAction("Find all cells of this frame", lambda: bench.segment_everything())
-        menu.addAction("The object ends here", lambda: bench.end_here())
-        menu.addAction("What the model sees", lambda: bench.show_view())
+        for layer in bench.seeding.sources:
+            seeds.addAction(layer.name, lambda layer=layer: bench.seeding.add_layer(layer))
+        seeds.setEnabled(bool(bench.seeding.sources))
+        menu.addAction("The object ends here", lambda: bench.prompting.end_here())
+        menu.addAction("What the model sees", lambda: show_current(bench))
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)
         menu.addAction("Open a session …", self.open)
-        earlier = menu.addAction("Restore the last session", lambda: bench.restore())
+        earlier = menu.addAction("Restore the last session", lambda: bench.restoring.restore())
         assert earlier is not None
-        earlier.setEnabled(bench.found is not None)
+        earlier.setEnabled(bench.restoring.found is not None)
         menu.addSeparator()
         menu.addAction("Keys (?)", self.show_keys)
         return menu
@@ -109,7 +109,7 @@ class SessionActions:
         )
         if path:
             name = kinds[kind]
-            self._bench.export(with_suffix(path, name), name)
+            export(self._bench, with_suffix(path, name), name)
 
     def save(self) -> None:
         """Ask for a file for the session, which is kept up to date from then on."""
@@ -126,7 +126,7 @@ class SessionActions:
             self._form, "Open a session of this image", self._beside(SUFFIX), _SESSIONS
         )
         if path:
-            self._bench.restore(Path(path))
+            self._bench.restoring.restore(Path(path))
 
     def _beside(self, suffix: str) -> str:
         """Return a name beside the image, if that is a file."""

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
-from napari_sam2.widgets.exporting import Export
+from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
-from napari_sam2.widgets.record import LayerChange
-from napari_sam2.widgets.runs import Direction, Wish
+from napari_sam2.widgets.prompting import Prompting
+from napari_sam2.widgets.restoring import Restoring
 from napari_sam2.widgets.saving import Found
-from napari_sam2.widgets.seeding import seeds_from
+from napari_sam2.widgets.seeding import Seeding
+from napari_sam2.widgets.tools import Tools
+from napari_sam2.widgets.undoing import Undoing
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,14 +35,17 @@ _NEXT = (
 
 
 class Workbench:
-    """Joins the viewer, the layers that prompts are made in, and the controller.
+    """What is worked on: the image, its layers, the current object and tool, the session.
+
+    What is done with them is in its parts, one for each verb: `tools`, `prompting`,
+    `seeding`, `following`, `undoing`, `restoring`.
 
     Parameters
     ----------
     viewer
         The viewer.
     controller
-        Answers prompts and propagates.
+        Opens sessions and runs what is done with them.
     defer
         Runs a function once the event at hand is over.
     keys
@@ -72,26 +72,20 @@ class Workbench:
         self.notes = Notes()
         self.object_id = 1
         self.positive = True
-        self.follow = True
         self.model, self.device = "micro", "auto"
-        self.frame_range: tuple[int | None, int | None] = (None, None)
-        """First frame to follow objects to, and the one after the last; None: the ends."""
         self._defer = defer
         self._keys = keys
-        self._origin = 0
-        self._followed: int | None = None
-        self._writer: results.ResultWriter | None = None
-        self._restoring: Found | None = None
-        self.found: Found | None = None
-        """An earlier session of the image that can be restored."""
+        self.writer: results.ResultWriter | None = None
+        """Where the masks of the objects are, while there is an image."""
         controller.notes = lambda: self.notes.as_json()
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
-        controller.opened.connect(self._on_opened)
-        controller.preview_shown.connect(self._on_preview)
-        controller.run_ended.connect(self._on_run_ended)
-        controller.layers_changed.connect(self._on_layers_changed)
-        controller.found.connect(self._on_found)
+        self.tools = Tools(self)
+        self.prompting = Prompting(self)
+        self.seeding = Seeding(self)
+        self.following = Following(self)
+        self.undoing = Undoing(self)
+        self.restoring = Restoring(self)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -129,29 +123,29 @@ class Workbench:
             self.status.emit(f"There is no room for the masklets: {error}.", "error")
             return
         self.image = image
-        self._writer = results.ResultWriter(result, geometry)
+        self.writer = results.ResultWriter(result, geometry)
         self.layers = PromptLayers(image, geometry, result, self._defer)
         self.colours = ObjectColours(self.layers.labels)
-        self._note(Notes())
+        self.take_notes(Notes())
         if folder is not None:
             results.delete_with(self.layers.labels, folder)
         for layer in self.layers.layers:
             self.viewer.add_layer(layer)
         self._keys.bind(*self.layers.layers)
-        self.layers.changed.connect(self._on_prompt)
+        self.layers.changed.connect(self.prompting.answer)
         self.layers.rejected.connect(lambda text: self.status.emit(text, "error"))
         self.layers.object_picked.connect(self.set_object)
         self.object_id = 1
-        self.frame_range = (None, None)
+        self.following.frame_range = (None, None)
         self.layers.set_current(self.object_id, self.positive)
-        self.use_tool("point")
+        self.tools.use("point")
         self.open_session()
 
-    def _note(self, notes: Notes) -> None:
+    def take_notes(self, notes: Notes) -> None:
         """Take these notes on objects from now on."""
         self.notes = notes
-        if self._writer is not None:
-            self._writer.locked = notes.locked
+        if self.writer is not None:
+            self.writer.locked = notes.locked
 
     def open_sample(self) -> None:
         """Open nuclei that move and divide."""
@@ -162,7 +156,7 @@ class Workbench:
 
     def choose_model(self, model: str, device: str) -> None:
         """Use another model or device from now on, with the same prompts."""
-        working = self.controller.ready or self.controller.opening
+        working = self.controller.record is not None or self.controller.opening
         if working and (model, device) == (self.model, self.device):
             return
         self.model, self.device = model, device
@@ -177,9 +171,9 @@ class Workbench:
         saved
             What to do again in it, with the model that it was made with.
         """
-        if self.image is None or self.layers is None or self._writer is None:
+        if self.image is None or self.layers is None or self.writer is None:
             return
-        self.found, self._restoring = None, saved
+        self.restoring.expect(saved)
         content = None if saved is None else saved.content
         if content is not None:
             self.model = content.model
@@ -196,38 +190,7 @@ class Workbench:
             zoom=None if content is None else content.zoom,
         )
         layers = self.layers
-        self.controller.open(request, self._writer, layers.prompts, layers.state(), saved)
-
-    def restore(self, path: Path | None = None) -> None:
-        """Do again what was done to this image before.
-
-        Parameters
-        ----------
-        path
-            A session file; None for the one that was found.
-        """
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        if self.layers.prompts or self.controller.run is not None:
-            self.status.emit("Restoring needs a fresh start; choose the image again.", "error")
-            return
-        try:
-            found = self.found if path is None else Found(path, load_session(path))
-        except InputError as error:
-            self.controller.tell(error)
-            return
-        if found is None:
-            self.status.emit("There is no earlier session of this image.", "info")
-            return
-        self.open_session(found)
-
-    def _on_found(self, found: Found) -> None:
-        self.found = found
-        self.status.emit(
-            f"You worked on this image before ({found.text}). 'Restore' brings that back.", "info"
-        )
-        self.changed.emit()
+        self.controller.open(request, self.writer, layers.prompts, layers.state(), saved)
 
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
@@ -240,7 +203,7 @@ class Workbench:
             for layer in layers.layers:
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
-        self._writer = None
+        self.writer = None
 
     def close(self) -> None:
         """Stop all work and let go of the viewer; the layers stay."""
@@ -258,25 +221,25 @@ class Workbench:
             text = f"The layer '{layer.name}' was removed. Choose the image again to go on."
         else:
             return
-        self._writer_done()
+        self._drop_image()
         self.status.emit(text, "info")
         self.changed.emit()
 
-    def _writer_done(self) -> None:
+    def _drop_image(self) -> None:
         self.controller.close()
-        self.layers = self.image = self._writer = None
+        self.layers = self.image = self.writer = None
 
-    # --- objects and tools ---------------------------------------------------------------
+    # --- objects -------------------------------------------------------------------------
 
     @property
     def used_ids(self) -> set[int]:
         """Objects that have prompts or masks."""
         ids = set(self.layers.object_ids) if self.layers else set()
-        return ids | (self._writer.object_ids if self._writer else set())
+        return ids | (self.writer.object_ids if self.writer else set())
 
     @property
     def _has_results(self) -> bool:
-        return self._writer is not None and bool(self._writer.object_ids)
+        return self.writer is not None and bool(self.writer.object_ids)
 
     def new_object(self) -> None:
         """Start another object, or stay with the current one if it is still new."""
@@ -287,8 +250,8 @@ class Workbench:
         used = self.used_ids
         if self.object_id in used:
             self.set_object(max(used) + 1)
-        if self.tool is None:
-            self.use_tool("point")
+        if self.tools.current is None:
+            self.tools.use("point")
         self.status.emit(f"Object {self.object_id} is new: click on a cell.", "info")
 
     def set_object(self, object_id: int) -> None:
@@ -296,80 +259,6 @@ class Workbench:
         if object_id != self.object_id:
             self.object_id = object_id
             self._apply_current()
-
-    def say(self, object_id: int, frame: int, prompt: Prompt, text: str = "") -> None:
-        """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
-
-        Raises
-        ------
-        InputError
-            If the prompt cannot be used.
-        """
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        self._check(object_id, frame, prompt)
-        change = self.layers.put({object_id: {frame: prompt}})
-        self.controller.set_prompt(object_id, frame, prompt, change=change, text=text)
-
-    def add_prompts(self, prompts: Prompts) -> None:
-        """Say what is said of many objects; one step to undo.
-
-        Raises
-        ------
-        InputError
-            If a prompt cannot be used; none is added then.
-        """
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        if self.controller.run is not None or not self.controller.ready:
-            self.status.emit("Wait until the work at hand is done.", "error")
-            return
-        for object_id, by_frame in prompts.items():
-            for frame, prompt in by_frame.items():
-                self._check(object_id, frame, prompt)
-        self.controller.add_prompts(prompts, self.layers.put(prompts))
-
-    def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
-        assert self.layers is not None
-        if not 0 <= frame < self.layers.geometry.length:
-            last = self.layers.geometry.length - 1
-            raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")
-        prompt.validate(self.layers.geometry.frame_shape, object_id=object_id, frame=frame)
-
-    def end_here(self) -> None:
-        """Say that the current object is not on the frame on screen: it ends here."""
-        if self.layers is None:
-            self.say_what_to_do()
-        else:
-            self.say(self.object_id, self.frame_on_screen, Prompt(absent=True))
-
-    def approve(self, object_id: int | None = None, frame: int | None = None) -> None:
-        """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites.
-
-        Parameters
-        ----------
-        object_id, frame
-            By default the current object on the frame on screen.
-        """
-        if self.layers is None or self._writer is None:
-            self.say_what_to_do()
-            return
-        object_id = self.object_id if object_id is None else object_id
-        frame = self.frame_on_screen if frame is None else frame
-        mask = self._writer.read(frame) == object_id
-        if not mask.any():
-            self.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
-            return
-        text = f"{self.notes.name(object_id)}, frame {frame} is accepted."
-        self.say(object_id, frame, Prompt(mask=mask), text + " J goes to the next frame to check.")
-
-    def unsay(self, object_id: int, frame: int) -> None:
-        """Take back all that was said of an object on a frame."""
-        if self.layers is not None:
-            change = self.layers.forget(object_id, frame)
-            self.controller.set_prompt(object_id, frame, None, change=change)
 
     def set_positive(self, positive: bool) -> None:
         """Choose whether points say 'this is it' or 'this is not it'."""
@@ -382,44 +271,26 @@ class Workbench:
             self.layers.set_current(self.object_id, self.positive)
         self.changed.emit()
 
-    def delete_object(self, object_id: int | None = None) -> None:
-        """Delete an object, by default the current one: its prompts and its masks on all frames."""
-        object_id = self.object_id if object_id is None else object_id
-        if self.layers is None:
-            self.say_what_to_do()
-        elif self.controller.run is not None:
-            self.status.emit("Cancel the propagation first.", "error")
-        else:
-            change = self.layers.remove_object(object_id)
-            self.notes.forget(object_id)
-            self.controller.remove_object(object_id, change)
+    # --- on screen -----------------------------------------------------------------------
 
-    def edit(
-        self, step: Step, relabel: tuple[int, int, int] | None, done: Callable[[], None]
-    ) -> None:
-        """Merge, split or lock objects, then call `done`; see `Controller.edit`."""
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        self.layers.read()
-        self.controller.edit(step, self.layers.state_of, relabel, done)
+    def _on_controller(self) -> None:
+        if self.layers is not None:
+            self.layers.set_editable(self.controller.run is None)
+        self.changed.emit()
 
-    def undo(self) -> None:
-        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
-        self._turn(self.controller.undo)
+    def show_labels(self) -> None:
+        """Show what was written into the labels."""
+        if self.layers is not None:
+            self.layers.show_labels()
 
-    def redo(self) -> None:
-        """Do again what was undone last."""
-        self._turn(self.controller.redo)
+    def show_layers(self, state: Any) -> None:
+        """Bring the prompt layers, and what is locked, into the state that the session is in.
 
-    def _turn(self, turn: Callable[[], None]) -> None:
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        self.layers.read()
-        turn()
-
-    def _on_layers_changed(self, state: Any) -> None:
+        Parameters
+        ----------
+        state
+            From the record; None: the layers stay.
+        """
         if self.layers is None:
             return
         if state is not None:
@@ -429,160 +300,6 @@ class Workbench:
             self.notes.locked.difference_update(session.object_ids)
             self.notes.locked.update(session.locked)
         self.layers.show_labels()
-
-    def remove_last_point(self) -> None:
-        """Take back the newest point."""
-        if self.layers is None or not self.layers.remove_last_point():
-            self.status.emit("There is no point to take back.", "info")
-
-    def _tools(self) -> dict[str, tuple[Any, str]]:
-        assert self.layers is not None
-        return {
-            "point": (self.layers.points, "add"),
-            "box": (self.layers.shapes, "add_rectangle"),
-            "polygon": (self.layers.shapes, "add_polygon"),
-            "brush": (self.layers.labels, "paint"),
-        }
-
-    def use_tool(self, name: str) -> None:
-        """Take up a tool: point, box, polygon or brush."""
-        if self.layers is None:
-            self.say_what_to_do()
-            self.changed.emit()
-            return
-        layer, mode = self._tools()[name]
-        if not layer.editable:
-            self.status.emit("Painting has to wait until the propagation ends.", "info")
-        else:
-            layer.visible = True
-            self.viewer.layers.selection.active = layer
-            layer.mode = mode
-            self.layers.apply_current()
-        self.changed.emit()
-
-    @property
-    def tool(self) -> str | None:
-        """The tool in use, if it is one of ours."""
-        if self.layers is None:
-            return None
-        active = self.viewer.layers.selection.active
-        for name, (layer, mode) in self._tools().items():
-            if layer is active and str(layer.mode) == mode:
-                return name
-        return None
-
-    # --- work ----------------------------------------------------------------------------
-
-    def _on_opened(self) -> None:
-        saved, self._restoring = self._restoring, None
-        if saved is not None and self.layers is not None:
-            self._origin = self._followed = self.frame_on_screen
-            self._note(Notes.from_json(saved.content.notes))
-            self.controller.restore(saved.content, self.layers.state_of)
-            return
-        if self.layers is not None and self.layers.prompts:
-            self.status.emit(f"Ready: {self.model} has your prompts.", "done")
-        else:
-            self.say_what_to_do()
-
-    def _on_prompt(
-        self, object_id: int, frame: int, prompt: Any, drawn: bool, change: LayerChange
-    ) -> None:
-        self.controller.set_prompt(object_id, frame, prompt, drawn, change)
-
-    def _on_preview(self, object_id: int, frame: int) -> None:
-        if self.layers is not None:
-            self.layers.show_labels()
-
-    def export(self, path: Path, format: str | None = None) -> None:
-        """Write the masklets to a file of another program; returns at once."""
-        if self.layers is None or self.image is None or self._writer is None:
-            self.say_what_to_do()
-            return
-        self.controller.export(
-            Export(
-                path,
-                format,
-                self.image,
-                self.layers.geometry,
-                self._writer,
-                self.layers.labels.data.dtype,
-            )
-        )
-
-    def segment_everything(self) -> None:
-        """Find all cells of the frame on screen that have no object yet; each becomes one."""
-        if self.layers is None or self._writer is None:
-            self.say_what_to_do()
-            return
-        frame = self.frame_on_screen
-
-        def found(cells: Any) -> None:
-            if not cells.cells:
-                self.status.emit("No other cells were found on this frame.", "info")
-                return
-            first = max(self.used_ids, default=0) + 1
-            self.add_prompts(cells.prompts(frame, first))
-
-        self.layers.read()
-        self.controller.find_all(frame, self._writer.read(frame), found)
-
-    def show_view(self) -> None:
-        """Show what the network gets to see of the current object on the frame on screen."""
-        layers, image = self.layers, self.image
-        if layers is None or image is None:
-            self.say_what_to_do()
-            return
-        frame = self.frame_on_screen
-
-        def show(view: Any) -> None:
-            seen.show_view(self.viewer, image, layers.geometry, frame, view)
-            self.viewer.layers.selection.active = layers.points
-            self.status.emit(
-                f"{self.notes.name(self.object_id)}, frame {frame}: the network sees this, at "
-                f"{view.zoom[0]:.2f} of its pixels for one of yours.",
-                "done",
-            )
-
-        self.controller.view(self.object_id, frame, show)
-
-    def add_seeds(self, layer: Any) -> None:
-        """Make an object of each label, or point, of a layer on the frame on screen."""
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        frame = self.frame_on_screen
-        try:
-            prompts = seeds_from(layer, self.image, self.layers.geometry, frame, self.used_ids)
-            self.add_prompts(prompts)
-        except InputError as error:
-            self.controller.tell(error)
-
-    @property
-    def seed_layers(self) -> list[Any]:
-        """Layers that hold labels or points of other tools."""
-        from napari.layers import Labels, Points
-
-        ours = () if self.layers is None else self.layers.layers
-        return [
-            layer
-            for layer in self.viewer.layers
-            if isinstance(layer, Labels | Points) and layer not in ours
-        ]
-
-    def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
-        """Follow objects, by default all, over the chosen frames; returns at once."""
-        if self.layers is None:
-            self.say_what_to_do()
-            return
-        self.layers.read()
-        self._origin = self._followed = self.frame_on_screen
-        self.controller.propagate(Wish(direction, object_ids, *self.frame_range))
-
-    def _on_controller(self) -> None:
-        if self.layers is not None:
-            self.layers.set_editable(self.controller.run is None)
-        self.changed.emit()
 
     @property
     def frame_on_screen(self) -> int:
@@ -595,31 +312,3 @@ class Workbench:
         """Show a frame in the viewer."""
         if self.image is not None and self.layers is not None:
             adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
-
-    def refresh(self) -> None:
-        """Show what a propagation wrote since the last time, if it is on screen."""
-        if self.layers is None or self.image is None:
-            return
-        run = self.controller.run
-        written = set() if run is None else run.take_written()
-        here = self.frame_on_screen
-        if (
-            run is not None
-            and run.follow
-            and self.follow
-            and run.newest is not None
-            and here == self._followed
-        ):
-            self._followed = run.newest
-            if here != run.newest:  # moving the slider draws the labels anew
-                self.show_frame(run.newest)
-                return
-        if here in written:
-            self.layers.show_labels(thumbnail=False)
-
-    def _on_run_ended(self) -> None:
-        if self.layers is None or self.image is None:
-            return
-        if self.follow and self.frame_on_screen == self._followed:  # back to the prompts
-            self.show_frame(self._origin)
-        self.layers.show_labels()

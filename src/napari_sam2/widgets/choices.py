@@ -1,0 +1,165 @@
+"""What is worked on and with: the form's boxes for image, axis, model, object and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog
+
+from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.workbench import Workbench
+from napari_sam2.widgets.worker import Worker
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_sam2.weights import ModelInfo
+
+_OTHER_FILE = "<file>"
+
+
+class Choices:
+    """Offers what there is, hands on what the user chooses, and shows what is so.
+
+    Parameters
+    ----------
+    form
+        Has the boxes.
+    bench
+        Gets the choices.
+    """
+
+    def __init__(self, form: Form, bench: Workbench) -> None:
+        self._form, self._bench = form, bench
+        self._models: list[tuple[str, str]] = []
+        self._filling = False
+        form.image.changed.connect(self._on_image)
+        form.axis.changed.connect(self._on_axis)
+        form.model.changed.connect(self._on_model)
+        form.device.changed.connect(self._on_model)
+        # Choosing the same model again is another try, after a failure say.
+        form.model.native.activated.connect(self._on_model)
+        form.object_id.changed.connect(self._on_object)
+        form.first.changed.connect(self._on_range)
+        form.last.changed.connect(self._on_range)
+        self.offer_images()
+        self._offer_models([("micro", "micro")])
+
+    @contextmanager
+    def _filled_by_us(self) -> Iterator[None]:
+        """Change the form without taking it for the user's choice."""
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
+
+    def show(self) -> None:
+        """Make the boxes show what is so."""
+        form, bench = self._form, self._bench
+        with self._filled_by_us():
+            form.object_id.value = bench.object_id
+            form.image.value = bench.image
+            if bench.layers is not None:
+                length = bench.layers.geometry.length
+                start, stop = bench.following.frame_range
+                form.show_range(start or 0, (stop or length) - 1, length)
+
+    # --- image, axis, object, frames -----------------------------------------------------
+
+    def offer_images(self) -> None:
+        """Offer the images of the viewer."""
+        with self._filled_by_us():
+            self._form.image.choices = self._images()
+            self._form.image.value = self._bench.image
+
+    def _images(self) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self._bench.images]
+
+    def set_image(self, layer: Image, axis: int | None = None) -> None:
+        """Work on `layer`, with frames along `axis` (default: guessed)."""
+        layer = adapters.unwrapped(layer)
+        axis = adapters.guess_axis(layer) if axis is None else axis
+        form = self._form
+        with self._filled_by_us():
+            form.image.choices = self._images()
+            form.image.value = layer
+            form.axis.choices = adapters.axis_choices(layer)
+            form.axis.value = axis
+        self._bench.start(layer, axis)
+
+    def start_with_only_image(self) -> None:
+        """Begin at once where there is no choice to make."""
+        if self._bench.layers is None and len(self._bench.images) == 1:
+            self.set_image(self._bench.images[0])
+
+    def _on_image(self, layer: Image | None) -> None:
+        if not self._filling and layer is not None:
+            self.set_image(layer)
+
+    def _on_axis(self, axis: int | None) -> None:
+        if not self._filling and self._bench.image is not None:
+            self.set_image(self._bench.image, axis)
+
+    def _on_object(self, object_id: int) -> None:
+        if not self._filling:
+            self._bench.set_object(object_id)
+
+    def _on_range(self, _value: Any) -> None:
+        if self._filling or self._bench.layers is None:
+            return
+        first, last = int(self._form.first.value), int(self._form.last.value)
+        end = self._bench.layers.geometry.length - 1
+        self._bench.following.frame_range = (first or None, last + 1 if last < end else None)
+
+    # --- model ---------------------------------------------------------------------------
+
+    def choose_model(self, model: str, device: str = "auto") -> None:
+        """Use a model, by name or path, from now on; the prompts stay."""
+        if model not in [value for _, value in self._models]:
+            self._offer_models([*self._models, (Path(model).name, model)])
+        with self._filled_by_us():
+            self._form.model.value = model
+            self._form.device.value = device
+        self._bench.choose_model(model, device)
+
+    def list_models(self, worker: Worker) -> None:
+        """Offer all models that there are names for, once they are known."""
+
+        def job() -> list[tuple[str, str]]:
+            from napari_sam2.weights import available_models  # imports torch: not in the window
+
+            return [(_model_text(info), info.name) for info in available_models()]
+
+        worker.submit(job, done=self._offer_models, failed=self._bench.controller.tell)
+
+    def _offer_models(self, models: list[tuple[str, str]]) -> None:
+        """Offer models, (text, name or path); files that were chosen before stay."""
+        names = [name for _, name in models]
+        self._models = [*models, *(m for m in self._models if m[1] not in names)]
+        with self._filled_by_us():
+            self._form.model.choices = [*self._models, ("another file …", _OTHER_FILE)]
+            self._form.model.value = self._bench.model
+
+    def _on_model(self, _value: Any) -> None:
+        if self._filling:
+            return
+        model, device = str(self._form.model.value), str(self._form.device.value)
+        if model != _OTHER_FILE:
+            self._bench.choose_model(model, device)
+            return
+        path, _ = QFileDialog.getOpenFileName(
+            self._form, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
+        )
+        self.choose_model(path or self._bench.model, device)  # without one, all stays as it was
+
+
+def _model_text(info: ModelInfo) -> str:
+    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
+    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
+    here = " in the package" if info.embedded else ""
+    return f"{info.name}{size}{here if info.downloaded else ' to download'}"

@@ -1,0 +1,81 @@
+"""Following objects through the current image, and the frames on screen meanwhile. No Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam2.widgets.record import Record
+from napari_sam2.widgets.runs import Direction, Run, Wish, planned
+
+if TYPE_CHECKING:
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Following:
+    """Propagates, and moves the slider along with what is done.
+
+    Parameters
+    ----------
+    bench
+        Has the layers and the session.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self.on_screen = True
+        """Whether frames are shown as they are done."""
+        self.frame_range: tuple[int | None, int | None] = (None, None)
+        """First frame to follow objects to, and the one after the last; None: the ends."""
+        self._origin = 0
+        self._followed: int | None = None
+        bench.controller.run_ended.connect(self._on_run_ended)
+
+    def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
+        """Follow objects, by default all, over the chosen frames; returns at once."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        wish = Wish(direction, object_ids, *self.frame_range)
+
+        def work(record: Record, run: Run) -> None:
+            step, run.total = planned(record.history.session, wish)
+            run.consume(record.run(step))
+
+        self.leave_from_here()
+        bench.controller.start(work, "Propagating …")
+
+    def leave_from_here(self) -> None:
+        """Come back to the frame on screen when the work that begins now is over."""
+        self._origin = self._followed = self._bench.frame_on_screen
+
+    def refresh(self) -> None:
+        """Show what was written since the last time, if it is on screen."""
+        bench = self._bench
+        if bench.layers is None:
+            return
+        run = bench.controller.run
+        written = set() if run is None else run.take_written()
+        here = bench.frame_on_screen
+        if (
+            run is not None
+            and run.follow
+            and self.on_screen
+            and run.newest is not None
+            and here == self._followed
+        ):
+            self._followed = run.newest
+            if here != run.newest:  # moving the slider draws the labels anew
+                bench.show_frame(run.newest)
+                return
+        if here in written:
+            bench.layers.show_labels(thumbnail=False)
+
+    def _on_run_ended(self) -> None:
+        bench = self._bench
+        if bench.layers is None:
+            return
+        if self.on_screen and bench.frame_on_screen == self._followed:  # back to the prompts
+            bench.show_frame(self._origin)
+        bench.show_labels()

@@ -1,0 +1,169 @@
+"""Prompts of the current image: from the mouse and by name, and their answers. No Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.steps import AddPrompts, SetPrompt
+from napari_sam2.widgets.record import LayerChange, Record
+from napari_sam2.widgets.runs import Run
+
+if TYPE_CHECKING:
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Prompting:
+    """Says things of objects on frames; the answers are masks in the labels.
+
+    Parameters
+    ----------
+    bench
+        Has the layers and the session.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def answer(
+        self,
+        object_id: int,
+        frame: int,
+        prompt: Prompt | None,
+        drawn: bool = False,
+        change: LayerChange | None = None,
+        text: str = "",
+    ) -> None:
+        """Answer what stands in the layers: all that is said about an object on a frame.
+
+        Parameters
+        ----------
+        prompt
+            None where it was taken back.
+        drawn
+            The mask stands in the labels already, pixel by pixel, and is not to be replaced.
+        change
+            What was done in the layers for it.
+        text
+            What to say when it is done; by default how sure the answer is.
+        """
+        bench, controller = self._bench, self._bench.controller
+        if bench.layers is None:
+            return
+        if controller.record is None and not controller.opening:
+            bench.status.emit(controller.obstacle, "error")
+            return
+        if controller.run is not None:
+            bench.status.emit("The prompt is answered when the propagation ends.", "busy")
+        elif prompt is not None:
+            bench.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
+
+        def job() -> str | None:
+            record = controller.record  # there once the model is loaded
+            if record is None:
+                return None
+            return record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
+
+        def done(answer: str | None) -> None:
+            if answer is None:
+                return
+            if not drawn:
+                bench.show_labels()
+            bench.status.emit(text or answer, "done")
+            bench.changed.emit()
+            controller.save()
+
+        def failed(error: Exception) -> None:
+            if controller.record is not None:  # it knows nothing of it, so nor may the layers
+                bench.show_layers(controller.record.layers)
+            controller.tell(error)
+
+        controller.submit(job, done, failed, key=(object_id, frame))
+
+    def say(self, object_id: int, frame: int, prompt: Prompt, text: str = "") -> None:
+        """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
+
+        Raises
+        ------
+        InputError
+            If the prompt cannot be used.
+        """
+        layers = self._bench.layers
+        if layers is None:
+            self._bench.say_what_to_do()
+            return
+        self._check(object_id, frame, prompt)
+        change = layers.put({object_id: {frame: prompt}})
+        self.answer(object_id, frame, prompt, change=change, text=text)
+
+    def unsay(self, object_id: int, frame: int) -> None:
+        """Take back all that was said of an object on a frame."""
+        if self._bench.layers is not None:
+            change = self._bench.layers.forget(object_id, frame)
+            self.answer(object_id, frame, None, change=change)
+
+    def add(self, prompts: Prompts) -> None:
+        """Say what is said of many objects; one step to undo.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        bench, count = self._bench, len(prompts)
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        if bench.controller.run is not None or bench.controller.record is None:
+            bench.status.emit("Wait until the work at hand is done.", "error")
+            return
+        for object_id, by_frame in prompts.items():
+            for frame, prompt in by_frame.items():
+                self._check(object_id, frame, prompt)
+        change = bench.layers.put(prompts)
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = len({t for some in prompts.values() for t in some}), False
+            run.consume(record.run(AddPrompts(prompts), change))
+
+        def said(run: Run) -> str:
+            objects = "1 object is" if count == 1 else f"{count} objects are"
+            return f"{objects} new. G follows them; Ctrl+Z takes them back."
+
+        bench.controller.start(work, f"Looking at {count} objects …", said=said)
+
+    def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        assert self._bench.layers is not None
+        geometry = self._bench.layers.geometry
+        if not 0 <= frame < geometry.length:
+            last = geometry.length - 1
+            raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")
+        prompt.validate(geometry.frame_shape, object_id=object_id, frame=frame)
+
+    def end_here(self) -> None:
+        """Say that the current object is not on the frame on screen: it ends here."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+        else:
+            self.say(bench.object_id, bench.frame_on_screen, Prompt(absent=True))
+
+    def approve(self, object_id: int, frame: int) -> None:
+        """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites."""
+        bench = self._bench
+        if bench.layers is None or bench.writer is None:
+            bench.say_what_to_do()
+            return
+        mask = bench.writer.read(frame) == object_id
+        if not mask.any():
+            bench.status.emit(f"Object {object_id} has no mask on frame {frame}.", "info")
+            return
+        text = f"{bench.notes.name(object_id)}, frame {frame} is accepted."
+        self.say(object_id, frame, Prompt(mask=mask), text + " J goes to the next frame to check.")
+
+    def remove_last_point(self) -> None:
+        """Take back the newest point."""
+        bench = self._bench
+        if bench.layers is None or not bench.layers.remove_last_point():
+            bench.status.emit("There is no point to take back.", "info")

@@ -1,0 +1,100 @@
+"""Doing again what was done to an image before, from a session file. No Qt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.widgets.overview import Notes
+from napari_sam2.widgets.record import Record
+from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.saving import Found
+
+if TYPE_CHECKING:
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Restoring:
+    """Knows of earlier sessions of the current image, and brings them back.
+
+    Parameters
+    ----------
+    bench
+        Opens a session for the image.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._wanted: Found | None = None
+        self.found: Found | None = None
+        """An earlier session of the image that can be restored."""
+        bench.controller.opened.connect(self._on_opened)
+        bench.controller.found.connect(self._on_found)
+
+    def restore(self, path: Path | None = None) -> None:
+        """Do again what was done to this image before.
+
+        Parameters
+        ----------
+        path
+            A session file; None for the one that was found.
+        """
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        if bench.layers.prompts or bench.controller.run is not None:
+            bench.status.emit("Restoring needs a fresh start; choose the image again.", "error")
+            return
+        try:
+            found = self.found if path is None else Found(path, load_session(path))
+        except InputError as error:
+            bench.controller.tell(error)
+            return
+        if found is None:
+            bench.status.emit("There is no earlier session of this image.", "info")
+            return
+        bench.open_session(found)
+
+    def expect(self, saved: Found | None) -> None:
+        """Take note that a session is being opened, for a saved one or afresh."""
+        self.found, self._wanted = None, saved
+
+    def _on_found(self, found: Found) -> None:
+        self.found = found
+        self._bench.status.emit(
+            f"You worked on this image before ({found.text}). 'Restore' brings that back.", "info"
+        )
+        self._bench.changed.emit()
+
+    def _on_opened(self) -> None:
+        saved, self._wanted = self._wanted, None
+        bench = self._bench
+        if saved is not None and bench.layers is not None:
+            bench.take_notes(Notes.from_json(saved.content.notes))
+            self._replay(saved.content)
+        elif bench.layers is not None and bench.layers.prompts:
+            bench.status.emit(f"Ready: {bench.model} has your prompts.", "done")
+        else:
+            bench.say_what_to_do()
+
+    def _replay(self, content: SessionFile) -> None:
+        bench = self._bench
+        record = bench.controller.record
+        assert bench.layers is not None
+        assert record is not None
+        layers_of = bench.layers.state_of
+
+        def work(record: Record, run: Run) -> None:
+            run.total, run.follow = content.cost(), False
+            for step in content.steps:
+                run.consume(record.run(step, layers_of=layers_of))
+                if run.cancelled.is_set():
+                    break
+
+        bench.following.leave_from_here()
+        bench.controller.start(
+            work, "Restoring what was done …", after=lambda _: bench.show_layers(record.layers)
+        )

@@ -1,0 +1,57 @@
+"""Going back and forth through what was done in the window. No Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from napari_sam2.widgets.record import Undone
+
+if TYPE_CHECKING:
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Undoing:
+    """Takes steps back and does them again, in the session, the labels and the layers alike.
+
+    Parameters
+    ----------
+    bench
+        Has them.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def undo(self) -> None:
+        """Take back what was done last: a prompt, a stroke, a deletion, a propagation."""
+        self._turn("undo")
+
+    def redo(self) -> None:
+        """Do again what was undone last, without computing it again."""
+        self._turn("redo")
+
+    def _turn(self, way: Literal["undo", "redo"]) -> None:
+        bench, controller = self._bench, self._bench.controller
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        if controller.run is not None:
+            bench.status.emit("Cancel the propagation first.", "error")
+            return
+        record = controller.record
+        if record is None:
+            bench.status.emit(controller.obstacle or "There is nothing to undo.", "info")
+            return
+
+        def done(undone: Undone | None) -> None:
+            if undone is None:
+                bench.status.emit(f"There is nothing to {way}.", "info")
+                return
+            bench.show_layers(undone.layers)
+            word = "Undone" if way == "undo" else "Done again"
+            bench.status.emit(f"{word}: {undone.text}.", "done")
+            bench.changed.emit()
+            controller.save()
+
+        controller.submit(record.undo if way == "undo" else record.redo, done)

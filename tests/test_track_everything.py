@@ -1,0 +1,99 @@
+"""`track --everything`: cells are found by the embedded model and followed, without any prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from napari_sam2 import load_model
+from napari_sam2.batch import TrackJob, find_cells
+from napari_sam2.cli import app
+from napari_sam2.export.labels import read_labels
+from napari_sam2.tracking.errors import InputError
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """Two bright cells that move to the right over noise; frame 3 is empty."""
+    y, x = np.mgrid[:96, :128]
+    images = np.random.default_rng(0).normal(40, 5, (4, 96, 128))
+    for t in range(3):
+        images[t][(y - 30) ** 2 + (x - 35 - 2 * t) ** 2 < 12**2] += 100
+        images[t][(y - 62) ** 2 + (x - 85 - 2 * t) ** 2 < 14**2] += 100
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, images.astype(np.uint8))
+    return path
+
+
+def track(stack: Path, *args: object) -> Result:
+    output = ("--output", stack.with_name("out.tif"), "--axes", "TYX", "--device", "cpu")
+    return CliRunner().invoke(app, ["track", str(stack), *map(str, output + args)])
+
+
+def refused(result: Result, *parts: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.mark.parametrize("size", [(), ("--diameter", 26)])
+def test_all_cells_are_found_and_followed(stack: Path, size: tuple[object, ...]) -> None:
+    result = track(stack, "--everything", "--prompt-frame", 1, "--stop", 3, *size)
+    assert result.exit_code == 0, result.output
+    labels = read_labels(stack.with_name("out.tif"))
+    for t in range(3):
+        first, second = labels[t, 30, 35 + 2 * t], labels[t, 62, 85 + 2 * t]
+        assert (first, second) == (labels[1, 30, 37], labels[1, 62, 87])
+        assert 0 < first != second > 0
+        assert 300 < (labels[t] == first).sum() < 600
+    assert f"{labels.max()} objects" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (("--everything", "--prompts", "seeds.tif"), ("one of", "--everything")),
+        (("--everything", "--session", "a.ns2.json"), ("one of", "--everything")),
+        (("--diameter", 20), ("--diameter is for --everything",)),
+        ((), ("--prompts or --everything",)),
+        (("--everything", "--prompt-frame", 9), ("prompt frame 9", "0 to 3")),
+        (("--everything", "--diameter", 0), ("diameter of 0 px",)),
+        (("--everything", "--start", 7), ("start 7",)),
+    ],
+)
+def test_unusable_input_is_refused_before_any_work(
+    stack: Path, args: tuple[object, ...], parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sam2.weights.load_model", None)
+    refused(track(stack, *args), *parts)
+    assert not stack.with_name("out.tif").exists()
+
+
+def test_a_frame_without_cells_says_what_to_do(stack: Path) -> None:
+    images = tifffile.imread(stack)
+    images[3] = 40
+    tifffile.imwrite(stack, images)
+    refused(track(stack, "--everything", "--prompt-frame", 3), "no cells", "frame 3", "diameter")
+
+
+def test_progress_is_reported_and_an_exception_in_it_ends_the_search(stack: Path) -> None:
+    job = TrackJob.open(stack, None, stack.with_name("out.tif"), axes="TYX")
+    assert job.prompts == {}
+    model, seen = load_model("micro", device="cpu"), []
+    found = find_cells(job, model, 1, report=lambda done, total: seen.append((done, total)))
+    assert len(found.prompts) >= 2
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_cells(job, model, 1, report=stop)
+    with pytest.raises(InputError, match="frame 9"):
+        find_cells(job, model, 9)
