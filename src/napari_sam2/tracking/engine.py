@@ -5,6 +5,7 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.finishing import obey, tidy
+from napari_sam2.tracking.finishing import tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
@@ -36,6 +37,7 @@ from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitab
 
 Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
+_ASKED = 24  # hypotheses kept
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 
 
@@ -116,6 +118,7 @@ class Engine:
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings)
+        self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
@@ -136,13 +139,13 @@ class Engine:
         ----------
         prompt : what the user said.
         start : the mask that it corrects, if any.
-        level : the level on which the object lives already, if it does.
+        level : to be used; that of `start`, or what suits the prompt, if it is None.
         """
         if not self.windowed:
             return whole(next(iter(self.levels.values())))
         seen = None if start is None else self.extent(start)
         extent = _extent(prompt, seen)
-        if start is not None:
+        if start is not None and level is None:
             level = start.window.grid
         geometry = self.fitting(extent) if level is None else self.levels[level]
         known = prompt.mask is not None or prompt.box is not None or seen is not None
@@ -181,7 +184,13 @@ class Engine:
         return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
 
     def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
-        """Return all that clicks on an object of unknown size may mean on one level."""
+        """Return all that clicks on an object of unknown size may mean on one level.
+
+        The last ones are kept: each correction looks again at what the first click meant.
+        """
+        key = (frame, geometry.tokens, prompt.points.tobytes(), prompt.positive.tobytes())
+        if key in self._asked:
+            return self._asked[key]
         window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
 
         def compute() -> Hypotheses:
@@ -193,7 +202,10 @@ class Engine:
                 window, output.logits[0], output.iou[0], output.object_score, pointers[0]
             )
 
-        return self.room.attempt(compute)
+        found = self._asked[key] = self.room.attempt(compute)
+        while len(self._asked) > _ASKED:
+            self._asked.popitem(last=False)
+        return found
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
@@ -222,14 +234,9 @@ class Engine:
             earlier = adopted.best_logits[0]
         recollection = None if look is None else self._recollect([look])
         conditioned = self.model.recall(features, recollection)
-        prediction = self.model.predict_masks(
+        return self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
-        if not self.windowed:
-            return prediction
-        # Of several clicks, one may be meant for a part that lies apart.
-        whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
-        return obey(whole_cell, self.geometry(window), window, prompt, earlier)
 
     def click(
         self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]
