@@ -337,7 +337,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights.")] = Path(
         "runs/micro"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 12_600,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 48_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT.")] = False,
