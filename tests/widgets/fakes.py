@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from dataclasses import dataclass, field
@@ -153,6 +154,13 @@ class FakeSession:
             object_id in self.locked,
         )
 
+    def packed(self, object_ids: Any):
+        for i in object_ids:
+            yield i, pickle.dumps(self._known(i))
+
+    def unpack(self, objects: dict[int, bytes]) -> None:
+        self.restore({i: pickle.loads(data) for i, data in objects.items()})
+
     def restore(self, snapshot: dict[int, FakeObject]) -> None:
         for object_id, known in snapshot.items():
             for there, kept in ((self.masks, known.masks), (self.tracked, known.tracked)):
@@ -204,6 +212,7 @@ class FakeSession:
             np.full(len(frames), 5, np.float32),
             area,
             np.array(centre).reshape(-1, 2),
+            np.zeros(len(frames), bool),
         )
 
     def segment_everything(self, frame: int, taken: Any = None):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from napari_sam2.tracking.editing import merge, split
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 
@@ -152,6 +154,28 @@ class Roster:
                 self._objects.pop(object_id, None)
             else:
                 self._objects[object_id] = obj.copy()
+
+    def packed(self, object_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield all that is known of some objects as bytes, with their ids, for `unpack`."""
+        for i in object_ids:
+            yield i, packed(self._existing(i))
+
+    def unpack(self, objects: Mapping[int, bytes]) -> None:
+        """Bring objects back as they were packed, in the place of all others.
+
+        Raises
+        ------
+        ValueError
+            If one of them was not packed by a session like this one; nothing is changed then.
+        """
+        grids, length = set(self._engine.levels), len(self.frames)
+        found = {i: unpacked(data, self._new_bank(), length, grids) for i, data in objects.items()}
+        self._objects.clear()
+        self._objects.update(found)
+
+    def _new_bank(self) -> MemoryBank:
+        config = self._engine.model.config
+        return MemoryBank(config.num_memories, config.max_pointers)
 
     def frames_of(self, object_id: int) -> list[int]:
         """Return the frames on which something is known of an object, rising."""

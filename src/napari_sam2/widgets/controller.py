@@ -16,8 +16,9 @@ from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
 from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
+from napari_sam2.widgets.restoring import Restoring
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Run, Wish, planned
+from napari_sam2.widgets.runs import Run, Wish, planned, summary
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
@@ -335,22 +336,25 @@ class Controller:
         self._start(work, "Propagating …")
 
     def restore(self, content: SessionFile, layers_of: Callable[[Prompts], Any]) -> None:
-        """Do all steps of a saved session again.
+        """Bring back a saved session.
 
         Parameters
         ----------
         layers_of
             Makes the prompt layers from prompts; runs on the worker's thread.
         """
+        restoring = Restoring(content, layers_of)
 
         def work(record: Record, run: Run) -> None:
-            run.total, run.follow = content.cost(), False
-            for step in content.steps:
-                run.consume(record.run(step, layers_of=layers_of))
-                if run.cancelled.is_set():
-                    break
+            assert self._keeper is not None
+            restoring.work(record, self._keeper, run)
 
-        self._start(work, "Restoring what was done …", after=lambda _: self._show_layers())
+        self._start(
+            work,
+            "Restoring what was done …",
+            said=restoring.said,
+            after=lambda _: self._show_layers(),
+        )
 
     def find_all(
         self, frame: int, taken: npt.NDArray[Any], found: Callable[[Everything], None]
@@ -447,7 +451,7 @@ class Controller:
 
         def over(error: Exception | None) -> None:
             mine = self.run is run
-            self._run_over(run, error, said or _summary)
+            self._run_over(run, error, said or summary)
             if mine and after is not None:
                 after(error is None and not run.cancelled.is_set())
             self.save()
@@ -524,10 +528,3 @@ class Controller:
     def tell(self, error: Exception) -> None:
         """Say an error in words."""
         self.status.emit(in_words(error), "error")
-
-
-def _summary(run: Run) -> str:
-    if run.cancelled.is_set():
-        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
-    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
-    return f"Done: {frames}, {run.rate:.1f} per second."
