@@ -6,6 +6,7 @@ import pickle
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,25 @@ class FakeSession:
             raise InputError(f"there is no object {object_id}")
         part = self.frames.image(frame)[10:30, 12:42]
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
+
+    def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        found = {}
+        for i in self.object_ids:
+            shown = [t for t, a in zip(*self._areas(i), strict=True) if a]
+            frames = [t + 1 for t, u in pairwise(shown) if u == t + 2]
+            found |= {i: tuple(frames)} if frames else {}
+        return found
+
+    def _areas(self, object_id: int) -> tuple[Any, Any]:
+        trace = self._trace(object_id)
+        return trace.frames.tolist(), trace.area.tolist()
+
+    def close_gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        found = self.gaps()
+        for i, frames in found.items():
+            for t in frames:
+                self.tracked[i, t] = {**self.tracked, **self.masks}[i, t - 1]
+        return found
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})

@@ -321,3 +321,25 @@ def test_a_narrow_table_keeps_the_names(window):
     view.setFixedWidth(500)
     window.settle()
     assert not view.isColumnHidden(FRAMES)
+
+
+def test_single_missing_frames_are_filled(open_window):
+    window = open_window(blobs())
+    form = window.widget.form.objects
+    form.setCurrentIndex(1)
+    window.done()
+    window.press(form.close_gaps)
+    window.done()
+    assert "No object is missing" in window.status
+    for frame in (0, 2):
+        window.widget.workbench.show_frame(frame)
+        window.click(20, 20 + 2 * frame)
+        window.done()
+    assert not window.frame(1).any()
+    window.press(form.close_gaps)
+    window.done()
+    assert "1 frame was filled in" in window.status
+    assert (window.frame(1) == 1).any()
+    window.widget.undo()
+    window.done()
+    assert not window.frame(1).any()

@@ -119,8 +119,8 @@ def unpacked(
     known: list[Iterable[int]] = [obj.prompts, obj.tracked, estimates, before, obj.pending]
     if any(not 0 <= t < frames for some in (*known, bank.conditioning, bank.tracked) for t in some):
         raise ValueError("frames that the stack does not have")
-    windows = [item.window for item in (*obj.pending.values(), *bank.tracked.values())]
-    windows += [item.window for item in bank.conditioning.values()]
+    windows = [item.window for item in (*bank.tracked.values(), *bank.conditioning.values())]
+    windows += [answer.window for answer in obj.pending.values()]
     found = estimates.grids | before.grids | {w.grid for w in windows if w is not None}
     if not found <= set(grids) or not obj.prompts.keys() <= estimates.keys():
         raise ValueError("masks of another session")

@@ -48,11 +48,13 @@ class FrameResult:
     frame : index along the propagation axis.
     labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
     quality : by object id.
+    interpolated : ids of objects whose mask lies between its neighbours, see `close_gaps`.
     """
 
     frame: int
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
+    interpolated: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from napari_sam2.tracking.steps import LockObject, MergeObjects, SplitObject
+from napari_sam2.tracking.steps import CloseGaps, LockObject, MergeObjects, SplitObject
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -103,6 +103,29 @@ class ObjectEditor:
             )
 
         bench.edit(SplitObject(old, frame, new), (old, new, frame), done)
+
+    def close_gaps(self) -> None:
+        """Fill single frames on which an object was not found between two masks of it."""
+        bench, session = self._bench, self._bench.controller.session
+        if bench.layers is None or session is None:
+            bench.say_what_to_do()
+            return
+        if self._busy():
+            return
+        step = CloseGaps()
+        count = sum(len(frames) for frames in session.gaps(step.longest).values())
+        if not count:
+            bench.status.emit("No object is missing on a single frame between two masks.", "info")
+            return
+
+        def done() -> None:
+            bench.status.emit(
+                f"{'1 frame was' if count == 1 else f'{count} frames were'} filled in between the "
+                "masks on either side. Ctrl+Z takes that back.",
+                "done",
+            )
+
+        bench.edit(step, None, done)
 
     def _busy(self) -> bool:
         if self._bench.controller.run is not None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
+from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
 
@@ -100,8 +100,10 @@ class Record:
             self._layers if change is None else change.after,
             self._writer.begin({} if change is None else change.planes),
         )
-        # A propagation leaves labels of other origin alone where it finds nothing.
-        ids = () if isinstance(step, Propagate | Repair) else tuple(step.touches(session))
+        # These leave labels of other origin alone where it finds nothing.
+        ids = (
+            () if isinstance(step, Propagate | Repair | CloseGaps) else tuple(step.touches(session))
+        )
         with closing(self.history.run(step, extra)) as results:
             for result in results:
                 if write:
