@@ -14,14 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.packing import packed
 from napari_sam2.tracking.results_file import NoResults, ResultsFile, results_path
+from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import LockObject, MergeObjects, Propagate, SetPrompt, SplitObject
 from tests.tracking.test_history import STEPS, box, click, everything, start
-from tests.tracking.toy import toy_model
+from tests.tracking.toy import moving_disk, toy_model
 
 ROOT = Path(__file__).resolve().parents[2]
 CORRECTIONS = [SetPrompt(1, 6, click((30, 40, True))), *STEPS[5:7], Propagate("both")]
@@ -185,13 +187,16 @@ def test_a_row_of_another_session_is_refused(model, tmp_path):
     history.do(STEPS[0])
     with pytest.raises(ValueError, match="cannot be read"):
         history.session.unpack({1: b"no object"})
-    other = start(model, "exact")
-    other.do(STEPS[0])
-    ((_, data),) = other.session.packed([1])
-    before = everything(history.session)
+    ((_, data),) = history.session.packed([1])
+    large = TrackingSession(model, Frames(moving_disk(10, (160, 224))))
+    large.add_box(2, 5, box(5).box)
     with pytest.raises(ValueError, match="another session"):
-        history.session.unpack({1: data})
-    assert everything(history.session) == before
+        large.unpack({1: data})
+    ((_, late),) = large.packed([2])
+    short = TrackingSession(model, Frames(moving_disk(3, (160, 224))))
+    with pytest.raises(ValueError, match="does not have"):
+        short.unpack({2: late})
+    assert (large.object_ids, short.object_ids) == ([2], [])
 
 
 WRITE = """
