@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -153,6 +155,13 @@ class FakeSession:
             object_id in self.locked,
         )
 
+    def packed(self, object_ids: Any):
+        for i in object_ids:
+            yield i, pickle.dumps(self._known(i))
+
+    def unpack(self, objects: dict[int, bytes]) -> None:
+        self.restore({i: pickle.loads(data) for i, data in objects.items()})
+
     def restore(self, snapshot: dict[int, FakeObject]) -> None:
         for object_id, known in snapshot.items():
             for there, kept in ((self.masks, known.masks), (self.tracked, known.tracked)):
@@ -204,6 +213,7 @@ class FakeSession:
             np.full(len(frames), 5, np.float32),
             area,
             np.array(centre).reshape(-1, 2),
+            np.zeros(len(frames), bool),
         )
 
     def segment_everything(self, frame: int, taken: Any = None, diameter: float | None = None):
@@ -225,6 +235,25 @@ class FakeSession:
             raise InputError(f"there is no object {object_id}")
         part = self.frames.image(frame)[10:30, 12:42]
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
+
+    def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        found = {}
+        for i in self.object_ids:
+            shown = [t for t, a in zip(*self._areas(i), strict=True) if a]
+            frames = [t + 1 for t, u in pairwise(shown) if u == t + 2]
+            found |= {i: tuple(frames)} if frames else {}
+        return found
+
+    def _areas(self, object_id: int) -> tuple[Any, Any]:
+        trace = self._trace(object_id)
+        return trace.frames.tolist(), trace.area.tolist()
+
+    def close_gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        found = self.gaps()
+        for i, frames in found.items():
+            for t in frames:
+                self.tracked[i, t] = {**self.tracked, **self.masks}[i, t - 1]
+        return found
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})

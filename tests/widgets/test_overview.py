@@ -31,7 +31,10 @@ def trace(
             array[frame - frames[0]] = value
     centres = np.stack([np.full(len(frames), 40.0), x], axis=1)
     centres[areas == 0] = np.nan
-    return Trace(np.array(frames, np.int64), scores, logits.astype(np.float32), areas, centres)
+    filled = np.zeros(len(frames), bool)
+    return Trace(
+        np.array(frames, np.int64), scores, logits.astype(np.float32), areas, centres, filled
+    )
 
 
 def overview(

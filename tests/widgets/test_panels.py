@@ -260,6 +260,7 @@ def test_any_number_of_frames_is_drawn(window, objects, length, dark):
         np.full(length, 5, np.float32),
         np.full(length, 300.0),
         np.full((length, 2), 9.0),
+        np.zeros(length, bool),
     )
     view = timeline(window)
     view.set_theme(dark)
@@ -283,7 +284,7 @@ def test_all_fits_into_a_narrow_dock(window):
 
 
 def test_the_current_object_is_in_sight(window):
-    one = Trace(*(np.full(6, 5.0) for _ in range(4)), np.full((6, 2), 9.0))
+    one = Trace(*(np.full(6, 5.0) for _ in range(4)), np.full((6, 2), 9.0), np.zeros(6, bool))
     one = dataclasses.replace(one, frames=np.arange(6))
     many = Overview(6, dict.fromkeys(range(1, 60), one), {}, Notes())
     view = timeline(window)
@@ -320,3 +321,25 @@ def test_a_narrow_table_keeps_the_names(window):
     view.setFixedWidth(500)
     window.settle()
     assert not view.isColumnHidden(FRAMES)
+
+
+def test_single_missing_frames_are_filled(open_window):
+    window = open_window(blobs())
+    form = window.widget.form.objects
+    form.setCurrentIndex(1)
+    window.done()
+    window.press(form.close_gaps)
+    window.done()
+    assert "No object is missing" in window.status
+    for frame in (0, 2):
+        window.widget.workbench.show_frame(frame)
+        window.click(20, 20 + 2 * frame)
+        window.done()
+    assert not window.frame(1).any()
+    window.press(form.close_gaps)
+    window.done()
+    assert "1 mask was filled in" in window.status
+    assert (window.frame(1) == 1).any()
+    window.widget.undo()
+    window.done()
+    assert not window.frame(1).any()

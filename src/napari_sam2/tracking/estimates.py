@@ -48,12 +48,14 @@ class Estimate:
     corner : (row, column) of `kept` in the window's stride 4 map.
     kept : float16 logits, cut to where the object is; empty if it is absent.
     quality : how sure the network is.
+    interpolated : it is no answer of the network, but lies between its neighbours; see `gaps`.
     """
 
     window: Window
     corner: tuple[int, int]
     kept: npt.NDArray[np.float16]
     quality: Quality
+    interpolated: bool = False
 
     @classmethod
     def of(cls, window: Window, logits_hw: Tensor, quality: Quality) -> Estimate:

@@ -48,11 +48,13 @@ class FrameResult:
     frame : index along the propagation axis.
     labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
     quality : by object id.
+    interpolated : ids of objects whose mask lies between its neighbours, see `close_gaps`.
     """
 
     frame: int
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
+    interpolated: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Trace:
     object_score : (n,) logit of the object being in the frame.
     area : (n,) in data pixels; 0 where the object was looked for and not found.
     centre : (n, 2), (y, x) in data pixels; NaN where the area is 0.
+    interpolated : (n,) the mask is no answer of the network, but lies between its neighbours.
     """
 
     frames: npt.NDArray[np.int64]
@@ -73,3 +76,4 @@ class Trace:
     object_score: npt.NDArray[np.float32]
     area: npt.NDArray[np.float64]
     centre: npt.NDArray[np.float64]
+    interpolated: npt.NDArray[np.bool_]

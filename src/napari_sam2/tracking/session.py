@@ -23,7 +23,6 @@ from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
@@ -394,16 +393,12 @@ class TrackingSession(Roster):
     @torch.inference_mode()
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
-        obj = self._objects.get(object_id) or self._new_object()
+        obj = self._objects.get(object_id) or TrackedObject(self._new_bank())
         if says_end(obj, frame, prompt):
             return end(object_id, obj, frame, prompt)
         estimate = answer(self._engine, obj, frame, prompt, known is not None)
         self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
-
-    def _new_object(self) -> TrackedObject:
-        config = self.model.config
-        return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]

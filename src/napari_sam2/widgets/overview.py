@@ -182,11 +182,15 @@ class Overview:
         """Data pixels; 0 where there is no mask."""
         self.unclear: Bools = np.zeros(shape, bool)
         """Whether the object may be there or not."""
+        self.interpolated: Bools = np.zeros(shape, bool)
+        """Whether the mask is no answer of the network, but lies between its neighbours."""
         self._ratio: Floats = np.ones(shape, np.float32)
         self._way: Floats = np.zeros(shape, np.float32)
         self.known[place] = True
         self.score[place] = entries.score
         self.area[place] = entries.area
+        for i, trace in traces.items():
+            self.interpolated[self._row[i], trace.frames] = trace.interpolated
         self.unclear[place] = np.abs(entries.object_score) < UNCLEAR
         self._ratio[masks], self._way[masks] = changed.ratio, changed.way
         self.covered: Bools = self.area > 0
@@ -307,6 +311,7 @@ class Overview:
                 f"{self.area[row, frame]:.0f} px",
                 *self._jump_words(row, frame),
             ]
+        words += ["interpolated"] if self.interpolated[row, frame] else []
         words += ["prompted"] if self.prompted[row, frame] else []
         words += ["accepted"] if self.approved[row, frame] else []
         return f"{head}: {', '.join(words)}"

@@ -52,12 +52,16 @@ class Run:
                 result = next(results, None)
                 if result is None:
                     break
-                with self._lock:
-                    self._written.add(result.frame)
-                self.newest = result.frame
-                self.done += 1
+                self.note(result.frame)
                 self.seconds = time.monotonic() - start
                 start += self._rest()
+
+    def note(self, frame: int) -> None:
+        """Take note that a frame was written."""
+        with self._lock:
+            self._written.add(frame)
+        self.newest = frame
+        self.done += 1
 
     def _rest(self) -> float:
         """Wait while it is paused; returns for how long."""
@@ -111,3 +115,11 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
     return Repair(object_ids), len(set().union(*stale.values()))
+
+
+def summary(run: Run) -> str:
+    """Say how far a run came."""
+    if run.cancelled.is_set():
+        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
+    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+    return f"Done: {frames}, {run.rate:.1f} per second."
