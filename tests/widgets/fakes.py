@@ -69,6 +69,9 @@ class FakeSession:
         self.repaired: list[tuple[int, int]] = []
         self.threads: set[str] = set()
         self.calls = 0
+        self.previewed: list[tuple[int, int]] = []  # as asked for, id and frame
+        self.interrupted = 0
+        self.fast = True
         self.gate = threading.Event()  # cleared, it holds every call up
         self.gate.set()
         self.error: Exception | None = None
@@ -122,6 +125,29 @@ class FakeSession:
         self, object_id: int, frame: int, points: Any, positive: Any, replace: bool = False
     ) -> FakePreview:
         return self._say(object_id, frame, Prompt(points=points, positive=positive))
+
+    def answers_fast(self, frame: int) -> bool:
+        return self.fast
+
+    def preview(self, object_id: int, frame: int, point: Any, check: Any) -> FakePreview:
+        """As slow as everything else, in ten parts; the session stays as it is."""
+        self.previewed.append((object_id, frame))
+        self.threads.add(threading.current_thread().name)
+        for _ in range(10):
+            try:
+                check()
+            except BaseException:
+                self.interrupted += 1
+                raise
+            time.sleep(self.delay / 10)
+        while not self.gate.wait(0.005):
+            try:
+                check()
+            except BaseException:
+                self.interrupted += 1
+                raise
+        prompt = Prompt(points=[point], positive=[True])
+        return FakePreview(object_id, frame, self._segment(frame, prompt))
 
     def add_box(self, object_id: int, frame: int, box: Any) -> FakePreview:
         return self._say(object_id, frame, Prompt(box=box))

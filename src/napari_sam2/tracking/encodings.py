@@ -97,6 +97,12 @@ class Encodings:
         stride16, stride8, stride4 = (torch.stack(maps) for maps in zip(*found, strict=True))
         return ImageFeatures(stride16, stride8, stride4, _grid(windows))
 
+    def ready(self, frame: int) -> bool:
+        """Whether any place on a frame can be had without encoding all of the frame."""
+        return self.divided or any(
+            (frame, whole(level)) in self._maps for level in self.levels.values()
+        )
+
     def forget(self) -> None:
         """Drop all encodings; they are made again when asked for."""
         self._maps.clear()

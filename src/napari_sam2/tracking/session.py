@@ -7,7 +7,7 @@ owns the calls into the network.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
 
 import numpy as np
@@ -104,6 +104,41 @@ class TrackingSession(Roster):
         return self._prompt(
             object_id, frame, added if known is None else known.merged(added), known
         )
+
+    @torch.inference_mode()
+    def preview(
+        self,
+        object_id: int,
+        frame: int,
+        point: npt.ArrayLike,
+        check: Callable[[], None] | None = None,
+    ) -> Preview:
+        """Return what a positive click would be answered with; the session stays as it is.
+
+        Parameters
+        ----------
+        object_id : that would be clicked on; a new id stands for a new object.
+        frame : index along the propagation axis.
+        point : (2,), (y, x) in data pixels.
+        check : called before each part of the work; what it raises ends the work.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or the point lies outside of it.
+        """
+        click = Prompt(np.asarray(point, dtype=np.float64)[None], np.ones(1, dtype=bool))
+        known = self._known(object_id, frame)
+        prompt = self._checked(object_id, frame, click if known is None else known.merged(click))
+        obj = self._objects.get(object_id)
+        stand_in = self._new_object() if obj is None else obj.copy()
+        with self._engine.checking(check):
+            estimate = answer(self._engine, stand_in, frame, prompt, known is not None)
+        return self._shown(object_id, frame, prompt, estimate)
+
+    def answers_fast(self, frame: int) -> bool:
+        """Whether a click on a frame can be answered without encoding all of the frame."""
+        return self._engine.encodings.ready(frame)
 
     def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> Preview:
         """Draw a box [[y0, x0], [y1, x1]] around an object; replaces its other prompts there.
@@ -385,9 +420,13 @@ class TrackingSession(Roster):
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
         checked = self._checked(object_id, frame, prompt)
-        estimate = self._answer(object_id, frame, checked, known)
+        return self._shown(
+            object_id, frame, checked, self._answer(object_id, frame, checked, known)
+        )
+
+    def _shown(self, object_id: int, frame: int, prompt: Prompt, estimate: Estimate) -> Preview:
         full = np.full(self.frames.shape, np.float32(-DRAWN_LOGIT))
-        place, values = placed(self._engine, checked, estimate)
+        place, values = placed(self._engine, prompt, estimate)
         full[place] = values
         return Preview(object_id, frame, full > 0, full, estimate.quality)
 

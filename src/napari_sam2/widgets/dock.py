@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
@@ -83,6 +84,7 @@ class MaskletsWidget(QWidget):
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
+        self.hover = Hover(self.workbench, self._worker, self.form.preview)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -292,6 +294,7 @@ class MaskletsWidget(QWidget):
         events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.hover.close()
         self.panels.close()
         self.workbench.close()
         self._worker.close()

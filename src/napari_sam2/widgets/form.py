@@ -152,7 +152,13 @@ class Form(QWidget):
         self.find_all = button(
             "Find all cells of this frame", "Make every cell that is no object yet an object"
         )
+        self.preview = QCheckBox("Preview under the mouse")
+        self.preview.setToolTip(
+            "Resting the mouse shows what the first click there would give. Models that encode "
+            "whole frames show it on frames that they have encoded already"
+        )
         rows.addLayout(row(self.find_all))
+        rows.addWidget(self.preview)
         return rows
 
     def _propagate_rows(self) -> QVBoxLayout:
