@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPointF, QSettings, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
 from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -120,7 +120,9 @@ class Window:
         self.settle()
 
     def press(self, button: Any) -> None:
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        # A check box may be wider than what of it can be clicked.
+        place = QPoint(10, button.height() // 2)
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
         self.settle()
 
     def done(self) -> None:

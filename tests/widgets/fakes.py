@@ -291,6 +291,11 @@ class FakeSession:
             found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
         return {i: frames for i, frames in found.items() if frames}
 
+    def stale_objects(self) -> list[int]:
+        followed = {i for i, _ in self.tracked}
+        stale = self.stale_frames()
+        return [i for i, said in self.prompts.items() if i in stale or (said and i not in followed)]
+
     def repair(self, object_ids: Any = None):
         for object_id, frames in self.stale_frames().items():
             for frame in frames:
@@ -304,7 +309,12 @@ class FakeSession:
         self, direction: str = "both", start: Any = None, stop: Any = None, object_ids: Any = None
     ):
         first = {i: min(f for j, f in self.masks if j == i) for i, p in self.prompts.items() if p}
-        current = {i: self.masks[i, frame] for i, frame in first.items()}
+        current = {
+            i: self.masks[i, frame]
+            for i, frame in first.items()
+            if object_ids is None or i in object_ids
+        }
+        self.followed = sorted(current)
         for frame in self._order(direction):
             self._begin()
             blobs = self._blobs(frame)

@@ -332,6 +332,15 @@ class TrackingSession(Roster):
             if parts.forward or parts.backward
         }
 
+    def stale_objects(self) -> list[int]:
+        """Return the objects that were prompted since they were followed, or never followed."""
+        stale = self.stale_frames()
+        return [
+            i
+            for i in self._checked_ids(None)
+            if i in stale or (self._objects[i].anchors and not self._objects[i].tracked)
+        ]
+
     @torch.inference_mode()
     def repair(self, object_ids: Iterable[int] | None = None) -> Generator[FrameResult, None, None]:
         """Compute again what changed prompts concern, and only that.

@@ -58,7 +58,9 @@ class Controller:
     run_ended = Signal()
     """A propagation is over, in whatever way."""
     layers_changed = Signal(object)
-    """The prompt layers shall be brought into this state, by undo say."""
+    """The prompt layers shall be brought into this state."""
+    turned = Signal(object)
+    """So they shall, by undo or redo."""
     found = Signal(object)
     """The image was worked on before: `Found`."""
 
@@ -315,7 +317,7 @@ class Controller:
             if undone is None:
                 self.status.emit(f"There is nothing to {way}.", "info")
                 return
-            self.layers_changed.emit(undone.layers)
+            self.turned.emit(undone.layers)
             word = "Undone" if way == "undo" else "Done again"
             self.status.emit(f"{word}: {undone.text}.", "done")
             self.changed.emit()

@@ -232,6 +232,7 @@ class MaskletsWidget(QWidget):
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench, "follow", on))
+        form.only_stale.toggled.connect(lambda on: setattr(bench, "only_stale", on))
         form.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.segment_everything())
         form.sample.clicked.connect(lambda: bench.open_sample())

@@ -175,6 +175,10 @@ class Form(QWidget):
         self.follow = QCheckBox("Show as they are done")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
+        self.only_stale = QCheckBox("Only changed objects")
+        self.only_stale.setToolTip(
+            "Follow only objects that are new or whose prompts changed since they were followed"
+        )
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the propagation")
         self.pause = button("Pause", "Rest after this frame, and go on later")
@@ -188,6 +192,7 @@ class Form(QWidget):
         *ways, repair = self.directions.values()
         rows.addLayout(row(*ways))
         rows.addLayout(self._range_row())
+        rows.addWidget(self.only_stale)
         rows.addLayout(row(self.follow, repair))
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()

@@ -73,6 +73,7 @@ class Workbench:
         self.object_id = 1
         self.positive = True
         self.follow = True
+        self.only_stale = False
         self.model, self.device = "micro", "auto"
         self.frame_range: tuple[int | None, int | None] = (None, None)
         """First frame to follow objects to, and the one after the last; None: the ends."""
@@ -91,6 +92,7 @@ class Workbench:
         controller.preview_shown.connect(self._on_preview)
         controller.run_ended.connect(self._on_run_ended)
         controller.layers_changed.connect(self._on_layers_changed)
+        controller.turned.connect(self._on_turned)
         controller.found.connect(self._on_found)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -419,6 +421,12 @@ class Workbench:
         self.layers.read()
         turn()
 
+    def _on_turned(self, state: Any) -> None:
+        before = {} if self.layers is None else self.layers.prompts
+        self._on_layers_changed(state)
+        if self.layers is not None:
+            self.notes.follow(before, self.layers.prompts)
+
     def _on_layers_changed(self, state: Any) -> None:
         if self.layers is None:
             return
@@ -577,7 +585,8 @@ class Workbench:
             return
         self.layers.read()
         self._origin = self._followed = self.frame_on_screen
-        self.controller.propagate(Wish(direction, object_ids, *self.frame_range))
+        only_stale = self.only_stale and object_ids is None
+        self.controller.propagate(Wish(direction, object_ids, *self.frame_range, only_stale))
 
     def _on_controller(self) -> None:
         if self.layers is not None:
