@@ -19,6 +19,7 @@ from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sam2.widgets import pace
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
 from napari_sam2.widgets.saving import FOLDER_VARIABLE
@@ -138,10 +139,11 @@ def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.fixture(autouse=True)
-def remembered(tmp_path_factory: Any) -> None:
-    """Where choices are remembered: not among the user's."""
-    folder = str(tmp_path_factory.mktemp("settings"))
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
+def remembered(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where choices and measurements are remembered: not among the user's."""
+    folder = tmp_path_factory.mktemp("settings")
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
+    monkeypatch.setattr(pace, "user_cache_path", lambda *_, **__: folder)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 from napari_sam2.tracking.views import View
+from napari_sam2.tracking.workload import Workload
 from napari_sam2.widgets.opening import SessionRequest
 
 
@@ -49,6 +51,9 @@ class FakeObject:
 
 
 class FakeModel:
+    config = SimpleNamespace(name="micro")
+    device = "a fake"
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 
@@ -290,6 +295,15 @@ class FakeSession:
             later = {t for i, t in self.tracked if i == object_id and t > min(frames)}
             found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
         return {i: frames for i, frames in found.items() if frames}
+
+    def workload(self, direction="both", start=None, stop=None, object_ids=None) -> Workload:
+        ids = [i for i in self.prompts if object_ids is None or i in object_ids]
+        frames = self._order(direction)
+        return Workload(np.full(len(frames), len(ids)), len(frames), 30_000_000, 20_000_000)
+
+    def repair_workload(self, object_ids: Any = None) -> Workload:
+        count = sum(len(frames) for frames in self.stale_frames().values())
+        return Workload(np.ones(count, int), 0, 30_000_000, 20_000_000)
 
     def stale_objects(self) -> list[int]:
         followed = {i for i, _ in self.tracked}

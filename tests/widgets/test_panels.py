@@ -310,7 +310,7 @@ def test_only_changed_objects_are_followed(window):
     window.press(window.widget.form.only_stale)
     window.key("G")
     shown(window)
-    assert "no object has changed" in window.status
+    assert "No object has changed" in window.status
     window.widget.object_id = 2
     window.click(*LARGE)
     window.done()

@@ -34,6 +34,7 @@ from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.roster import Roster
 from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
+from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
 class TrackingSession(Roster):
@@ -259,6 +260,34 @@ class TrackingSession(Roster):
         prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
+
+    def workload(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Workload:
+        """Return what `propagate` will have to do; computes nothing.
+
+        Raises
+        ------
+        InputError
+            As `propagate` does.
+        """
+        objects = [self._objects[i] for i in self._chosen(object_ids)]
+        ways = passes(direction, start, stop, len(self.frames), [o.anchors for o in objects])
+        visited = (frame for way in ways for frame in way.frames)
+        return workload(self._engine, looks_of(ways, objects), visited, objects)
+
+    def repair_workload(self, object_ids: Iterable[int] | None = None) -> Workload:
+        """Return what `repair` will have to do; nothing, where no object is stale."""
+        ids = self._checked_ids(object_ids)
+        stale = {i: frames for i, frames in self.stale_frames().items() if i in ids}
+        frames = [t for some in stale.values() for t in some]
+        looks = np.unique(np.array(frames, dtype=np.int64), return_counts=True)[1]
+        objects = [self._objects[i] for i in stale if self._objects[i].anchors]
+        return workload(self._engine, looks, frames, objects)
 
     def view(self, object_id: int, frame: int) -> View:
         """Return what the network got to see when it looked at an object on a frame.

@@ -15,6 +15,7 @@ from napari_sam2.tracking.session_file import SessionFile
 from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
 from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
+from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import LayerChange, Record, Undone
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Run, Wish, planned
@@ -84,6 +85,11 @@ class Controller:
     def ready(self) -> bool:
         """Whether a session is open."""
         return self.session is not None
+
+    @property
+    def pace(self) -> Pace | None:
+        """What was measured of the session's speed; for the worker's thread."""
+        return None if self._record is None else self._record.pace
 
     # --- opening -------------------------------------------------------------------------
 

@@ -15,10 +15,13 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.forecast import Forecaster
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.model_choice import model_text
 from napari_sam2.widgets.opening import SessionFactory
+from napari_sam2.widgets.pace import read_runs
 from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.session_form import SessionActions
@@ -28,8 +31,6 @@ from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
-
-    from napari_sam2.weights import ModelInfo
 
 _REFRESH_MS = 50
 _OTHER_FILE = "<file>"
@@ -85,6 +86,7 @@ class MaskletsWidget(QWidget):
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self.hover = Hover(self.workbench, self._worker, self.form.preview)
+        self.forecaster = Forecaster(self.workbench, self._worker, self.form, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -376,7 +378,8 @@ class MaskletsWidget(QWidget):
         def job() -> list[tuple[str, str]]:
             from napari_sam2.weights import available_models  # imports torch: not in the window
 
-            return [(_model_text(info), info.name) for info in available_models()]
+            runs = read_runs()
+            return [(model_text(info, runs), info.name) for info in available_models()]
 
         self._worker.submit(job, done=self._fill_models, failed=self.controller.tell)
 
@@ -430,10 +433,3 @@ class MaskletsWidget(QWidget):
 
 def _soon(function: Callable[[], None]) -> None:
     QTimer.singleShot(0, function)
-
-
-def _model_text(info: ModelInfo) -> str:
-    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
-    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
-    here = " in the package" if info.embedded else ""
-    return f"{info.name}{size}{here if info.downloaded else ' to download'}"
