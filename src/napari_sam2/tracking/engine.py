@@ -5,7 +5,8 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,20 @@ class Engine:
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings)
+        self._check: Callable[[], None] | None = None
+
+    @contextmanager
+    def checking(self, check: Callable[[], None] | None) -> Iterator[None]:
+        """Call `check` before each part of an answer; what it raises ends the answer."""
+        self._check = check
+        try:
+            yield
+        finally:
+            self._check = None
+
+    def _checked(self) -> None:
+        if self._check is not None:
+            self._check()
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
@@ -185,7 +200,9 @@ class Engine:
         window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
 
         def compute() -> Hypotheses:
+            self._checked()
             features = self.encodings.windows(frame, [window])
+            self._checked()
             output, pointers = self.model.decode_all(
                 self.model.recall(features, None), features, self._inputs(window, prompt, None)
             )
@@ -213,7 +230,9 @@ class Engine:
     def _answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
     ) -> MaskPrediction:
+        self._checked()
         features = self.encodings.windows(frame, [window])
+        self._checked()
         if prompt.mask is not None:
             full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
             adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))

@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.model_choice import model_text
+from napari_sam2.widgets.pace import read_runs
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari.layers import Image
-
-    from napari_sam2.weights import ModelInfo
 
 _OTHER_FILE = "<file>"
 
@@ -133,7 +133,8 @@ class Choices:
         def job() -> list[tuple[str, str]]:
             from napari_sam2.weights import available_models  # imports torch: not in the window
 
-            return [(_model_text(info), info.name) for info in available_models()]
+            runs = read_runs()
+            return [(model_text(info, runs), info.name) for info in available_models()]
 
         worker.submit(job, done=self._offer_models, failed=self._bench.controller.tell)
 
@@ -156,10 +157,3 @@ class Choices:
             self._form, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
         )
         self.choose_model(path or self._bench.model, device)  # without one, all stays as it was
-
-
-def _model_text(info: ModelInfo) -> str:
-    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
-    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
-    here = " in the package" if info.embedded else ""
-    return f"{info.name}{size}{here if info.downloaded else ' to download'}"

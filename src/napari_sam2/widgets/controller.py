@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import AddPrompts
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
+from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Run, summary
@@ -71,6 +72,11 @@ class Controller:
     def session(self) -> Any:
         """The session, or None while there is none."""
         return None if self.record is None else self.record.history.session
+
+    @property
+    def pace(self) -> Pace | None:
+        """What was measured of the session's speed; for the worker's thread."""
+        return None if self.record is None else self.record.pace
 
     # --- opening -------------------------------------------------------------------------
 

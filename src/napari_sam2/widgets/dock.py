@@ -17,7 +17,9 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.choices import Choices
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.exporting import export
+from napari_sam2.widgets.forecast import Forecaster
 from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
@@ -65,6 +67,8 @@ class MaskletsWidget(QWidget):
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
+        self.hover = Hover(self.workbench, self._worker, self.form.preview)
+        self.forecaster = Forecaster(self.workbench, self._worker, self.form, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -208,6 +212,7 @@ class MaskletsWidget(QWidget):
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))
         form.follow.toggled.connect(lambda on: setattr(bench.following, "on_screen", on))
+        form.only_stale.toggled.connect(lambda on: setattr(bench.following, "only_stale", on))
         form.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.sample.clicked.connect(lambda: bench.open_sample())
@@ -280,6 +285,7 @@ class MaskletsWidget(QWidget):
         events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.hover.close()
         self.panels.close()
         self.workbench.close()
         self._worker.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
@@ -152,6 +152,12 @@ class Form(QWidget):
         rows.addLayout(row(*self.tools.values()))
         rows.addLayout(row(self.positive, self.negative))
         rows.addLayout(self._find_row())
+        self.preview = QCheckBox("Preview under the mouse")
+        self.preview.setToolTip(
+            "Resting the mouse shows what the first click there would give. Models that encode "
+            "whole frames show it on frames that they have encoded already"
+        )
+        rows.addWidget(self.preview)
         return rows
 
     def _find_row(self) -> QHBoxLayout:
@@ -186,9 +192,21 @@ class Form(QWidget):
         }
         for name, way in self.directions.items():
             way.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
+        self._tips = {name: way.toolTip() for name, way in self.directions.items()}
+        self.forecast = QLabel()
+        self.forecast.setWordWrap(True)
+        self.forecast.setAccessibleName("What propagating both ways will take")
+        self.forecast.setToolTip(
+            "Estimated from propagations with this model on this computer, or before the first "
+            "one, roughly, from what clicks take. The buttons' tooltips say it for each way"
+        )
         self.follow = QCheckBox("Show as they are done")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
+        self.only_stale = QCheckBox("Only changed objects")
+        self.only_stale.setToolTip(
+            "Follow only objects that are new or whose prompts changed since they were followed"
+        )
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Progress of the propagation")
         self.pause = button("Pause", "Rest after this frame, and go on later")
@@ -201,7 +219,9 @@ class Form(QWidget):
         rows.setSpacing(4)
         *ways, repair = self.directions.values()
         rows.addLayout(row(*ways))
+        rows.addWidget(self.forecast)
         rows.addLayout(self._range_row())
+        rows.addWidget(self.only_stale)
         rows.addLayout(row(self.follow, repair))
         # The window must not jump when the row comes and goes.
         policy = self._progress_row.sizePolicy()
@@ -225,6 +245,14 @@ class Form(QWidget):
             box.max = max(box.max, length - 1)
             box.value = value
             box.max = length - 1
+
+    def show_forecasts(self, texts: Mapping[str, str]) -> None:
+        """Say what propagating will take, by direction."""
+        self.forecast.setText(f"Both: {texts['both']}" if "both" in texts else "")
+        for name, way in self.directions.items():
+            text = f"\n{texts[name]}" if name in texts else ""
+            way.setToolTip(self._tips[name] + text)
+            way.setAccessibleDescription(way.toolTip())
 
     def _status_line(self) -> QLabel:
         self.status = QLabel()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, changes, doubts
+from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, Stretches, changes, doubts
 
 if TYPE_CHECKING:
+    from napari_sam2.tracking.prompt import Prompt, Prompts
     from napari_sam2.tracking.results import Trace
 
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +28,8 @@ class Notes:
     """Frames by object whose masks the user has accepted."""
     hidden: set[int] = field(default_factory=set)
     locked: set[int] = field(default_factory=set)
+    # What was said where a mask was accepted, for undo to know it again.
+    _withdrawn: dict[tuple[int, int], Prompt] = field(default_factory=dict, repr=False)
 
     def name(self, object_id: int) -> str:
         """Name an object, for sentences."""
@@ -67,6 +70,22 @@ class Notes:
         frames = self.approved.setdefault(object_id, set())
         frames.symmetric_difference_update({frame})
         return frame in frames
+
+    def withdraw(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        """Take an acceptance back along with the prompt that it is about."""
+        self.approved.get(object_id, set()).discard(frame)
+        self._withdrawn[object_id, frame] = prompt
+
+    def follow(self, before: Prompts, after: Prompts) -> None:
+        """Follow undo or redo: what was accepted goes and comes with its prompt."""
+        for object_id, by_frame in before.items():
+            for frame in by_frame.keys() - after.get(object_id, {}).keys():
+                if frame in self.approved.get(object_id, ()):
+                    self.withdraw(object_id, frame, by_frame[frame])
+        for (object_id, frame), prompt in self._withdrawn.items():
+            gone = frame not in before.get(object_id, {})
+            if gone and after.get(object_id, {}).get(frame) == prompt:
+                self.approved.setdefault(object_id, set()).add(frame)
 
     def forget(self, object_id: int) -> None:
         """Drop all notes on an object that is gone."""
@@ -164,9 +183,12 @@ class Overview:
         self.doubt[settled] = 0
         self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~settled
         self._notes = notes
-        self.order = self._in_order()
-        """(K, 2) object id and frame of all that is doubtful, worst first."""
-        self._places = self._in_places()
+        found = Stretches.of(self.doubt)
+        self._places = found.place
+        self.order = np.stack([np.array(self.ids, np.int64)[found.row], found.worst], axis=1)
+        """(K, 2) object id and worst frame of each stretch of doubtful frames, worst first."""
+        self.spans = np.stack([found.first, found.last], axis=1)
+        """(K, 2) first and last frame of each."""
         self.summaries = self._sum_up()
         """One for each object, by id."""
 
@@ -208,25 +230,17 @@ class Overview:
 
     # --- doubts --------------------------------------------------------------------------
 
-    def _in_order(self) -> npt.NDArray[np.int64]:
-        rows, frames = np.nonzero(self.doubt)
-        order = np.argsort(-self.doubt[rows, frames], kind="stable")
-        ids = np.array(self.ids, dtype=np.int64)
-        return np.stack([ids[rows[order]], frames[order]], axis=1)
-
-    def _in_places(self) -> npt.NDArray[np.int32]:
-        """(N, T) place in `order`, -1 where there is no doubt."""
-        places = np.full(self.doubt.shape, -1, np.int32)
-        rows = np.searchsorted(self.ids, self.order[:, 0])
-        places[rows, self.order[:, 1]] = np.arange(len(self.order))
-        return places
-
     def place_of(self, object_id: int, frame: int) -> int | None:
-        """Return where an object on a frame stands in `order`."""
+        """Return where the stretch with an object on a frame stands in `order`."""
         row = self._row.get(object_id)
         if row is None or not 0 <= frame < self.length or self._places[row, frame] < 0:
             return None
         return int(self._places[row, frame])
+
+    def frames_at(self, place: int) -> str:
+        """Name the frames at a place of `order`: "7", or "12–40"."""
+        first, last = self.spans[place].tolist()
+        return str(first) if first == last else f"{first}–{last}"
 
     def doubt_at(self, object_id: int, frame: int) -> Doubt | None:
         """Return the doubt about an object on a frame, if there is one."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
+from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
 
@@ -72,6 +73,8 @@ class Record:
 
     def __init__(self, session: Any, writer: ResultWriter, layers: Any = None) -> None:
         self.history = History(session)
+        self.pace = Pace.of(session)
+        """What was measured of its speed."""
         self._writer = writer
         self._layers = layers
 
@@ -104,11 +107,15 @@ class Record:
         ids = (
             () if isinstance(step, Propagate | Repair | CloseGaps) else tuple(step.touches(session))
         )
-        with closing(self.history.run(step, extra)) as results:
+        with (
+            closing(self.history.run(step, extra)) as results,
+            self.pace.watching(session, step) as watch,
+        ):
             for result in results:
                 if write:
                     self._writer.write(result.frame, result.labels, {*result.quality, *ids})
-                yield result
+                with watch.resting():
+                    yield result
         self._writer.object_ids -= set(ids) - set(session.object_ids)
         if layers_of is not None:
             extra.after = layers_of(session.prompts)

@@ -89,12 +89,15 @@ class Wish:
         Only these objects; None: all.
     start, stop
         Only frames from `start` on and before `stop`; None: to the ends. Repair ignores it.
+    only_stale
+        Only objects whose masks are not what their prompts say. Repair never does others.
     """
 
     direction: Direction = "both"
     object_ids: tuple[int, ...] | None = None
     start: int | None = None
     stop: int | None = None
+    only_stale: bool = False
 
 
 def planned(session: Any, wish: Wish) -> tuple[Step, int]:
@@ -107,6 +110,13 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
     """
     direction, object_ids = wish.direction, wish.object_ids
     if direction != "repair":
+        if wish.only_stale:
+            object_ids = tuple(session.stale_objects())
+            if not object_ids:
+                raise InputError(
+                    "no object has changed since it was followed; untick 'Only changed objects' "
+                    "to follow all of them again"
+                )
         total = session.total_frames(direction, wish.start, wish.stop, object_ids)
         return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
