@@ -268,6 +268,7 @@ class FakeSession:
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
     def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        self.threads.add(threading.current_thread().name)
         found = {}
         for i in self.object_ids:
             shown = [t for t, a in zip(*self._areas(i), strict=True) if a]

@@ -436,6 +436,8 @@ def test_single_missing_frames_are_filled(open_window):
     window.done()
     assert "1 mask was filled in" in window.status
     assert (window.frame(1) == 1).any()
+    # The session does it, so that the window never waits for it.
+    assert "MainThread" not in window.widget.session.threads
     window.widget.undo()
     window.done()
     assert not window.frame(1).any()

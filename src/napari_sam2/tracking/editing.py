@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 from napari_sam2.tracking.engine import Engine
@@ -76,8 +75,7 @@ def _on_level(estimate: Estimate, geometry: Geometry, source: Geometry) -> Estim
     window = around(geometry, (box[0] * sy, box[1] * sx, box[2] * sy, box[3] * sx))
     if not estimate.kept.size:
         return Estimate(window, (0, 0), estimate.kept, estimate.quality)
-    here = Estimate.of(window, moved(estimate.logits(), old, window), estimate.quality)
-    return replace(here, interpolated=estimate.interpolated)
+    return Estimate.of(window, moved(estimate.logits(), old, window), estimate.quality)
 
 
 def split(obj: TrackedObject, frame: int) -> TrackedObject:

@@ -54,7 +54,7 @@ class _Store:
             self.used,
             (estimate.quality.iou, estimate.quality.object_score, estimate.quality.stability),
             *_spread(estimate),
-            estimate.interpolated,
+            estimate.quality.interpolated,
         )
         self.wasted += self.size(frame)
         self.used += size
@@ -118,8 +118,9 @@ class EstimateLog(MutableMapping[int, Estimate]):
         kept = store.values[start : start + h * w].reshape(h, w)
         corner_y, corner_x = row["corner"].tolist()
         window = Window(y, x, height, width, (rows, columns))
-        quality = Quality(*row["quality"].tolist())
-        return Estimate(window, (corner_y, corner_x), kept, quality, bool(row["interpolated"]))
+        iou, object_score, steady = row["quality"].tolist()
+        quality = Quality(iou, object_score, steady, bool(row["interpolated"]))
+        return Estimate(window, (corner_y, corner_x), kept, quality)
 
     def __setitem__(self, frame: int, estimate: Estimate) -> None:
         self._store.append(frame, estimate)

@@ -8,7 +8,6 @@ the object's centre would be, so that it also works for one that moves by more t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -51,6 +50,7 @@ def close(obj: TrackedObject, gap: range, engine: Engine) -> None:
         min(left.quality.iou, right.quality.iou),
         min(left.quality.object_score, right.quality.object_score),
         min(left.quality.stability, right.quality.stability),
+        interpolated=True,
     )
     for frame in gap:
         share = (frame - gap.start + 1) / (len(gap) + 1)
@@ -124,5 +124,4 @@ def _estimate(
     ]
     grid = np.meshgrid(*places, indexing="ij")
     logits = map_coordinates(signed, grid, order=1, mode="nearest").clip(-_MOST, _MOST)
-    found = Estimate.of(window, torch.from_numpy(logits), sure)
-    return replace(found, interpolated=True)
+    return Estimate.of(window, torch.from_numpy(logits), sure)

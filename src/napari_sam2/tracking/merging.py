@@ -27,20 +27,19 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
     known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
-    for interpolated in sorted({e.interpolated for e in known.values()}):
+    for interpolated in sorted({e.quality.interpolated for e in known.values()}):
         if interpolated:
             best[labels > 0] = np.inf
         for object_id in sorted(known, key=lambda i: (not objects[i].locked, i)):
             obj, estimate = objects[object_id], known[object_id]
-            if estimate.interpolated != interpolated:
+            if estimate.quality.interpolated != interpolated:
                 continue
             place, values = placed(engine, obj.prompts.get(frame), estimate)
             wins = values > best[place]
             labels[place][wins] = object_id
             best[place][wins] = np.inf if obj.locked else values[wins]
     quality = {i: known[i].quality for i in objects if i in known}
-    filled = frozenset(i for i, estimate in known.items() if estimate.interpolated)
-    return FrameResult(frame, labels, quality, filled)
+    return FrameResult(frame, labels, quality)
 
 
 def placed(

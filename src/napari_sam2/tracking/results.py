@@ -48,13 +48,16 @@ class FrameResult:
     frame : index along the propagation axis.
     labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
     quality : by object id.
-    interpolated : ids of objects whose mask lies between its neighbours, see `close_gaps`.
     """
 
     frame: int
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
-    interpolated: frozenset[int] = frozenset()
+
+    @property
+    def interpolated(self) -> frozenset[int]:
+        """Ids of objects whose mask lies between its neighbours, see `close_gaps`."""
+        return frozenset(i for i, quality in self.quality.items() if quality.interpolated)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class Summary:
         them; None if there are none.
     lowest, lowest_frame : the lowest score and where, among frames that nobody has prompted or
         accepted, if there are such.
-    prompted, gaps, jumps, doubtful : numbers of frames; a gap counts once.
+    prompted, gaps, jumps, interpolated, doubtful : numbers of frames; a gap counts once.
     locked, visible : as the user chose.
     """
 
@@ -133,6 +133,7 @@ class Summary:
     prompted: int
     gaps: int
     jumps: int
+    interpolated: int
     doubtful: int
     locked: bool
     visible: bool
@@ -289,7 +290,8 @@ class Overview:
         where = scores.argmin(axis=1)
         begins = self.gap & ~np.pad(self.gap[:, :-1], ((0, 0), (1, 0)))
         counts = [
-            c.sum(axis=1).tolist() for c in (self.prompted, begins, self.jump, self.doubt > 0)
+            c.sum(axis=1).tolist()
+            for c in (self.prompted, begins, self.jump, self.interpolated, self.doubt > 0)
         ]
         return [
             Summary(
@@ -303,7 +305,8 @@ class Overview:
                 prompted=counts[0][n],
                 gaps=counts[1][n],
                 jumps=counts[2][n],
-                doubtful=counts[3][n],
+                interpolated=counts[3][n],
+                doubtful=counts[4][n],
                 locked=i in self._notes.locked,
                 visible=i not in self._notes.hidden,
             )
