@@ -221,7 +221,7 @@ def shown(window) -> str:
         window.settle()
         if not (window.widget.forecaster.waiting or window.widget._worker.busy):
             break
-    return window.widget.form.forecast.text()
+    return window.widget.form.propagation.forecast.text()
 
 
 def test_the_form_says_it_before_the_propagation(open_window):
@@ -230,15 +230,15 @@ def test_the_form_says_it_before_the_propagation(open_window):
     assert shown(window) == ""
     window.click(*SMALL)
     assert re.fullmatch(r"Both: (about )?[\w ]+, 51 MB of memory", shown(window))
-    assert "MB of memory" in form.directions["forward"].toolTip()
-    assert "MB of memory" not in form.directions["repair"].toolTip()
+    assert "MB of memory" in form.propagation.directions["forward"].toolTip()
+    assert "MB of memory" not in form.propagation.directions["repair"].toolTip()
     assert window.widget.controller.pace.clicks
     window.key("G")
     assert shown(window).startswith("Both: about ")
     assert len(window.widget.controller.pace.runs) == 1
-    window.press(form.only_stale)
+    window.press(form.propagation.only_stale)
     assert shown(window) == ""
-    window.press(form.only_stale)
+    window.press(form.propagation.only_stale)
     asked = []
     session, plain = window.widget.session, window.widget.session.workload
 
@@ -247,6 +247,6 @@ def test_the_form_says_it_before_the_propagation(open_window):
         return plain(*args)
 
     session.workload = workload
-    form.first.value, form.last.value = 3, 20
+    form.propagation.first.value, form.propagation.last.value = 3, 20
     assert shown(window).startswith("Both: about ")
     assert ("both", 3, 21, None) in asked

@@ -307,7 +307,7 @@ def test_keys_where_the_timeline_is_a_window_of_its_own(window):
 
 def test_only_changed_objects_are_followed(window):
     session = window.widget.session
-    window.press(window.widget.form.only_stale)
+    window.press(window.widget.form.propagation.only_stale)
     window.key("G")
     shown(window)
     assert "No object has changed" in window.status
@@ -317,7 +317,7 @@ def test_only_changed_objects_are_followed(window):
     window.key("G")
     shown(window)
     assert session.followed == [2]
-    window.press(window.widget.form.only_stale)
+    window.press(window.widget.form.propagation.only_stale)
     window.key("G")
     shown(window)
     assert session.followed == [1, 2]

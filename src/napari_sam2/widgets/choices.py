@@ -44,8 +44,8 @@ class Choices:
         # Choosing the same model again is another try, after a failure say.
         form.model.native.activated.connect(self._on_model)
         form.object_id.changed.connect(self._on_object)
-        form.first.changed.connect(self._on_range)
-        form.last.changed.connect(self._on_range)
+        form.propagation.first.changed.connect(self._on_range)
+        form.propagation.last.changed.connect(self._on_range)
         self.offer_images()
         self._offer_models([("micro", "micro")])
 
@@ -67,7 +67,7 @@ class Choices:
             if bench.layers is not None:
                 length = bench.layers.geometry.length
                 start, stop = bench.following.frame_range
-                form.show_range(start or 0, (stop or length) - 1, length)
+                form.propagation.show_range(start or 0, (stop or length) - 1, length)
 
     # --- image, axis, object, frames -----------------------------------------------------
 
@@ -112,7 +112,8 @@ class Choices:
     def _on_range(self, _value: Any) -> None:
         if self._filling or self._bench.layers is None:
             return
-        first, last = int(self._form.first.value), int(self._form.last.value)
+        boxes = self._form.propagation
+        first, last = int(boxes.first.value), int(boxes.last.value)
         end = self._bench.layers.geometry.length - 1
         self._bench.following.frame_range = (first or None, last + 1 if last < end else None)
 

@@ -12,9 +12,9 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.steps import Propagate, Repair
-from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.pace import Pace
+from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.runs import Direction, Wish, planned
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
@@ -125,7 +125,9 @@ class Forecaster(QObject):
         Lives as long as this.
     """
 
-    def __init__(self, bench: Workbench, worker: Worker, form: Form, parent: QObject) -> None:
+    def __init__(
+        self, bench: Workbench, worker: Worker, form: PropagationForm, parent: QObject
+    ) -> None:
         super().__init__(parent)
         self._bench, self._worker, self._form = bench, worker, form
         self._timer = QTimer(self)
