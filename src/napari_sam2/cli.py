@@ -141,6 +141,10 @@ def track(
     contrast: Annotated[
         tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
     ] = None,
+    close_gaps: Annotated[
+        int,
+        typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
+    ] = 0,
     encodings: Annotated[
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
@@ -182,6 +186,7 @@ def track(
         start=start,
         stop=stop,
         overwrite=overwrite,
+        close_gaps=close_gaps,
     )
     check_diameter(diameter, job.frames.shape)
     network = _load(model, device)

@@ -19,21 +19,26 @@ DRAWN_LOGIT = 10.0
 
 
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
-    """Give each pixel of a frame to the object that claims it most, or to a locked one."""
+    """Give each pixel of a frame to the object that claims it most, or to a locked one.
+
+    Interpolated masks only get what no other object has.
+    """
     shape = engine.frames.shape
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
-    quality = {}
-    for object_id in sorted(objects, key=lambda i: (not objects[i].locked, i)):
-        obj = objects[object_id]
-        estimate = obj.estimates.get(frame)
-        if estimate is None:
-            continue
-        quality[object_id] = estimate.quality
-        place, values = placed(engine, obj.prompts.get(frame), estimate)
-        wins = values > best[place]
-        labels[place][wins] = object_id
-        best[place][wins] = np.inf if obj.locked else values[wins]
+    known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
+    for interpolated in sorted({e.quality.interpolated for e in known.values()}):
+        if interpolated:
+            best[labels > 0] = np.inf
+        for object_id in sorted(known, key=lambda i: (not objects[i].locked, i)):
+            obj, estimate = objects[object_id], known[object_id]
+            if estimate.quality.interpolated != interpolated:
+                continue
+            place, values = placed(engine, obj.prompts.get(frame), estimate)
+            wins = values > best[place]
+            labels[place][wins] = object_id
+            best[place][wins] = np.inf if obj.locked else values[wins]
+    quality = {i: known[i].quality for i in objects if i in known}
     return FrameResult(frame, labels, quality)
 
 
