@@ -66,6 +66,8 @@ def main() -> None:
     whole = imread(FOLDER / "check.png")
     height = panels.panel.height() if panels.panel is not None else 160
     imsave(FOLDER / "timeline.png", np.ascontiguousarray(whole[-height - 34 : -26]))
+    viewer.theme = "light"
+    picture("light")
     sam.widget._shut_down()
     viewer.close()
 
