@@ -308,10 +308,7 @@ class FakeFactory:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
-        channel_axis = request.data.ndim - 1 if request.rgb else None
-        frames = Frames(
-            request.data, axis=request.axis, channel_axis=channel_axis, contrast=self.contrast
-        )
+        frames = request.frames(self.contrast)
         self.sessions.append(FakeSession(frames, self.delay))
         return self.sessions[-1]
 

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.tracking.channels import Channels, channels_from_json
+from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
@@ -40,21 +42,33 @@ class ImageIdentity:
     shape : (T, Y, X).
     contrast : values shown as black and white.
     axes : of the file, for one that does not say so itself; "" where they are unknown.
+    channel : of the file's channels, the one that was looked at, or those that were mixed.
+    select : index along the file's other axes, e.g. ``{"Z": 3}``.
     """
 
     path: str
     fingerprint: str
     shape: tuple[int, int, int]
-    contrast: tuple[float, float]
+    contrast: Contrast
     axes: str = ""
+    channel: Channels | None = None
+    select: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frames: Frames, path: str = "", axes: str = "") -> ImageIdentity:
+    def of(
+        cls,
+        frames: Frames,
+        path: str = "",
+        axes: str = "",
+        channel: Channels | None = None,
+        select: Mapping[str, int] | None = None,
+    ) -> ImageIdentity:
         """Look at a stack."""
         from napari_sam2.tracking.fingerprints import frames_fingerprint  # brings torch
 
         shape = (len(frames), *frames.shape)
-        return cls(path, frames_fingerprint(frames), shape, frames.contrast, axes)
+        fingerprint = frames_fingerprint(frames)
+        return cls(path, fingerprint, shape, frames.contrast, axes, channel, dict(select or {}))
 
     def check(self, frames: Frames) -> None:
         """Refuse another stack than this.
@@ -201,15 +215,7 @@ def load_session(path: str | Path) -> SessionFile:
         raise InputError(f"{path.name} is no session file; pass it as --prompts if it has prompts")
     try:
         steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
-        image, model = content["image"], content["model"]
-        shape, contrast = image["shape"], image["contrast"]
-        identity = ImageIdentity(
-            str(image["path"]),
-            str(image["fingerprint"]),
-            (int(shape[0]), int(shape[1]), int(shape[2])),
-            (float(contrast[0]), float(contrast[1])),
-            str(image.get("axes", "")),
-        )
+        identity, model = _identity(content["image"]), content["model"]
         settings = content.get("settings", {})
         return SessionFile(
             identity,
@@ -224,6 +230,21 @@ def load_session(path: str | Path) -> SessionFile:
         if isinstance(error, InputError):
             raise InputError(f"{path.name}: {error}") from error
         raise InputError(f"{path.name} is damaged ({error}); restore it from a copy") from error
+
+
+def _identity(image: Mapping[str, Any]) -> ImageIdentity:
+    shape, contrast = image["shape"], image["contrast"]
+    mixed = isinstance(contrast[0], list)
+    pairs = tuple((float(low), float(high)) for low, high in (contrast if mixed else [contrast]))
+    return ImageIdentity(
+        str(image["path"]),
+        str(image["fingerprint"]),
+        (int(shape[0]), int(shape[1]), int(shape[2])),
+        pairs if mixed else pairs[0],
+        str(image.get("axes", "")),
+        channels_from_json(image.get("channel")),
+        {str(letter): int(index) for letter, index in image.get("select", {}).items()},
+    )
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.session_form import SessionActions
+from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 
@@ -117,16 +119,9 @@ class MaskletsWidget(QWidget):
     def object_id(self, value: int) -> None:
         self.workbench.set_object(value)
 
-    def set_image(self, layer: Image, axis: int | None = None) -> None:
-        """Work on `layer`, with frames along `axis` (default: guessed)."""
-        layer = adapters.unwrapped(layer)
-        axis = adapters.guess_axis(layer) if axis is None else axis
-        with self._filled_by_us():
-            self.form.image.choices = self._image_choices()
-            self.form.image.value = layer
-            self.form.axis.choices = adapters.axis_choices(layer)
-            self.form.axis.value = axis
-        self.workbench.start(layer, axis)
+    def set_image(self, layer: Image, axis: int | None = None, part: Part | None = None) -> None:
+        """Work on a part of `layer`, with frames along `axis` (default: guessed)."""
+        self.workbench.start(adapters.unwrapped(layer), axis, part)
 
     def choose_model(self, model: str, device: str = "auto") -> None:
         """Use a model, by name or path, from now on; the prompts stay."""
@@ -220,6 +215,7 @@ class MaskletsWidget(QWidget):
         form, bench = self.form, self.workbench
         form.image.changed.connect(self._on_image_chosen)
         form.axis.changed.connect(self._on_axis_chosen)
+        form.part.on_change(self._on_part_chosen)
         form.model.changed.connect(self._on_model_chosen)
         form.device.changed.connect(self._on_model_chosen)
         # Choosing the same model again is another try, after a failure say.
@@ -343,7 +339,14 @@ class MaskletsWidget(QWidget):
 
     def _on_axis_chosen(self, axis: int | None) -> None:
         if not self._filling and self.workbench.image is not None:
-            self.set_image(self.workbench.image, axis)
+            part = replace(self.form.part.part(), planes={})
+            self.set_image(self.workbench.image, axis, part)
+
+    def _on_part_chosen(self, same_axes: bool) -> None:
+        if self.workbench.image is not None:
+            axis = self.form.axis.value if same_axes else None
+            self.set_image(self.workbench.image, axis, self.form.part.part())
+            self._update()  # also where it was refused
 
     def _on_model_chosen(self, _value: Any) -> None:
         if self._filling:
@@ -390,6 +393,7 @@ class MaskletsWidget(QWidget):
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
+            form.show_source(bench.source, bench.layers, bench.images)
             if bench.layers is not None:
                 length = bench.layers.geometry.length
                 start, stop = bench.frame_range

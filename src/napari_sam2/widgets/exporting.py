@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.widgets.layer_adapters import StackGeometry, frame_axis, frame_scale
+from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Run
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari_sam2.widgets.sources import Source
 
 MEASURED = "csv"
 
@@ -51,8 +51,8 @@ class Export:
         File, or folder for the Cell Tracking Challenge.
     format
         A name in `napari_sam2.export.formats.FORMATS`; None: by the suffix of `path`.
-    image
-        The layer; gives axes, scale and unit.
+    source
+        Gives axes, scale and unit.
     geometry
         Which axes are what.
     writer
@@ -65,7 +65,7 @@ class Export:
         self,
         path: Path,
         format: str | None,
-        image: Image,
+        source: Source,
         geometry: StackGeometry,
         writer: ResultWriter,
         dtype: Any,
@@ -73,9 +73,8 @@ class Export:
         self.path = path
         self._format = format
         self._labels = _Labels(writer, geometry, dtype)
-        letter = frame_axis(image, geometry)
-        self._axes = f"{letter}YX"
-        self._scale, self._unit = frame_scale(image, geometry, letter)
+        self._axes = f"{source.frame_axis(geometry)}YX"
+        self._scale, self._unit = source.frame_scale(geometry)
 
     def run(self, session: Any, run: Run) -> None:
         """Write it; what is there already is replaced, the user was asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,30 @@ from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame, unwrapped
 from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.sources import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import napari.viewer
     from napari.layers import Image
     from napari.viewer import Viewer
 
+    from napari_sam2.tracking.channels import Channels
     from napari_sam2.tracking.estimates import Quality
 
 _TITLE = "SAM 2 masklets"
 
 
-def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) -> LiveSession:
+def attach(
+    viewer: Viewer,
+    image: Image | Sequence[Image] | None = None,
+    axis: int | None = None,
+    *,
+    channel: Channels | None = None,
+    channel_axis: int | None = None,
+    planes: Mapping[int, int] | None = None,
+) -> LiveSession:
     """Open the dock widget in a viewer, if it is not open, and return its live session.
 
     Parameters
@@ -33,14 +46,23 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     viewer
         The viewer; `viewer` in napari's console.
     image
-        The layer to work on; by default the one that is worked on, or the only image.
+        The layer to work on; by default the one that is worked on, or the only image. Up to three
+        grey layers of one shape are mixed as red, green and blue.
     axis
-        The axis that frames are counted along; by default guessed.
+        The axis that frames are counted along; by default guessed. Axes are counted without
+        channels, as in the masklets.
+    channel
+        What the model sees of an image with channels: the index of one, or of up to three as red,
+        green and blue, None for a dark colour. By default the one on screen.
+    channel_axis
+        The axis of the image that holds channels, -1 for none; by default guessed.
+    planes
+        Index on each other axis than that of the frames; by default where the sliders stand.
 
     Raises
     ------
     InputError
-        If there is no image, or several to choose from.
+        If there is no image, or several to choose from, or no such axis, channel or plane.
 
     Examples
     --------
@@ -55,8 +77,15 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     if widget is None:
         widget = MaskletsWidget(viewer)
         viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
-    if image is not None and (axis is not None or unwrapped(image) is not widget.workbench.image):
-        widget.set_image(image, axis)
+    layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
+    first = layers[0] or widget.workbench.image
+    chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
+    if first is not None and (chosen or first is not widget.workbench.image):
+        mixed = layers if len(layers) > 1 else ()
+        part = Part(channel_axis, channel, mixed, planes or {})
+        refused = widget.workbench.start(first, axis, part)
+        if refused is not None:
+            raise refused
     live = LiveSession(widget)
     live.wait()
     if widget.workbench.layers is None:

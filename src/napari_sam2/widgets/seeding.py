@@ -15,7 +15,7 @@ from napari_sam2.widgets.layer_adapters import StackGeometry
 
 
 def seeds_from(
-    layer: Any, image: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
+    layer: Any, over: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
 ) -> Prompts:
     """Make an object of each label, or of each point, of a layer on a frame.
 
@@ -23,8 +23,8 @@ def seeds_from(
     ----------
     layer
         A Labels layer of the image's size, of one frame or of all; or a Points layer.
-    image
-        The layer that is worked on.
+    over
+        A layer that lies over the image and has its axes without channels.
     geometry
         Which of its axes are what.
     frame
@@ -40,7 +40,7 @@ def seeds_from(
     if isinstance(layer, Labels):
         return _renumbered(_labels_on(layer, geometry, frame), taken)
     if isinstance(layer, Points):
-        return _points_on(layer, image, geometry, frame, max(taken, default=0) + 1)
+        return _points_on(layer, over, geometry, frame, max(taken, default=0) + 1)
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
 
 
@@ -69,10 +69,10 @@ def _renumbered(prompts: Prompts, taken: Collection[int]) -> Prompts:
 
 
 def _points_on(
-    layer: Points, image: Any, geometry: StackGeometry, frame: int, first: int
+    layer: Points, over: Any, geometry: StackGeometry, frame: int, first: int
 ) -> Prompts:
-    world = [layer.data_to_world(point)[-image.ndim :] for point in layer.data]
-    places = np.array([image.world_to_data(place) for place in world]).reshape(-1, image.ndim)
+    world = [layer.data_to_world(point)[-over.ndim :] for point in layer.data]
+    places = np.array([over.world_to_data(place) for place in world]).reshape(-1, over.ndim)
     here = [place for place in places if geometry.complaint(place) is None]
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:

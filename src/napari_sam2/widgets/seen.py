@@ -10,7 +10,7 @@ from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_sam2.tracking.views import View
 
@@ -18,9 +18,20 @@ NAME = "what the model sees"
 
 
 def show_view(
-    viewer: ViewerModel, image: Image, geometry: StackGeometry, frame: int, view: View
+    viewer: ViewerModel,
+    image: Image,
+    labels: Labels,
+    geometry: StackGeometry,
+    frame: int,
+    view: View,
 ) -> None:
-    """Put a view over the image, on its frame and in its place; takes the place of an older one."""
+    """Put a view over the image, on its frame and in its place; takes the place of an older one.
+
+    Parameters
+    ----------
+    labels
+        Lies over the image and has its axes without channels.
+    """
     if NAME in viewer.layers:
         viewer.layers.remove(NAME)
     y, x = geometry.plane
@@ -28,9 +39,9 @@ def show_view(
     height, width = view.image.shape[:2]
     shape = [1] * len(geometry.shape)
     shape[y], shape[x] = height, width
-    settings: dict[str, Any] = copied_transform(image)
-    settings["translate"] = np.asarray(image.data_to_world(place))
-    scale = np.array(image.scale, float)
+    settings: dict[str, Any] = copied_transform(labels)
+    settings["translate"] = np.asarray(labels.data_to_world(place))
+    scale = np.array(labels.scale, float)
     scale[[y, x]] /= view.zoom
     settings["scale"] = scale
     settings.pop("affine")  # it is in the translation

@@ -25,6 +25,7 @@ from napari_sam2.widgets.record import LayerChange
 from napari_sam2.widgets.runs import Direction, Wish
 from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import seeds_from
+from napari_sam2.widgets.sources import Part, Source
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -67,6 +68,8 @@ class Workbench:
         self.viewer = viewer
         self.controller = controller
         self.image: Image | None = None
+        self.source: Source | None = None
+        """What the model sees of the image."""
         self.layers: PromptLayers | None = None
         self.colours: ObjectColours | None = None
         self.notes = Notes()
@@ -118,19 +121,34 @@ class Workbench:
 
     # --- opening and closing -------------------------------------------------------------
 
-    def start(self, image: Image, axis: int | None) -> None:
-        """Make the prompt layers for `image` and open a session."""
-        self._leave()
+    def start(
+        self,
+        image: Image,
+        axis: int | None,
+        part: Part | None = None,
+        saved: Found | None = None,
+    ) -> InputError | None:
+        """Make the prompt layers for a part of `image` and open a session; see `open_session`.
+
+        What cannot be used is said and returned; all stays as it was then.
+        """
+        part = part or Part()
         try:
-            steps = adapters.steps_on_screen(self.viewer, image)
-            geometry = adapters.StackGeometry.of(adapters.image_shape(image), axis, steps)
+            source = Source.of(self.viewer, image, part)
+            axis = source.guess_axis() if axis is None else axis
+            geometry = source.geometry(self.viewer, axis, part)
             result, folder = results.new_result(geometry)
+        except InputError as error:
+            self.controller.tell(error)
+            return error
         except (MemoryError, OSError) as error:
-            self.status.emit(f"There is no room for the masklets: {error}.", "error")
-            return
-        self.image = image
+            refused = InputError(f"there is no room for the masklets: {error}")
+            self.controller.tell(refused)
+            return refused
+        self._leave()
+        self.image, self.source = image, source
         self._writer = results.ResultWriter(result, geometry)
-        self.layers = PromptLayers(image, geometry, result, self._defer)
+        self.layers = PromptLayers(source.transform, geometry, result, self._defer)
         self.colours = ObjectColours(self.layers.labels)
         self._note(Notes())
         if folder is not None:
@@ -145,7 +163,9 @@ class Workbench:
         self.frame_range = (None, None)
         self.layers.set_current(self.object_id, self.positive)
         self.use_tool("point")
-        self.open_session()
+        adapters.show_planes(self.viewer, self.layers.labels, geometry)
+        self.open_session(saved)
+        return None
 
     def _note(self, notes: Notes) -> None:
         """Take these notes on objects from now on."""
@@ -177,21 +197,25 @@ class Workbench:
         saved
             What to do again in it, with the model that it was made with.
         """
-        if self.image is None or self.layers is None or self._writer is None:
+        if self.source is None or self.layers is None or self._writer is None:
             return
         self.found, self._restoring = None, saved
         content = None if saved is None else saved.content
         if content is not None:
             self.model = content.model
         geometry = self.layers.geometry
+        data, axis, channel_axis = self.source.array(geometry)
         request = SessionRequest(
-            data=adapters.stack_data(self.image, geometry),
-            axis=adapters.stack_axis(geometry),
-            rgb=bool(self.image.rgb),
+            data=data,
+            axis=axis,
+            channel_axis=channel_axis,
+            channel=self.source.channel,
             model=self.model,
             device=self.device,
             path=self.source_path,
-            axes=adapters.file_axes(self.image, geometry),
+            axes=self.source.file_axes(geometry),
+            file_channel=self.source.file_channel(),
+            select=self.source.file_planes(geometry),
             attention=None if content is None else content.attention,
             zoom=None if content is None else content.zoom,
         )
@@ -220,7 +244,13 @@ class Workbench:
         if found is None:
             self.status.emit("There is no earlier session of this image.", "info")
             return
-        self.open_session(found)
+        assert self.image is not None
+        assert self.source is not None
+        other = self.source.part_for(found.content.image, self.layers.geometry)
+        if other is None:
+            self.open_session(found)
+        else:  # it was made with another channel or plane
+            self.start(self.image, *other, found)
 
     def _on_found(self, found: Found) -> None:
         self.found = found
@@ -232,7 +262,7 @@ class Workbench:
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
         self.controller.close()
-        layers, self.layers, self.image = self.layers, None, None
+        layers, self.layers, self.image, self.source = self.layers, None, None, None
         if layers is None:
             return
         layers.changed.disconnect()
@@ -264,7 +294,7 @@ class Workbench:
 
     def _writer_done(self) -> None:
         self.controller.close()
-        self.layers = self.image = self._writer = None
+        self.layers = self.image = self.source = self._writer = None
 
     # --- objects and tools ---------------------------------------------------------------
 
@@ -496,14 +526,14 @@ class Workbench:
 
     def export(self, path: Path, format: str | None = None) -> None:
         """Write the masklets to a file of another program; returns at once."""
-        if self.layers is None or self.image is None or self._writer is None:
+        if self.layers is None or self.source is None or self._writer is None:
             self.say_what_to_do()
             return
         self.controller.export(
             Export(
                 path,
                 format,
-                self.image,
+                self.source,
                 self.layers.geometry,
                 self._writer,
                 self.layers.labels.data.dtype,
@@ -536,7 +566,7 @@ class Workbench:
         frame = self.frame_on_screen
 
         def show(view: Any) -> None:
-            seen.show_view(self.viewer, image, layers.geometry, frame, view)
+            seen.show_view(self.viewer, image, layers.labels, layers.geometry, frame, view)
             self.viewer.layers.selection.active = layers.points
             self.status.emit(
                 f"{self.notes.name(self.object_id)}, frame {frame}: the network sees this, at "
@@ -553,7 +583,9 @@ class Workbench:
             return
         frame = self.frame_on_screen
         try:
-            prompts = seeds_from(layer, self.image, self.layers.geometry, frame, self.used_ids)
+            prompts = seeds_from(
+                layer, self.layers.labels, self.layers.geometry, frame, self.used_ids
+            )
             self.add_prompts(prompts)
         except InputError as error:
             self.controller.tell(error)
@@ -587,14 +619,13 @@ class Workbench:
     @property
     def frame_on_screen(self) -> int:
         """The frame that the viewer shows."""
-        assert self.image is not None
         assert self.layers is not None
-        return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
+        return adapters.frame_on_screen(self.viewer, self.layers.labels, self.layers.geometry)
 
     def show_frame(self, frame: int) -> None:
         """Show a frame in the viewer."""
-        if self.image is not None and self.layers is not None:
-            adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
+        if self.layers is not None:
+            adapters.show_frame(self.viewer, self.layers.labels, self.layers.geometry, frame)
 
     def refresh(self) -> None:
         """Show what a propagation wrote since the last time, if it is on screen."""
