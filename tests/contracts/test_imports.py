@@ -29,6 +29,8 @@ ALLOWED = {
     "training": {"model", "tracking"},
     "evaluation": {"export", "model", "stacks", "tracking"},
     "layer_data": {"stacks", "tracking"},
+    "layer_reader": {"export", "layer_data"},
+    "layer_writer": {"export"},
     "preview": {"tracking"},
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
@@ -36,7 +38,7 @@ ALLOWED = {
     "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
-    "widgets": CORE | {"layer_data", "sample_data"},
+    "widgets": CORE | {"layer_data", "replay", "sample_data"},
     "cli": CORE
     | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
     "__init__": {"export", "tracking", "weights", "widgets"},

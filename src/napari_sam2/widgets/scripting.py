@@ -72,11 +72,7 @@ def attach(
     >>> sam.propagate()
     >>> sam.masklets.shape
     """
-    viewer = unwrapped(viewer)
-    widget = _open_widget(viewer)
-    if widget is None:
-        widget = MaskletsWidget(viewer)
-        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
+    widget = open_dock(viewer)
     layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
     first = layers[0] or widget.workbench.image
     chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
@@ -93,14 +89,18 @@ def attach(
     return live
 
 
-def open_dock(viewer: napari.viewer.Viewer) -> None:
-    """Open the dock widget: the command in napari's menus and palette."""
+def open_dock(viewer: napari.viewer.Viewer) -> MaskletsWidget:
+    """Open the dock widget, if it is not open: the command in napari's menus and palette."""
     viewer = unwrapped(viewer)
-    if _open_widget(viewer) is None:
-        viewer.window.add_dock_widget(MaskletsWidget(viewer), name=_TITLE, area="right")
+    widget = open_widget(viewer)
+    if widget is None:
+        widget = MaskletsWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
+    return widget
 
 
-def _open_widget(viewer: Any) -> MaskletsWidget | None:
+def open_widget(viewer: Any) -> MaskletsWidget | None:
+    """Return the dock widget of a viewer, if it is open."""
     docked = viewer.window.dock_widgets.values()
     return next((w for w in docked if isinstance(w, MaskletsWidget) and not w.closed), None)
 
