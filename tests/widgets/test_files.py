@@ -193,3 +193,49 @@ def test_a_session_whose_image_is_gone(session):
     (session.parent / "cells.tif").unlink()
     with pytest.raises(Exception, match="give the image, too"):
         ViewerModel().open(session, plugin=PLUGIN)
+
+
+def menu_of(desk, name: str) -> dict:
+    """Actions of a menu of 'More' by name."""
+    menu = desk.widget._session_actions.menu()
+    (part,) = [action.menu() for action in menu.actions() if action.text().startswith(name)]
+    return {action.text(): action for action in part.actions()}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_exported_dropped_imported_corrected_and_exported_again(open_desk, tmp_path, kind):
+    export_masklets(tmp_path / FILES[kind], labels(), kind)
+    desk = open_desk(blobs())
+    (layer,) = desk.viewer.open(tmp_path / FILES[kind], plugin=PLUGIN)
+    menu_of(desk, "Masklets from a layer")[layer.name].trigger()
+    desk.done()
+    assert desk.status.startswith("Imported.")
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+    desk.widget.export(tmp_path / "again.tif")
+    desk.done()
+    np.testing.assert_array_equal(open_masklets(tmp_path / "again.tif").data, labels())
+    desk.widget.object_id = 7
+    desk.point(4, 55, 68)
+    desk.done()
+    assert desk.frame(4)[55, 68] == 7
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+    assert not desk.layers.labels.data.any()
+    desk.widget.redo()
+    desk.done()
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+
+
+def test_imports_do_not_take_the_ids_of_others(open_desk):
+    desk = open_desk(blobs())
+    desk.point(0, 20, 20)
+    desk.done()
+    layer = desk.viewer.add_labels((labels() == 7).astype(np.uint8), name="other")
+    desk.widget.workbench.adopt(layer)
+    desk.done()
+    assert desk.widget.session.object_ids == [1, 2]
+    small = desk.viewer.add_labels(np.zeros((6, 4, 4), np.uint8), name="small")
+    desk.widget.workbench.adopt(small)
+    desk.done()
+    assert "choose labels of the same image" in desk.status

@@ -18,7 +18,7 @@ from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import VERSION, objects_as_json, read_json
-from napari_sam2.tracking.steps import AddPrompts, Propagate, SetPrompt, Step
+from napari_sam2.tracking.steps import AddPrompts, AdoptMasks, Propagate, SetPrompt, Step
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class SessionFile:
                 ids.add(step.object_id)
             elif isinstance(step, AddPrompts):
                 ids.update(step.prompts)
+            elif isinstance(step, AdoptMasks):
+                ids.update(step.masks)
         return sorted(ids)
 
     def cost(self) -> int:

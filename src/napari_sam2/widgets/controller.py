@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, RemoveObject, SetPrompt, Step
+from napari_sam2.tracking.steps import AddPrompts, AdoptMasks, RemoveObject, SetPrompt, Step
 from napari_sam2.widgets.exporting import Export
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import LayerChange, Record, Undone
@@ -233,6 +233,24 @@ class Controller:
             return f"{objects} new. G follows them; Ctrl+Z takes them back."
 
         self._start(work, f"Looking at {count} objects …", said=said)
+
+    def adopt(
+        self,
+        masks: Callable[[], dict[int, dict[int, Any]]],
+        layers_of: Callable[[Prompts], Any],
+    ) -> None:
+        """Make objects of masks that another program found; `masks` runs on the worker's thread."""
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            run.consume(record.run(AdoptMasks(masks()), layers_of=layers_of))
+
+        def said(run: Run) -> str:
+            if run.cancelled.is_set():
+                return "The import was cancelled; nothing was changed."
+            return "Imported. J goes to frames to check; a click corrects, H repairs around it."
+
+        self._start(work, "Importing …", said=said, after=lambda _: self._show_layers())
 
     def remove_object(self, object_id: int, change: LayerChange | None = None) -> None:
         """Forget an object and erase it from every frame."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import napari.viewer
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
     from napari_sam2.tracking.channels import Channels
@@ -187,6 +187,24 @@ class LiveSession:
         """
         self.widget.workbench.add_prompts(prompts)
         self.wait()
+
+    def adopt(self, layer: Labels) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
+
+        They stay to the pixel until something is corrected; if objects exist already, all get
+        higher numbers.
+
+        Raises
+        ------
+        InputError
+            If the layer is of another shape, or has no labels.
+        """
+        bench = self.widget.workbench
+        before = bench.used_ids
+        bench.adopt(unwrapped(layer))
+        self.wait()
+        if bench.used_ids == before:
+            raise InputError(self.status)
 
     def find_all(self, frame: int) -> list[int]:
         """Find all cells of a frame that have no object yet; returns their new ids."""

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Points
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import part_text
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.layer_adapters import StackGeometry
+
+_HIGHEST = np.iinfo(np.uint16).max
 
 
 def seeds_from(
@@ -42,6 +46,45 @@ def seeds_from(
     if isinstance(layer, Points):
         return _points_on(layer, over, geometry, frame, max(taken, default=0) + 1)
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
+
+
+def masks_from(layer: Any, geometry: StackGeometry, shift: int) -> dict[int, dict[int, Any]]:
+    """Return the masks of each label of a layer on all frames, as `mask_text` writes them.
+
+    Parameters
+    ----------
+    layer
+        A Labels layer of the image's shape without channels, or of its frames.
+    geometry
+        Which of its axes are what.
+    shift
+        Added to every id.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit, or an id is too large for the masklets.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(int(n) for n in data.shape)
+    if shape not in (geometry.shape, (geometry.length, *geometry.frame_shape)):
+        raise InputError(
+            f"'{layer.name}' has the shape {shape}, but the image {geometry.shape}; "
+            "choose labels of the same image"
+        )
+    masks: dict[int, dict[int, Any]] = {}
+    for frame in range(geometry.length):
+        plane = np.asarray(data[geometry.index(frame) if shape == geometry.shape else frame])
+        if plane.max(initial=0) + shift > _HIGHEST:
+            raise InputError(f"'{layer.name}' has ids above {_HIGHEST - shift}; renumber them")
+        for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
+            if place is not None:
+                corner = (place[0].start, place[1].start)
+                text = part_text(plane.shape, corner, plane[place] == label)
+                masks.setdefault(label + shift, {})[frame] = text
+    if not masks:
+        raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
+    return masks
 
 
 def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:

@@ -75,6 +75,12 @@ class SessionActions:
         for layer in bench.seed_layers:
             seeds.addAction(layer.name, lambda layer=layer: bench.add_seeds(layer))
         seeds.setEnabled(bool(bench.seed_layers))
+        masklets = menu.addMenu("Masklets from a layer, on all frames")
+        assert masklets is not None
+        labels = [layer for layer in bench.seed_layers if hasattr(layer, "selected_label")]
+        for layer in labels:
+            masklets.addAction(layer.name, lambda layer=layer: bench.adopt(layer))
+        masklets.setEnabled(bool(labels))
         menu.addAction("Find all cells of this frame", lambda: bench.segment_everything())
         menu.addAction("The object ends here", lambda: bench.end_here())
         menu.addAction("What the model sees", lambda: bench.show_view())

@@ -24,7 +24,7 @@ from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.record import LayerChange
 from napari_sam2.widgets.runs import Direction, Wish
 from napari_sam2.widgets.saving import Found
-from napari_sam2.widgets.seeding import seeds_from
+from napari_sam2.widgets.seeding import masks_from, seeds_from
 from napari_sam2.widgets.sources import Part, Source
 
 if TYPE_CHECKING:
@@ -589,6 +589,15 @@ class Workbench:
             self.add_prompts(prompts)
         except InputError as error:
             self.controller.tell(error)
+
+    def adopt(self, layer: Any) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected."""
+        if self.layers is None:
+            self.say_what_to_do()
+            return
+        self.layers.read()
+        geometry, shift = self.layers.geometry, max(self.used_ids, default=0)
+        self.controller.adopt(lambda: masks_from(layer, geometry, shift), self.layers.state_of)
 
     @property
     def seed_layers(self) -> list[Any]:
