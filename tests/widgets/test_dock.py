@@ -383,7 +383,7 @@ def test_another_device_keeps_the_prompts(desk, factory):
 
 def test_one_plane_of_a_volume_over_time(open_desk):
     data = np.stack([np.zeros_like(blobs()), blobs(), np.zeros_like(blobs())], axis=1)
-    desk = open_desk(data, scale=(1, 2, 0.5, 0.5))
+    desk = open_desk(data, scale=(1, 2, 0.5, 0.5), axis_labels=("t", "z", "y", "x"))
     desk.viewer.dims.set_current_step(1, 1)
     desk.widget.set_image(desk.viewer.layers["cells"])
     desk.done()

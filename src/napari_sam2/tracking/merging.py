@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.mask_text import part_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
@@ -30,7 +31,11 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
         if estimate is None:
             continue
         quality[object_id] = estimate.quality
-        place, values = placed(engine, obj.prompts.get(frame), estimate)
+        if frame in obj.given and frame not in obj.prompts:
+            _, place, part = part_of(obj.given[frame])
+            values = np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
+        else:
+            place, values = placed(engine, obj.prompts.get(frame), estimate)
         wins = values > best[place]
         labels[place][wins] = object_id
         best[place][wins] = np.inf if obj.locked else values[wins]

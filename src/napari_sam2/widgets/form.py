@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
@@ -26,8 +26,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.widgets.objects_form import ObjectsForm
+from napari_sam2.widgets.part_form import PartForm
 from napari_sam2.widgets.parts import VerticalArea, button, heading, row
 from napari_sam2.widgets.session_form import SessionForm
+from napari_sam2.widgets.sources import Source
 
 MAX_OBJECT_ID = 65535
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -112,6 +114,8 @@ class Form(QWidget):
             )
             native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             layout.addRow(box.label, native)
+            if box is self.axis:
+                self.part = PartForm(layout)
         return form
 
     def _object_row(self) -> QHBoxLayout:
@@ -219,6 +223,14 @@ class Form(QWidget):
             box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
         return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
 
+    def show_source(self, source: Source | None, layers: Any, images: Sequence[Any]) -> None:
+        """Show what the model sees; `layers` have its geometry, `images` may be mixed with it."""
+        geometry = None if layers is None else layers.geometry
+        if source is not None and geometry is not None:
+            self.axis.choices = source.axis_choices()
+            self.axis.value = geometry.axis
+        self.part.show(source, geometry, () if source is None else source.siblings(images))
+
     def show_range(self, first: int, last: int, length: int) -> None:
         """Show which frames objects are followed over."""
         for box, value in ((self.first, first), (self.last, last)):
@@ -302,6 +314,7 @@ class Form(QWidget):
             part.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
+        self.part.set_enabled(not running)
         for number in (self.first, self.last):
             number.enabled = many_frames and not running
         self.pause.setVisible(running)

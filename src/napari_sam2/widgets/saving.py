@@ -77,8 +77,13 @@ class SessionKeeper:
     @cached_property
     def image(self) -> ImageIdentity:
         """The image of the session; reads three frames."""
+        request = self._request
         return ImageIdentity.of(
-            self._history.session.frames, self._request.path, self._request.axes
+            self._history.session.frames,
+            request.path,
+            request.axes,
+            request.file_channel,
+            request.select,
         )
 
     @cached_property

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Points
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import part_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
+from napari_sam2.tracking.steps import AdoptMasks
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
@@ -96,13 +99,45 @@ class Seeding:
             return
         frame, geometry = bench.frame_on_screen, bench.layers.geometry
         try:
-            bench.prompting.add(seeds_from(layer, bench.image, geometry, frame, bench.used_ids))
+            bench.prompting.add(
+                seeds_from(layer, bench.layers.labels, geometry, frame, bench.used_ids)
+            )
         except InputError as error:
             bench.controller.tell(error)
 
+    def adopt(self, layer: Any) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        record = bench.controller.require_record()
+        if record is None:
+            return
+        geometry, layers_of = bench.layers.geometry, bench.layers.state_of
+        shift = max(bench.used_ids, default=0)
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+            masks = masks_from(layer, geometry, shift)
+            run.consume(record.run(AdoptMasks(masks), layers_of=layers_of))
+
+        def said(run: Run) -> str:
+            if run.cancelled.is_set():
+                return "The import was cancelled; nothing was changed."
+            return "Imported. J goes to frames to check; a click corrects, H repairs around it."
+
+        bench.controller.start(
+            work, "Importing …", said=said, after=lambda _: bench.show_layers(record.layers)
+        )
+
+
+_HIGHEST = np.iinfo(np.uint16).max
+
 
 def seeds_from(
-    layer: Any, image: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
+    layer: Any, over: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
 ) -> Prompts:
     """Make an object of each label, or of each point, of a layer on a frame.
 
@@ -110,8 +145,8 @@ def seeds_from(
     ----------
     layer
         A Labels layer of the image's size, of one frame or of all; or a Points layer.
-    image
-        The layer that is worked on.
+    over
+        A layer that lies over the image and has its axes without channels.
     geometry
         Which of its axes are what.
     frame
@@ -127,8 +162,47 @@ def seeds_from(
     if isinstance(layer, Labels):
         return _renumbered(_labels_on(layer, geometry, frame), taken)
     if isinstance(layer, Points):
-        return _points_on(layer, image, geometry, frame, max(taken, default=0) + 1)
+        return _points_on(layer, over, geometry, frame, max(taken, default=0) + 1)
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
+
+
+def masks_from(layer: Any, geometry: StackGeometry, shift: int) -> dict[int, dict[int, Any]]:
+    """Return the masks of each label of a layer on all frames, as `mask_text` writes them.
+
+    Parameters
+    ----------
+    layer
+        A Labels layer of the image's shape without channels, or of its frames.
+    geometry
+        Which of its axes are what.
+    shift
+        Added to every id.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit, or an id is too large for the masklets.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(int(n) for n in data.shape)
+    if shape not in (geometry.shape, (geometry.length, *geometry.frame_shape)):
+        raise InputError(
+            f"'{layer.name}' has the shape {shape}, but the image {geometry.shape}; "
+            "choose labels of the same image"
+        )
+    masks: dict[int, dict[int, Any]] = {}
+    for frame in range(geometry.length):
+        plane = np.asarray(data[geometry.index(frame) if shape == geometry.shape else frame])
+        if plane.max(initial=0) + shift > _HIGHEST:
+            raise InputError(f"'{layer.name}' has ids above {_HIGHEST - shift}; renumber them")
+        for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
+            if place is not None:
+                corner = (place[0].start, place[1].start)
+                text = part_text(plane.shape, corner, plane[place] == label)
+                masks.setdefault(label + shift, {})[frame] = text
+    if not masks:
+        raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
+    return masks
 
 
 def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
@@ -156,10 +230,10 @@ def _renumbered(prompts: Prompts, taken: Collection[int]) -> Prompts:
 
 
 def _points_on(
-    layer: Points, image: Any, geometry: StackGeometry, frame: int, first: int
+    layer: Points, over: Any, geometry: StackGeometry, frame: int, first: int
 ) -> Prompts:
-    world = [layer.data_to_world(point)[-image.ndim :] for point in layer.data]
-    places = np.array([image.world_to_data(place) for place in world]).reshape(-1, image.ndim)
+    world = [layer.data_to_world(point)[-over.ndim :] for point in layer.data]
+    places = np.array([over.world_to_data(place) for place in world]).reshape(-1, over.ndim)
     here = [place for place in places if geometry.complaint(place) is None]
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:

@@ -76,6 +76,12 @@ class SessionActions:
         for layer in bench.seeding.sources:
             seeds.addAction(layer.name, lambda layer=layer: bench.seeding.add_layer(layer))
         seeds.setEnabled(bool(bench.seeding.sources))
+        masklets = menu.addMenu("Masklets from a layer, on all frames")
+        assert masklets is not None
+        labels = [layer for layer in bench.seeding.sources if hasattr(layer, "selected_label")]
+        for layer in labels:
+            masklets.addAction(layer.name, lambda layer=layer: bench.seeding.adopt(layer))
+        masklets.setEnabled(bool(labels))
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
         menu.addAction("What the model sees", lambda: show_current(bench))
         menu.addSeparator()
