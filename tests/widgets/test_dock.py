@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from importlib import resources
 
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from napari.utils._proxies import PublicOnlyProxy
+from npe2 import PluginManifest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_sam2.tracking.errors import InputError
@@ -335,6 +337,8 @@ def test_removing_a_prompt_layer_is_said(desk):
 def test_empty_state_and_first_image(open_desk):
     desk = open_desk()
     assert "Open an image" in desk.status
+    shown = PluginManifest.from_file(resources.files("napari_sam2") / "napari.yaml").display_name
+    assert f"File > Open Sample > {shown}." in desk.status
     assert not desk.widget.form.new_object.isEnabled()
     desk.widget.propagate()
     assert "Open an image" in desk.status

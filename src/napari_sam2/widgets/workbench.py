@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > napari-sam2."
+_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
     "G follows all cells through the stack."
