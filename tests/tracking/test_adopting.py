@@ -46,6 +46,11 @@ def adopting(frames: Frames, object_id: int = 4) -> AdoptMasks:
     return AdoptMasks({object_id: {t: mask_text(mask) for t, mask in given(frames).items()}})
 
 
+def test_cost_is_how_many_results_come(frames, history):
+    step = AdoptMasks({**adopting(frames, 4).masks, **adopting(frames, 9).masks})
+    assert len(list(history.run(step))) == step.cost
+
+
 @pytest.fixture
 def history(frames: Frames) -> History:
     return History(TrackingSession(load_model("micro", device="cpu"), frames))

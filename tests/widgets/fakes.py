@@ -228,6 +228,7 @@ class FakeSession:
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
     def adopt_masks(self, object_id: int, masks: dict[int, Any]) -> None:
+        self._begin()
         for frame, text in masks.items():
             self.tracked[object_id, frame] = mask_of(text)
         first = min(masks)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
@@ -47,7 +48,8 @@ def placed(
 ) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
     if prompt is not None and prompt.mask is not None and not len(prompt.points):
-        drawn = np.where(prompt.mask, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
-        return (slice(None), slice(None)), drawn
+        ((rows, columns),) = find_objects(prompt.mask.view(np.uint8))  # the rest is background
+        part = prompt.mask[rows, columns]
+        return (rows, columns), np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())

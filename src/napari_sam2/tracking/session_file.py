@@ -129,11 +129,12 @@ class SessionFile:
 
     def cost(self) -> int:
         """About how many frames a replay computes."""
-        length = self.image.shape[0]
-        return sum(
-            (length if step.frames is None else step.frames) if isinstance(step, Propagate) else 1
-            for step in self.steps
-        )
+        return sum(self._cost(step) for step in self.steps)
+
+    def _cost(self, step: Step) -> int:
+        if isinstance(step, Propagate):
+            return self.image.shape[0] if step.frames is None else step.frames
+        return step.cost if isinstance(step, AdoptMasks) else 1
 
     def check_model(self, model: SAM2) -> None:
         """Refuse another model than this.

@@ -96,11 +96,21 @@ class AdoptMasks:
         return tuple(self.masks)
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames that they are on."""
+        """Yield the first frame of each of them, then all frames that they are on."""
         for object_id, masks in self.masks.items():
             session.adopt_masks(object_id, masks)
-        for frame in sorted({frame for masks in self.masks.values() for frame in masks}):
+            yield session.result(min(masks))
+        for frame in self._frames:
             yield session.result(frame)
+
+    @property
+    def _frames(self) -> list[int]:
+        return sorted({frame for masks in self.masks.values() for frame in masks})
+
+    @property
+    def cost(self) -> int:
+        """How many results it yields."""
+        return len(self.masks) + len(self._frames)
 
     def describe(self) -> str:
         """Name it for a menu."""

@@ -78,6 +78,11 @@ class StackGeometry:
         y, x = self.plane
         return self.shape[y], self.shape[x]
 
+    @property
+    def flat_shape(self) -> tuple[int, ...]:
+        """The shape, one index deep along the axes that are fixed."""
+        return tuple(1 if a in self.fixed else n for a, n in enumerate(self.shape))
+
     def index(self, frame: int) -> tuple[int | slice, ...]:
         """Return what to index an array of `shape` with for the (Y, X) plane of `frame`."""
         place: list[int | slice] = [slice(None)] * len(self.shape)
@@ -205,16 +210,19 @@ def guess_axis(layer: Image, channel_axis: int | None = None) -> int | None:
 
 
 def guess_channel_axis(layer: Image) -> int | None:
-    """Return the axis of channels by its name; by its size where the axes have no names."""
+    """Return the axis of channels by its name; by its size where four or more have no names."""
     if layer.rgb:
         return None
     shape, names = image_shape(layer), _known_names(layer)
     if names is not None:
         named = [a for a, name in enumerate(names) if name.lower() in _CHANNEL_NAMES]
         return named[0] if named and shape[named[0]] > 1 else None
-    small = [a for a, n in enumerate(shape[:-2]) if 2 <= n <= _MOST_CHANNELS]
+    small = [a for a, n in enumerate(shape) if 2 <= n <= _MOST_CHANNELS]
+    if len(shape) < 4 or len(small) != 1 or small[0] not in (0, 1, len(shape) - 1):
+        return None
+    others = [n for a, n in enumerate(shape) if a != small[0]]
     # All small: channels cannot be told from time and depth.
-    return small[0] if len(small) == 1 and max(shape[:-2]) > _MOST_CHANNELS else None
+    return small[0] if max(others[:-2]) > _MOST_CHANNELS else None
 
 
 def is_depth(name: str) -> bool:

@@ -44,20 +44,21 @@ class Run:
         """Frames per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def consume(self, results: Generator[FrameResult, None, None]) -> None:
-        """Take results until there are no more, or until it is cancelled."""
+    def consume(self, results: Generator[FrameResult, None, None]) -> bool:
+        """Take results until there are no more (True), or until it is cancelled (False)."""
         start = time.monotonic() - self.seconds
         with closing(results):
             while not self.cancelled.is_set():
                 result = next(results, None)
                 if result is None:
-                    break
+                    return True
                 with self._lock:
                     self._written.add(result.frame)
                 self.newest = result.frame
                 self.done += 1
                 self.seconds = time.monotonic() - start
                 start += self._rest()
+        return False
 
     def _rest(self) -> float:
         """Wait while it is paused; returns for how long."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Labels, Points
 from scipy.ndimage import find_objects
 
@@ -117,14 +119,22 @@ class Seeding:
             return
         geometry, layers_of = bench.layers.geometry, bench.layers.state_of
         shift = max(bench.used_ids, default=0)
+        imported: list[bool] = []
 
         def work(record: Record, run: Run) -> None:
             run.follow = False
-            masks = masks_from(layer, geometry, shift)
-            run.consume(record.run(AdoptMasks(masks), layers_of=layers_of))
+
+            def progress(frame: int) -> None:
+                run.done, run.total = frame, geometry.length
+                if run.cancelled.is_set():
+                    raise Cancelled
+
+            step = AdoptMasks(masks_from(layer, geometry, shift, progress))
+            run.done, run.total = 0, step.cost
+            imported.append(run.consume(record.run(step, layers_of=layers_of)))
 
         def said(run: Run) -> str:
-            if run.cancelled.is_set():
+            if imported != [True]:
                 return "The import was cancelled; nothing was changed."
             return "Imported. J goes to frames to check; a click corrects, H repairs around it."
 
@@ -166,7 +176,9 @@ def seeds_from(
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
 
 
-def masks_from(layer: Any, geometry: StackGeometry, shift: int) -> dict[int, dict[int, Any]]:
+def masks_from(
+    layer: Any, geometry: StackGeometry, shift: int, progress: Callable[[int], None]
+) -> dict[int, dict[int, Any]]:
     """Return the masks of each label of a layer on all frames, as `mask_text` writes them.
 
     Parameters
@@ -177,22 +189,19 @@ def masks_from(layer: Any, geometry: StackGeometry, shift: int) -> dict[int, dic
         Which of its axes are what.
     shift
         Added to every id.
+    progress
+        Called with each frame before it is read.
 
     Raises
     ------
     InputError
         If the layer does not fit, or an id is too large for the masklets.
     """
-    data = layer.data[0] if layer.multiscale else layer.data
-    shape = tuple(int(n) for n in data.shape)
-    if shape not in (geometry.shape, (geometry.length, *geometry.frame_shape)):
-        raise InputError(
-            f"'{layer.name}' has the shape {shape}, but the image {geometry.shape}; "
-            "choose labels of the same image"
-        )
+    check_shape(layer.name, _data_of(layer).shape, geometry)
     masks: dict[int, dict[int, Any]] = {}
     for frame in range(geometry.length):
-        plane = np.asarray(data[geometry.index(frame) if shape == geometry.shape else frame])
+        progress(frame)
+        plane = plane_of(_data_of(layer), geometry, frame)
         if plane.max(initial=0) + shift > _HIGHEST:
             raise InputError(f"'{layer.name}' has ids above {_HIGHEST - shift}; renumber them")
         for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
@@ -205,18 +214,43 @@ def masks_from(layer: Any, geometry: StackGeometry, shift: int) -> dict[int, dic
     return masks
 
 
-def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
-    data = layer.data[0] if layer.multiscale else layer.data
-    shape = tuple(int(n) for n in data.shape)
-    if shape == geometry.shape:
-        plane = np.asarray(data[geometry.index(frame)])
-    elif shape == geometry.frame_shape:
-        plane = np.asarray(data)
-    else:
+def _data_of(layer: Labels) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def check_shape(name: str, shape: tuple[int, ...], geometry: StackGeometry) -> None:
+    """Refuse labels that are neither the image's without channels, nor of its frames alone.
+
+    Raises
+    ------
+    InputError
+        If the shape is another one.
+    """
+    frames = (geometry.length, *geometry.frame_shape)
+    if tuple(shape) not in (geometry.shape, geometry.flat_shape, frames):
         raise InputError(
-            f"'{layer.name}' has the shape {shape}, but the image {geometry.shape}; "
+            f"'{name}' has the shape {tuple(shape)}, but the image {geometry.shape}; "
             "choose labels of the same image"
         )
+
+
+def plane_of(data: Any, geometry: StackGeometry, frame: int) -> npt.NDArray[Any]:
+    """Return the labels (Y, X) of a frame, of an array that `check_shape` lets pass."""
+    place: Any = frame
+    if tuple(data.shape) == geometry.shape:
+        place = geometry.index(frame)
+    elif tuple(data.shape) == geometry.flat_shape:
+        place = replace(geometry, fixed=dict.fromkeys(geometry.fixed, 0)).index(frame)
+    return np.asarray(data[place])
+
+
+def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
+    data = _data_of(layer)
+    if tuple(data.shape) == geometry.frame_shape:
+        plane = np.asarray(data)
+    else:
+        check_shape(layer.name, data.shape, geometry)
+        plane = plane_of(data, geometry, frame)
     if not plane.any():
         raise InputError(f"'{layer.name}' has no labels on frame {frame}; go to another frame")
     return seeds_from_labels(plane, frame)

@@ -12,6 +12,7 @@ from napari_sam2.layer_data import AXES_KEY, CHANNEL_KEY
 from napari_sam2.tracking.channels import Channels, checked_channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.arrays import MOVED_KEY, fixed, lazy, move_to_front
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.tracking.session_file import ImageIdentity
-
-_MOVED_KEY = "napari_sam2_channel_axis"
-"""In the metadata of an image: where its channels were before they were moved to the front."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Source:
             chosen = int(np.clip(here, 0, shape[axis] - 1))
         chosen = _checked(image, chosen, shape[axis])
         if axis:
-            _move_to_front(viewer, image, axis)
+            move_to_front(viewer, image, axis)
         return cls(image, 0, chosen)
 
     @property
@@ -186,10 +184,10 @@ class Source:
         if self.layers:
             import dask.array as da
 
-            whole = [_lazy(adapters.full_resolution(layer)) for layer in self.layers]
-            return da.stack([_fixed(one, geometry, 0) for one in whole]), along + 1, 0
+            whole = [lazy(adapters.full_resolution(layer)) for layer in self.layers]
+            return da.stack([fixed(one, geometry, 0) for one in whole]), along + 1, 0
         first = 0 if self.channel_axis is None else 1
-        data = _fixed(adapters.full_resolution(self.image), geometry, first)
+        data = fixed(adapters.full_resolution(self.image), geometry, first)
         channels = len(data.shape) - 1 if self.image.rgb else self.channel_axis
         return data, along + first, channels
 
@@ -230,7 +228,7 @@ class Source:
         if self.image.rgb:
             letters.append("C")
         elif self.channel_axis is not None:
-            letters.insert(int(self.image.metadata.get(_MOVED_KEY, 0)), "C")
+            letters.insert(int(self.image.metadata.get(MOVED_KEY, 0)), "C")
         return "".join(letters)
 
     def file_channel(self) -> Channels | None:
@@ -283,46 +281,3 @@ def _checked(image: Image, channel: Any, count: int) -> Channels:
         return checked_channels(picked if isinstance(picked, int) else tuple(picked), count)
     except InputError as error:
         raise InputError(f"'{image.name}': {error}") from error
-
-
-def _lazy(data: Any) -> Any:
-    import dask.array as da
-
-    if hasattr(data, "dask"):
-        return data
-    return da.from_array(data, chunks=getattr(data, "chunks", "auto"))
-
-
-def _fixed(data: Any, geometry: StackGeometry, first: int) -> Any:
-    """Index the extra axes of an array that has `first` axes before those of the geometry."""
-    if not geometry.fixed:
-        return data
-    # Slicing zarr and its like reads at once; dask's slices are views.
-    data = data if isinstance(data, np.ndarray) else _lazy(data)
-    place: list[int | slice] = [slice(None)] * len(data.shape)
-    for axis, step in geometry.fixed.items():
-        place[first + axis] = step
-    return data[tuple(place)]
-
-
-def _move_to_front(viewer: ViewerModel, image: Image, axis: int) -> None:
-    """Make an axis of a layer its first one: another view of the same pixels, at the same place."""
-    order = [axis, *(a for a in range(image.ndim) if a != axis)]
-    names, here = adapters.named_axes(image), adapters.steps_on_screen(viewer, image)
-    if adapters.guess_channel_axis(image) != axis or not adapters.has_names(image):
-        names[axis] = "channel"
-    settings = adapters.copied_transform(image, order)
-    levels = [_lazy(d) if not isinstance(d, np.ndarray) else d for d in _levels(image)]
-    moved = [level.transpose(order) for level in levels]
-    image.data = moved if image.multiscale else moved[0]
-    settings["axis_labels"] = [names[a] for a in order]
-    for name, value in settings.items():
-        setattr(image, name, value)
-    image.metadata = {**image.metadata, _MOVED_KEY: axis}
-    world = image.data_to_world([here[a] for a in order])
-    offset = viewer.dims.ndim - image.ndim
-    viewer.dims.set_point(range(offset, viewer.dims.ndim), world)
-
-
-def _levels(image: Image) -> list[Any]:
-    return list(image.data) if image.multiscale else [image.data]
