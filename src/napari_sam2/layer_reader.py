@@ -5,7 +5,6 @@ Needs no napari itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,28 +24,15 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     Parameters
     ----------
     path
-        A folder of the Cell Tracking Challenge, COCO or SA-V JSON, or an OME-Zarr of labels.
+        COCO or SA-V JSON. Not folders: napari would ask which reader to take for every one.
     """
     if not isinstance(path, str):
         return None
-    place = Path(path)
     try:
-        ours = _holds_labels(place) if place.is_dir() else _holds_masks(place)
+        ours = _holds_masks(Path(path))
     except (OSError, ValueError):
         return None
     return read_labels if ours else None
-
-
-def _holds_labels(folder: Path) -> bool:
-    """Whether a folder has label images with a track file, or OME-Zarr metadata of labels."""
-    if any((folder / name).is_file() for name in ("res_track.txt", "man_track.txt")):
-        return any(folder.glob("m*[0-9].tif"))
-    for name in ("zarr.json", ".zattrs"):
-        if (folder / name).is_file():
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-            attributes = content.get("attributes", {}) if name == "zarr.json" else content
-            return "image-label" in attributes.get("ome", attributes)
-    return False
 
 
 def _holds_masks(file: Path) -> bool:

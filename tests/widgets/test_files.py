@@ -22,10 +22,12 @@ from napari_sam2.stacks import open_all
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.widgets import session_files
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.worker import process_events
 
 PLUGIN = "napari-sam2"
-FILES = {"ctc": "01_RES", "coco": "coco.json", "sa-v": "video.json", "zarr": "labels.zarr"}
+DROPPED = {"coco": "coco.json", "sa-v": "video.json"}
+FILES = {**DROPPED, "ctc": "01_RES", "zarr": "labels.zarr", "tiff": "labels.tif"}
 MANIFEST = Path(__file__).resolve().parents[2] / "src" / "napari_sam2" / "napari.yaml"
 
 
@@ -50,20 +52,19 @@ def labels() -> np.ndarray:
     return cells
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", DROPPED)
 @pytest.mark.parametrize("axes", ["TYX", "ZYX"])
 def test_exported_and_dropped(tmp_path, kind, axes):
-    path = tmp_path / FILES[kind]
+    path = tmp_path / DROPPED[kind]
     scale = {axes[0]: 3.0, "Y": 0.5, "X": 0.25}
     export_masklets(path, labels(), kind, axes=axes, scale=scale, unit="micrometer")
     viewer = ViewerModel()
     (layer,) = viewer.open(path, plugin=PLUGIN)
     assert layer._type_string == "labels"
     np.testing.assert_array_equal(np.asarray(layer.data), labels())
-    if kind != "ctc":  # its files have no scale
-        np.testing.assert_allclose(layer.scale, (3, 0.5, 0.25))
-        assert layer.axis_labels == tuple(axes.lower())
-        assert str(layer.units[2]) == "micrometer"
+    np.testing.assert_allclose(layer.scale, (3, 0.5, 0.25))
+    assert layer.axis_labels == tuple(axes.lower())
+    assert str(layer.units[2]) == "micrometer"
 
 
 @pytest.mark.parametrize("suffix", [".json", ".zarr", ".ctc"])
@@ -105,17 +106,8 @@ def others(folder: Path) -> list[Path]:
     ):
         (folder / name).write_text(text)
         made.append(folder / name)
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    tifffile.imwrite(pictures / "mask000.tif", np.zeros((4, 4), np.uint16))
-    tracks = folder / "tracks"
-    tracks.mkdir()
-    (tracks / "res_track.txt").write_text("1 0 0 0\n")
-    export_masklets(folder / "image.zarr", labels(), "zarr")
-    metadata = json.loads((folder / "image.zarr" / "zarr.json").read_text())
-    del metadata["attributes"]["ome"]["image-label"]
-    (folder / "image.zarr" / "zarr.json").write_text(json.dumps(metadata))
-    return [*made, pictures, tracks, folder / "image.zarr", folder / "nothing.json"]
+    (folder / "folder.json").mkdir()
+    return [*made, folder / "folder.json", folder / "nothing.json"]
 
 
 def test_what_is_not_ours_is_left_alone(tmp_path):
@@ -202,7 +194,7 @@ def menu_of(desk, name: str) -> dict:
     return {action.text(): action for action in part.actions()}
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", DROPPED)
 def test_exported_dropped_imported_corrected_and_exported_again(open_desk, tmp_path, kind):
     export_masklets(tmp_path / FILES[kind], labels(), kind)
     desk = open_desk(blobs())
@@ -239,3 +231,146 @@ def test_imports_do_not_take_the_ids_of_others(open_desk):
     desk.widget.workbench.seeding.adopt(small)
     desk.done()
     assert "choose labels of the same image" in desk.status
+
+
+def test_folders_are_left_to_the_readers_of_others(tmp_path):
+    export_masklets(tmp_path / "01_RES", labels(), "ctc")
+    (tmp_path / "01_RES" / "res_track.txt").unlink()
+    (layer,) = ViewerModel().open(tmp_path / "01_RES")  # without asking which reader to take
+    np.testing.assert_array_equal(np.asarray(layer.data), labels())
+
+
+def choose_for_import(desk, monkeypatch, path: Path) -> None:
+    """Take the entry of the menu, with this answer to its dialog."""
+    opened = (lambda *_: str(path)) if path.is_dir() else (lambda *_: (str(path), ""))
+    name = "getExistingDirectory" if path.is_dir() else "getOpenFileName"
+    monkeypatch.setattr(f"napari_sam2.widgets.session_form.QFileDialog.{name}", opened)
+    entries = menu_of(desk, "Import masklets")
+    (chosen,) = [a for text, a in entries.items() if ("a folder" in text) == path.is_dir()]
+    chosen.trigger()
+    desk.done()
+
+
+@pytest.mark.parametrize("kind", [*FILES, "imagej", "plain"])
+def test_imported_with_the_menu(open_desk, tmp_path, monkeypatch, kind):
+    path = tmp_path / FILES.get(kind, "labels.tif")
+    if kind == "plain":
+        tifffile.imwrite(path, labels(), photometric="minisblack")
+    else:
+        export_masklets(path, labels(), kind)
+    desk = open_desk(blobs(), scale=(3, 0.5, 0.25), translate=(1, 2, 3))
+    choose_for_import(desk, monkeypatch, path)
+    assert desk.status.startswith("Imported.")
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+    layer = desk.viewer.layers[path.name.split(".")[0]]
+    np.testing.assert_array_equal(np.asarray(layer.data), labels())
+    np.testing.assert_allclose(layer.scale, (3, 0.5, 0.25))
+    np.testing.assert_allclose(layer.translate, (1, 2, 3))
+    assert not layer.visible  # the masklets show the same
+    assert desk.viewer.layers.selection.active is desk.layers.points
+    desk.widget.undo()
+    desk.done()
+    assert not desk.layers.labels.data.any()
+
+
+def test_a_cancelled_dialog_imports_nothing(desk, monkeypatch):
+    before = list(desk.viewer.layers)
+    for name, answer in (("getExistingDirectory", ""), ("getOpenFileName", ("", ""))):
+        dialog = f"napari_sam2.widgets.session_form.QFileDialog.{name}"
+        monkeypatch.setattr(dialog, lambda *_, answer=answer: answer)
+    for action in menu_of(desk, "Import masklets").values():
+        action.trigger()
+    desk.done()
+    assert list(desk.viewer.layers) == before
+
+
+def test_what_cannot_be_imported_is_said(desk, tmp_path, monkeypatch):
+    before = list(desk.viewer.layers)
+    export_masklets(tmp_path / "small.tif", labels()[:, :40], "tiff")
+    choose_for_import(desk, monkeypatch, tmp_path / "small.tif")
+    assert "'small.tif' has the shape (6, 40, 100)" in desk.status
+    (tmp_path / "empty").mkdir()
+    choose_for_import(desk, monkeypatch, tmp_path / "empty")
+    assert "empty" in desk.status
+    assert list(desk.viewer.layers) == before
+    assert not desk.widget.workbench.used_ids
+
+
+@pytest.mark.parametrize("along", ["t", "z"])
+def test_imported_into_a_plane(open_desk, tmp_path, monkeypatch, along):
+    """Of (T, Z, Y, X), the cells at index 2 of the other axis."""
+    data = np.zeros((6, 4, 80, 100), np.uint8)
+    data[:, 2] = blobs()
+    data = data if along == "t" else data.swapaxes(0, 1)
+    export_masklets(tmp_path / "labels.tif", labels(), "tiff")
+    desk = open_desk(
+        data, axis_labels=("t", "z", "y", "x"), scale=(5, 4, 3, 2), translate=(1, 1, 1, 1)
+    )
+    axis = "tz".index(along)
+    desk.widget.set_image(desk.viewer.layers["cells"], axis, Part(planes={1 - axis: 2}))
+    desk.done()
+    choose_for_import(desk, monkeypatch, tmp_path / "labels.tif")
+    for frame in range(6):
+        np.testing.assert_array_equal(desk.frame(frame), labels()[frame])
+    layer = desk.viewer.layers["labels"]
+    world = desk.layers.labels.data_to_world(desk.layers.geometry.to_data(3, 20, 26))
+    assert np.asarray(layer.data)[tuple(np.round(layer.world_to_data(world)).astype(int))] == 300
+    desk.widget.undo()
+    desk.done()
+    menu_of(desk, "Objects from a layer")["labels"].trigger()  # it fits there, too
+    desk.done()
+    assert desk.widget.session.object_ids == [7, 300]
+
+
+@pytest.fixture
+def busy_desk(open_desk):
+    """A desk with an object, and a layer of two others over it."""
+    desk = open_desk(blobs())
+    desk.point(0, 20, 20)
+    desk.done()
+    return desk, desk.viewer.add_labels(labels(), name="other")
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_an_import_shows_how_far_it_is_and_ends_early(busy_desk, calls):
+    """It is cancelled while the first or second object is made, or as the frames come."""
+    desk, layer = busy_desk
+    before, session = desk.layers.labels.data.copy(), desk.widget.session
+    original, ran = session.adopt_masks, []
+
+    def adopt(object_id, masks):
+        original(object_id, masks)
+        ran.append((desk.widget.controller.run.done, desk.widget.controller.run.total))
+        if len(ran) == calls:
+            desk.widget.controller.run.cancelled.set()
+
+    session.adopt_masks = adopt
+    desk.widget.workbench.seeding.adopt(layer)
+    if not calls:
+        desk.widget.cancel()
+    desk.done()
+    assert "cancelled" in desk.status
+    assert ran == [(0, 8), (1, 8)][:calls]
+    np.testing.assert_array_equal(desk.layers.labels.data, before)
+    assert session.object_ids == [1]
+    session.adopt_masks = original
+    desk.widget.workbench.seeding.adopt(layer)
+    desk.done()
+    assert session.object_ids == [1, 8, 301]
+
+
+def test_seeds_that_are_cancelled_leave_nothing(busy_desk):
+    desk, layer = busy_desk
+    before, session = desk.layers.labels.data.copy(), desk.widget.session
+    original = session.result
+
+    def result(frame):
+        desk.widget.controller.run.cancelled.set()
+        return original(frame)
+
+    session.result = result
+    desk.widget.workbench.seeding.add_layer(layer)
+    desk.done()
+    assert "cancelled" in desk.status
+    np.testing.assert_array_equal(desk.layers.labels.data, before)
+    assert session.object_ids == list(desk.layers.prompts) == [1]
