@@ -47,7 +47,7 @@ def attention(turns: int) -> tuple[float, float]:
     memory, project = torch.randn(1, KEYS, MEMORY), torch.nn.Linear(MEMORY, WIDTH)
 
     def ours() -> Tensor:
-        out: Tensor = project(attend(q, k, memory))
+        out: Tensor = project(attend(q, lambda rows, tokens: k[rows, tokens], memory))
         return out
 
     def fused() -> Tensor:

@@ -127,7 +127,7 @@ def main() -> None:
         "|---|---:|---:|---:|---:|",
     ]
     for follow in (True, False):
-        sam.widget.form.follow.setChecked(follow)
+        sam.widget.form.propagation.follow.setChecked(follow)
         with pulse.measured():
             sam.widget.propagate("forward")
             until(lambda: sam.widget.controller.run is None and not worker.busy)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import zarr
@@ -375,3 +379,23 @@ def test_all_of_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "plain.npy", data)
     assert open_all(tmp_path / "plain.npy").axes == "QQQYX"
     assert open_all(tmp_path / "plain.npy", "TZCYX").axes == "TZCYX"
+
+
+@pytest.mark.parametrize("options", [{"compression": "zlib"}, {"compression": "lzw"}])
+def test_a_compressed_tiff_is_open_only_while_it_is_read(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    path, opened = tmp_path / "a.tif", []
+    tifffile.imwrite(path, ramp(5, 8, 9), photometric="minisblack", **options)
+    # A warning in a finalizer, as an error, has nobody to raise to but the hook.
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("error", ResourceWarning)
+        patch.setattr(sys, "unraisablehook", lambda found: opened.append(found.exc_value))
+        stack = open_stack(path, "TYX")
+        assert np.array_equal(np.asarray(stack.data[3]), ramp(5, 8, 9)[3])
+        assert np.array_equal(np.asarray(stack.data), ramp(5, 8, 9))
+        held = [Path(file.path) for file in psutil.Process().open_files()]
+        assert path not in held
+        del stack
+        gc.collect()
+    assert opened == []

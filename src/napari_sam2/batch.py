@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.steps import CloseGaps
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class TrackJob:
         Which way and over which frames to propagate, as for `TrackingSession.propagate`.
     overwrite
         Replace `output`.
+    close_gaps
+        Longest gap to fill at the end, see `TrackingSession.close_gaps`; 0 for none.
     """
 
     stack: Stack
@@ -50,6 +53,7 @@ class TrackJob:
     start: int | None = None
     stop: int | None = None
     overwrite: bool = False
+    close_gaps: int = 0
 
     @classmethod
     def open(
@@ -67,6 +71,7 @@ class TrackJob:
         start: int | None = None,
         stop: int | None = None,
         overwrite: bool = False,
+        close_gaps: int = 0,
     ) -> TrackJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -82,7 +87,7 @@ class TrackJob:
             whole stack.
         prompt_frame
             The frame that a label image belongs to, or on which cells are to be found.
-        output, direction, start, stop, overwrite
+        output, direction, start, stop, overwrite, close_gaps
             As in the class.
 
         Raises
@@ -91,6 +96,8 @@ class TrackJob:
             If any of it is unusable; the message names it and the remedy.
         """
         check_output(output, overwrite)
+        if close_gaps < 0:
+            raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if prompts is not None and not prompts.exists():
             raise InputError(f"no prompts at {prompts}; check the path")
         opened = open_stack(stack, axes, channel=channel, select=select)
@@ -104,7 +111,7 @@ class TrackJob:
         else:
             objects = _seeds(prompts, prompt_frame, frames)
         label_dtype(objects)
-        return cls(opened, frames, objects, output, direction, start, stop, overwrite)
+        return cls(opened, frames, objects, output, direction, start, stop, overwrite, close_gaps)
 
 
 @dataclass(frozen=True)
@@ -202,8 +209,9 @@ def track(
     session.add_prompts(job.prompts)
     total = session.total_frames(job.direction, job.start, job.stop)
     results = session.propagate(job.direction, job.start, job.stop)
+    closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
     target = Target(job.stack, job.output, job.overwrite)
-    return target.collect(results, label_dtype(job.prompts), total, report)
+    return target.collect(results, label_dtype(job.prompts), total, report, closing)
 
 
 @dataclass(frozen=True)
@@ -230,8 +238,11 @@ class Target:
         dtype: npt.DTypeLike,
         total: int,
         report: Callable[[int, int], None] | None = None,
+        changes: Iterable[FrameResult] = (),
     ) -> Outcome:
         """Write results as they come, and the file at the end or when something stops them.
+
+        Then `changes` take the place of results that were written; they do not count as frames.
 
         Raises
         ------
@@ -251,6 +262,8 @@ class Target:
                 done += 1
                 if report is not None:
                     report(done, total)
+            for result in changes:
+                masklets[result.frame] = result.labels
         except (Exception, KeyboardInterrupt) as error:
             failure = error
         if done:

@@ -151,6 +151,10 @@ def track(
     contrast: Annotated[
         tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
     ] = None,
+    close_gaps: Annotated[
+        int,
+        typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
+    ] = 0,
     encodings: Annotated[
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
@@ -192,6 +196,7 @@ def track(
         start=start,
         stop=stop,
         overwrite=overwrite,
+        close_gaps=close_gaps,
     )
     check_diameter(diameter, job.frames.shape)
     network = _load(model, device)
@@ -347,7 +352,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights.")] = Path(
         "runs/micro"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 12_600,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 48_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT.")] = False,

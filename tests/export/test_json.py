@@ -92,6 +92,7 @@ def test_coco_is_what_others_expect(labels: np.ndarray, tmp_path: Path) -> None:
         assert ("score" in one) == (frame == 2 and one["track_id"] == 4)
         if "score" in one:
             assert (one["score"], one["stability_score"]) == (0.45, 0.8)
+            assert one["interpolated"] is False
     np.testing.assert_array_equal(painted, labels)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_sam2.model.positions import (
     FourierPositions,
     TokenGrid,
+    no_rotation,
     rotary_phases,
     rotate,
     sine_positions,
@@ -94,6 +95,7 @@ def test_rotation_keeps_lengths_and_tells_distances_only() -> None:
 def test_first_token_is_not_rotated() -> None:
     x = torch.randn(1, 2, 1, 16)
     assert torch.equal(rotate(x, rotary_phases(TokenGrid(1, 1), 16, CPU)), x)
+    assert torch.equal(rotate(x, no_rotation(1, 16, CPU)), x)
 
 
 def test_times_have_a_sign() -> None:

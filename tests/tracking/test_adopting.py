@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import AdoptMasks, SetPrompt
+from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.tracking.steps import AdoptMasks, CloseGaps, Repair, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.weights import load_model
 from tests.tracking.toy import moving_disk
@@ -138,3 +141,28 @@ def test_an_id_that_is_taken(history: History, frames: Frames) -> None:
     with pytest.raises(InputError, match="another id"):
         history.do(adopting(frames))
     np.testing.assert_array_equal(labels(history), expected(frames))
+
+
+def test_kept_and_opened_again(history: History, frames: Frames, tmp_path: Path) -> None:
+    path = tmp_path / "cells.ns2.json"
+    history.do(adopting(frames))
+    KeptSession(path).save(history, SessionFile.of(history, "micro"))
+    again = History(TrackingSession(history.session.model, frames))
+    KeptSession(path).open(again, load_session(path))  # without computing
+    np.testing.assert_array_equal(labels(again), expected(frames))
+    for one in (history, again):
+        one.do(SetPrompt(4, 5, Prompt(mask=disk(frames, 5))))
+        one.do(Repair())
+    np.testing.assert_array_equal(labels(again), labels(history))
+
+
+def test_a_gap_is_closed_between_the_masks_that_were_given(
+    history: History, frames: Frames
+) -> None:
+    history.do(adopting(frames))
+    history.do(CloseGaps())
+    found = labels(history)
+    here = np.arange(LENGTH) != 3
+    np.testing.assert_array_equal(found[here], expected(frames)[here])
+    truth = disk(frames, 3)
+    assert ((found[3] == 4) & truth).sum() / ((found[3] == 4) | truth).sum() > 0.8

@@ -274,3 +274,25 @@ def test_windows_of_a_published_model_are_cut_out_of_whole_frames():
     session.add_box(1, 0, [[18, 8], [42, 32]])
     list(session.propagate("forward", stop=3))
     assert seen == [(1, 3, 256, 256)] * 3
+
+
+def test_stale_objects_are_new_or_changed_ones(model):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn())
+    session.add_mask(2, 3, drawn())
+    assert session.stale_objects() == [1, 2]
+    for _ in session.propagate("both"):
+        pass
+    assert session.stale_objects() == []
+    session.add_mask(2, 5, drawn())
+    session.add_mask(4, 1, drawn())
+    assert session.stale_objects() == [2, 4]
+    session.lock_object(2)
+    assert session.stale_objects() == [4]
+    session.lock_object(2, False)
+    before = {i: session.result(7).quality[i] for i in (1, 2)}
+    for _ in session.propagate("both", object_ids=session.stale_objects()):
+        pass
+    assert session.stale_objects() == []
+    assert session.result(7).quality[1] == before[1]
+    assert set(session.result(7).quality) == {1, 2, 4}

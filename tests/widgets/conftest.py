@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
+from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sam2.widgets import pace
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
 from napari_sam2.widgets.saving import FOLDER_VARIABLE
@@ -74,6 +75,27 @@ class Window:
         QApplication.sendEvent(self.canvas, event)
         process_events()
 
+    def hover(self, y: float, x: float) -> None:
+        """Move the mouse to a place, without a button."""
+        none, at = Qt.MouseButton.NoButton, self.pixel(y, x)
+        QApplication.sendEvent(self.canvas, QEnterEvent(at, at, at))
+        self._mouse(QEvent.Type.MouseMove, at, none, none)
+
+    def leave(self) -> None:
+        """Take the mouse out of the canvas."""
+        QApplication.sendEvent(self.canvas, QEvent(QEvent.Type.Leave))
+        self.settle()
+
+    def rest(self) -> None:
+        """Leave the mouse where it is, until a preview is there or will not be."""
+        hover = self.widget.hover
+        for _ in range(1000):
+            process_events()
+            if not hover.waiting and not self.widget._worker.busy:
+                return
+            time.sleep(0.005)
+        raise AssertionError("it never ended")
+
     def drag(self, *places: tuple[float, float]) -> None:
         """Press at the first place, move over the others, release at the last; data pixels."""
         none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
@@ -100,7 +122,9 @@ class Window:
         self.settle()
 
     def press(self, button: Any) -> None:
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        # A check box may be wider than what of it can be clicked.
+        place = QPoint(10, button.height() // 2)
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
         self.settle()
 
     def done(self) -> None:
@@ -113,6 +137,14 @@ def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Pa
     folder = tmp_path_factory.mktemp("sessions")
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def remembered(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where choices and measurements are remembered: not among the user's."""
+    folder = tmp_path_factory.mktemp("settings")
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
+    monkeypatch.setattr(pace, "user_cache_path", lambda *_, **__: folder)
 
 
 @pytest.fixture

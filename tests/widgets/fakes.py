@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 from napari_sam2.tracking.views import View
+from napari_sam2.tracking.workload import Workload
 from napari_sam2.widgets.opening import SessionRequest
 
 
@@ -50,6 +54,9 @@ class FakeObject:
 
 
 class FakeModel:
+    config = SimpleNamespace(name="micro")
+    device = "a fake"
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 
@@ -70,6 +77,9 @@ class FakeSession:
         self.repaired: list[tuple[int, int]] = []
         self.threads: set[str] = set()
         self.calls = 0
+        self.previewed: list[tuple[int, int]] = []  # as asked for, id and frame
+        self.interrupted = 0
+        self.fast = True
         self.gate = threading.Event()  # cleared, it holds every call up
         self.gate.set()
         self.error: Exception | None = None
@@ -124,6 +134,29 @@ class FakeSession:
     ) -> FakePreview:
         return self._say(object_id, frame, Prompt(points=points, positive=positive))
 
+    def answers_fast(self, frame: int) -> bool:
+        return self.fast
+
+    def preview(self, object_id: int, frame: int, point: Any, check: Any) -> FakePreview:
+        """As slow as everything else, in ten parts; the session stays as it is."""
+        self.previewed.append((object_id, frame))
+        self.threads.add(threading.current_thread().name)
+        for _ in range(10):
+            try:
+                check()
+            except BaseException:
+                self.interrupted += 1
+                raise
+            time.sleep(self.delay / 10)
+        while not self.gate.wait(0.005):
+            try:
+                check()
+            except BaseException:
+                self.interrupted += 1
+                raise
+        prompt = Prompt(points=[point], positive=[True])
+        return FakePreview(object_id, frame, self._segment(frame, prompt))
+
     def add_box(self, object_id: int, frame: int, box: Any) -> FakePreview:
         return self._say(object_id, frame, Prompt(box=box))
 
@@ -153,6 +186,13 @@ class FakeSession:
             set(self.changed.get(object_id, ())),
             object_id in self.locked,
         )
+
+    def packed(self, object_ids: Any):
+        for i in object_ids:
+            yield i, pickle.dumps(self._known(i))
+
+    def unpack(self, objects: dict[int, bytes]) -> None:
+        self.restore({i: pickle.loads(data) for i, data in objects.items()})
 
     def restore(self, snapshot: dict[int, FakeObject]) -> None:
         for object_id, known in snapshot.items():
@@ -205,6 +245,7 @@ class FakeSession:
             np.full(len(frames), 5, np.float32),
             area,
             np.array(centre).reshape(-1, 2),
+            np.zeros(len(frames), bool),
         )
 
     def segment_everything(self, frame: int, taken: Any = None, diameter: float | None = None):
@@ -234,6 +275,26 @@ class FakeSession:
         first = min(masks)
         self.prompts[object_id] = {first: Prompt(mask=mask_of(masks[first]))}
         self.masks[object_id, first] = mask_of(masks[first])
+
+    def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        self.threads.add(threading.current_thread().name)
+        found = {}
+        for i in self.object_ids:
+            shown = [t for t, a in zip(*self._areas(i), strict=True) if a]
+            frames = [t + 1 for t, u in pairwise(shown) if u == t + 2]
+            found |= {i: tuple(frames)} if frames else {}
+        return found
+
+    def _areas(self, object_id: int) -> tuple[Any, Any]:
+        trace = self._trace(object_id)
+        return trace.frames.tolist(), trace.area.tolist()
+
+    def close_gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
+        found = self.gaps()
+        for i, frames in found.items():
+            for t in frames:
+                self.tracked[i, t] = {**self.tracked, **self.masks}[i, t - 1]
+        return found
 
     def frames_of(self, object_id: int) -> list[int]:
         return sorted({t for i, t in {**self.masks, **self.tracked} if i == object_id})
@@ -278,6 +339,20 @@ class FakeSession:
             found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
         return {i: frames for i, frames in found.items() if frames}
 
+    def workload(self, direction="both", start=None, stop=None, object_ids=None) -> Workload:
+        ids = [i for i in self.prompts if object_ids is None or i in object_ids]
+        frames = self._order(direction)
+        return Workload(np.full(len(frames), len(ids)), len(frames), 30_000_000, 20_000_000)
+
+    def repair_workload(self, object_ids: Any = None) -> Workload:
+        count = sum(len(frames) for frames in self.stale_frames().values())
+        return Workload(np.ones(count, int), 0, 30_000_000, 20_000_000)
+
+    def stale_objects(self) -> list[int]:
+        followed = {i for i, _ in self.tracked}
+        stale = self.stale_frames()
+        return [i for i, said in self.prompts.items() if i in stale or (said and i not in followed)]
+
     def repair(self, object_ids: Any = None):
         for object_id, frames in self.stale_frames().items():
             for frame in frames:
@@ -291,7 +366,12 @@ class FakeSession:
         self, direction: str = "both", start: Any = None, stop: Any = None, object_ids: Any = None
     ):
         first = {i: min(f for j, f in self.masks if j == i) for i, p in self.prompts.items() if p}
-        current = {i: self.masks[i, frame] for i, frame in first.items()}
+        current = {
+            i: self.masks[i, frame]
+            for i, frame in first.items()
+            if object_ids is None or i in object_ids
+        }
+        self.followed = sorted(current)
         for frame in self._order(direction):
             self._begin()
             blobs = self._blobs(frame)

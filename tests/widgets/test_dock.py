@@ -188,7 +188,7 @@ def test_propagate_writes_every_frame(desk):
 def test_directions(desk, direction, others):
     desk.point(2, 20, 24)
     desk.done()
-    desk.widget.form.directions[direction].click()
+    desk.widget.form.propagation.directions[direction].click()
     desk.done()
     assert [t for t in range(6) if t != 2 and desk.frame(t).any()] == others
 
@@ -224,7 +224,7 @@ def test_cancel_keeps_what_is_done(open_desk):
     desk.widget.propagate()
     while desk.widget.controller.run.done < 3:
         process_events()
-    desk.widget.form.cancel.click()
+    desk.widget.form.progress.cancel.click()
     desk.done()
     filled = [t for t in range(20) if desk.frame(t).any()]
     assert 3 <= len(filled) < 20
@@ -241,7 +241,7 @@ def test_repair_computes_what_a_correction_concerns(desk):
     desk.done()
     desk.point(3, 20, 26)
     desk.done()
-    desk.widget.form.directions["repair"].click()
+    desk.widget.form.propagation.directions["repair"].click()
     desk.done()
     assert desk.widget.session.repaired == [(1, 4), (1, 5)]
     assert desk.status.startswith("Done: 2 frames")
@@ -298,8 +298,8 @@ def test_cancel_of_a_download(open_desk, qtbot):
     desk.widget.controller._factory = download
     desk.viewer.add_image(blobs())
     form = desk.widget.form
-    qtbot.waitUntil(lambda: form.progress.format().endswith("of 10000 MB"), timeout=5000)
-    form.cancel.click()
+    qtbot.waitUntil(lambda: form.progress.bar.format().endswith("of 10000 MB"), timeout=5000)
+    form.progress.cancel.click()
     desk.done()
     assert downloads == ["micro"]
     assert "cancelled" in desk.status
@@ -418,7 +418,7 @@ def test_one_image(open_desk):
     desk.point(0, *SMALL)
     desk.done()
     assert desk.frame(0)[SMALL] == 1
-    assert not desk.widget.form.directions["both"].isEnabled()
+    assert not desk.widget.form.propagation.directions["both"].isEnabled()
 
 
 def test_rgb(open_desk):
@@ -459,14 +459,14 @@ def test_pausing_and_going_on(open_desk):
     run = desk.widget.controller.run
     while run.done < 3:
         process_events()
-    desk.widget.form.pause.click()
-    assert desk.widget.form.pause.text() == "Go on"
+    desk.widget.form.progress.pause.click()
+    assert desk.widget.form.progress.pause.text() == "Go on"
     assert "Paused" in desk.status
     time.sleep(0.1)
     resting = run.done
     time.sleep(0.15)
     assert run.done == resting < 19
-    desk.widget.form.pause.click()
+    desk.widget.form.progress.pause.click()
     desk.done()
     assert desk.frame(19).any()
     assert "Done: 20 frames" in desk.status
@@ -479,7 +479,7 @@ def test_a_paused_propagation_can_be_cancelled(open_desk):
     desk.widget.propagate("forward")
     while desk.widget.controller.run.done < 3:
         process_events()
-    desk.widget.form.pause.click()
+    desk.widget.form.progress.pause.click()
     desk.widget.cancel()
     desk.done()
     assert "kept" in desk.status
@@ -490,12 +490,12 @@ def test_only_some_frames_are_followed(desk, open_desk):
     desk.point(2, *SMALL)
     desk.done()
     form = desk.widget.form
-    assert (form.first.value, form.last.value) == (0, 5)
-    form.first.value, form.last.value = 1, 3
+    assert (form.propagation.first.value, form.propagation.last.value) == (0, 5)
+    form.propagation.first.value, form.propagation.last.value = 1, 3
     desk.widget.propagate()
     desk.done()
     assert desk.widget.controller.record.history.steps[-1] == Propagate("both", 1, 4)
     desk.widget.set_image(desk.viewer.layers["cells"])  # another start has all frames again
     desk.done()
-    assert (form.first.value, form.last.value) == (0, 5)
+    assert (form.propagation.first.value, form.propagation.last.value) == (0, 5)
     assert desk.widget.workbench.following.frame_range == (None, None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.overview import EMPTY, Notes, Overview
 
@@ -31,7 +32,10 @@ def trace(
             array[frame - frames[0]] = value
     centres = np.stack([np.full(len(frames), 40.0), x], axis=1)
     centres[areas == 0] = np.nan
-    return Trace(np.array(frames, np.int64), scores, logits.astype(np.float32), areas, centres)
+    filled = np.zeros(len(frames), bool)
+    return Trace(
+        np.array(frames, np.int64), scores, logits.astype(np.float32), areas, centres, filled
+    )
 
 
 def overview(
@@ -72,6 +76,33 @@ def test_the_worst_comes_first_and_says_why():
     assert reasons(found, 3, 9) == "90 % sure, may be absent"
     assert found.place_of(2, 6) == 1
     assert found.place_of(2, 7) is None
+
+
+def test_frames_in_a_row_are_one_entry():
+    low = {2: 0.4, 3: 0.2, 4: 0.2, 5: 0.45, 9: 0.3}
+    found = overview({1: trace(score=low), 4: trace(score={4: 0.1, 5: 0.25})})
+    assert doubtful(found) == [(4, 4), (1, 3), (1, 9)]
+    assert [found.frames_at(k) for k in range(3)] == ["4–5", "2–5", "9"]
+    assert [found.place_of(1, t) for t in range(LENGTH)] == [
+        *[None, None, 1, 1, 1, 1, None, None, None, 2, None, None]
+    ]
+    assert found.summaries[0].doubtful == 5
+    settled = overview({1: trace(score=low)}, {1: [4]})  # in the middle: two stretches
+    assert sorted(settled.frames_at(k) for k in range(3)) == ["2–3", "5", "9"]
+
+
+def test_what_was_accepted_goes_and_comes_with_its_prompt():
+    mask, click = Prompt(mask=np.ones((4, 5), bool)), Prompt(points=[(1, 1)], positive=[True])
+    notes = Notes(approved={1: {3, 7}})
+    notes.follow({1: {0: click, 3: mask}}, {1: {0: click}})
+    assert notes.approved == {1: {7}}  # which has no prompt
+    notes.follow({1: {0: click}}, {1: {0: click, 3: click}})  # another prompt
+    assert notes.approved == {1: {7}}
+    notes.follow({1: {0: click}}, {1: {0: click, 3: mask}})
+    assert notes.approved == {1: {3, 7}}
+    notes.toggle_approved(1, 3)  # by the user, and the prompt stays
+    notes.follow({1: {0: click, 3: mask}}, {1: {3: mask}})
+    assert notes.approved == {1: {7}}
 
 
 def test_a_move_by_more_than_its_size_is_a_jump():
@@ -131,7 +162,14 @@ def test_any_object_can_be_described(area, score, prompted):
     sizes = [found.doubt_at(*pair).size for pair in doubtful(found)]
     assert sizes == sorted(sizes, reverse=True)
     assert all(found.describe(1, t) for t in range(LENGTH))
-    assert found.summaries[0].doubtful == len(sizes)
+    spans = found.spans.tolist()
+    covered = [t for first, last in spans for t in range(first, last + 1)]
+    assert sorted(covered) == np.flatnonzero(found.doubt[0]).tolist()
+    assert found.summaries[0].doubtful == len(covered)
+    for place, ((_, worst), (first, last)) in enumerate(zip(doubtful(found), spans, strict=True)):
+        assert found.doubt[0, worst] == found.doubt[0, first : last + 1].max()
+        assert {found.place_of(1, t) for t in range(first, last + 1)} == {place}
+        assert found.doubt[0, max(first - 1, 0)] == 0 or first == 0
 
 
 def test_notes_follow_merging_and_splitting_and_survive_a_file():

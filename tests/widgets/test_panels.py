@@ -227,6 +227,102 @@ def test_frames_to_check_by_keys(window):
     assert 3 not in window.layers.prompts[2]
 
 
+def accepted(window) -> dict[int, set[int]]:
+    found = window.widget.workbench.notes.approved
+    return {i: frames for i, frames in found.items() if frames}
+
+
+def test_accepting_is_undone_with_its_prompt(window):
+    shift = CONTROL | Qt.KeyboardModifier.ShiftModifier
+    steps = [{}, {2: {3}}, {}]
+    window.viewer.dims.set_current_step(0, 3)
+    for expected in steps[1:]:
+        window.key("W")
+        shown(window)
+        assert accepted(window) == expected
+    for key, order in (("Z", steps[::-1][1:]), ("Z+", steps[1:])):
+        for expected in order:
+            window.key("Z", CONTROL if key == "Z" else shift)
+            shown(window)
+            assert accepted(window) == expected
+            assert (3 in window.layers.prompts[2]) == bool(expected)
+            row = window.widget.panels.review.overview.row_of(2)
+            assert window.widget.panels.review.overview.approved[row, 3] == bool(expected)
+
+
+def test_bad_frames_in_a_row_are_one_line(window):
+    session = window.widget.session
+    plain = session.traces
+
+    def traces() -> dict[int, Trace]:
+        found = plain()
+        found[1].score[1:5] = 0.4, 0.3, 0.1, 0.3
+        found[2].score[4] = 0.2
+        return found
+
+    session.traces = traces
+    window.widget.panels.request()
+    shown(window)
+    form = window.widget.form.objects
+    assert form.tabText(1) == "Frames to check (2)"
+    model = form.checks.model()
+    assert [[model.index(r, c).data() for c in range(3)] for r in range(2)] == [
+        ["1", "1–4", "10 % sure"],
+        ["2", "4", "20 % sure"],
+    ]
+    window.key("J")
+    assert (frame(window), window.widget.object_id) == (3, 1)
+    assert window.status == "Object 1, frames 1–4, of which 3 is the worst: 10 % sure."
+    window.viewer.dims.set_current_step(0, 1)
+    assert form.checks.currentIndex().row() == 0
+    window.key("J")
+    assert (frame(window), window.widget.object_id) == (4, 2)
+    window.key("K")
+    assert (frame(window), window.widget.object_id) == (3, 1)
+
+
+def test_keys_where_the_timeline_is_a_window_of_its_own(window):
+    dock = window.viewer.window._wrapped_dock_widgets[TIMELINE]
+    dock.setFloating(True)
+    window.settle()
+    view = timeline(window)
+    assert view.window() is dock
+    view.setFocus()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    shown(window)
+    assert window.status.startswith("Undone: propagation")
+    assert not (window.frame(3) == 1).any()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
+    shown(window)
+    assert (window.frame(3) == 1).any()
+    QTest.keyClick(view, "N")
+    assert window.widget.object_id == 3
+    dock.setFloating(False)
+    window.settle()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    shown(window)
+    assert window.status.startswith("Undone: propagation")
+    assert window.frame(0)[LARGE] == 2  # one step, not two
+
+
+def test_only_changed_objects_are_followed(window):
+    session = window.widget.session
+    window.press(window.widget.form.propagation.only_stale)
+    window.key("G")
+    shown(window)
+    assert "No object has changed" in window.status
+    window.widget.object_id = 2
+    window.click(*LARGE)
+    window.done()
+    window.key("G")
+    shown(window)
+    assert session.followed == [2]
+    window.press(window.widget.form.propagation.only_stale)
+    window.key("G")
+    shown(window)
+    assert session.followed == [1, 2]
+
+
 def test_an_object_ends_by_the_button(window):
     window.viewer.dims.set_current_step(0, 4)
     window.widget.form.objects.setCurrentIndex(1)
@@ -260,6 +356,7 @@ def test_any_number_of_frames_is_drawn(window, objects, length, dark):
         np.full(length, 5, np.float32),
         np.full(length, 300.0),
         np.full((length, 2), 9.0),
+        np.zeros(length, bool),
     )
     view = timeline(window)
     view.set_theme(dark)
@@ -283,7 +380,7 @@ def test_all_fits_into_a_narrow_dock(window):
 
 
 def test_the_current_object_is_in_sight(window):
-    one = Trace(*(np.full(6, 5.0) for _ in range(4)), np.full((6, 2), 9.0))
+    one = Trace(*(np.full(6, 5.0) for _ in range(4)), np.full((6, 2), 9.0), np.zeros(6, bool))
     one = dataclasses.replace(one, frames=np.arange(6))
     many = Overview(6, dict.fromkeys(range(1, 60), one), {}, Notes())
     view = timeline(window)
@@ -320,3 +417,27 @@ def test_a_narrow_table_keeps_the_names(window):
     view.setFixedWidth(500)
     window.settle()
     assert not view.isColumnHidden(FRAMES)
+
+
+def test_single_missing_frames_are_filled(open_window):
+    window = open_window(blobs())
+    form = window.widget.form.objects
+    form.setCurrentIndex(1)
+    window.done()
+    window.press(form.close_gaps)
+    window.done()
+    assert "No object is missing" in window.status
+    for frame in (0, 2):
+        window.widget.workbench.show_frame(frame)
+        window.click(20, 20 + 2 * frame)
+        window.done()
+    assert not window.frame(1).any()
+    window.press(form.close_gaps)
+    window.done()
+    assert "1 mask was filled in" in window.status
+    assert (window.frame(1) == 1).any()
+    # The session does it, so that the window never waits for it.
+    assert "MainThread" not in window.widget.session.threads
+    window.widget.undo()
+    window.done()
+    assert not window.frame(1).any()

@@ -11,11 +11,14 @@ import tifffile
 from fakes import FakeFactory, blobs
 from test_undo import EVERYTHING, do, seen
 
+from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
+# Of what `seen` returns: an outline comes back as a mask, its corners are not in the file.
+KEPT = [0, 1, 2, 3, 6, 7, 8]
 
 
 def files(folder: Path) -> list[Path]:
@@ -34,16 +37,63 @@ def test_what_was_done_comes_back(open_desk, saved_sessions, count):
     again.widget.restore_session()
     again.done()
     before, after = seen(desk), seen(again)
-    # An outline comes back as the mask that it was: its corners are not in the file.
-    kept = [0, 1, 2, 3, 6, 7, 8]
-    assert [after[k] for k in kept] == [before[k] for k in kept]
+    assert [after[k] for k in KEPT] == [before[k] for k in KEPT]
     assert files(saved_sessions) == [path]
     do(again, "click")
     assert files(saved_sessions) == [path]
-    for _ in range(count + 1):
+    for _ in range(2):  # undo does not go below what was restored
         again.widget.undo()
         again.done()
-    assert not again.frame(0).any()
+    assert "nothing to undo" in again.status
+    assert [seen(again)[k] for k in KEPT] == [before[k] for k in KEPT]
+
+
+def test_nothing_is_computed_to_bring_back_what_was_done(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    for name in EVERYTHING:
+        do(desk, name)
+    factory = FakeFactory()
+    again = open_desk(blobs(), session_factory=factory)
+    again.widget.restore_session()
+    again.done()
+    assert "Restored as it was" in again.status
+    assert factory.sessions[-1].calls == 0
+    assert again.frame(4).any()
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "bytes", "empty", "other"])
+def test_results_that_cannot_be_used_are_computed_again(open_desk, saved_sessions, harm):
+    desk = open_desk(blobs())
+    for name in EVERYTHING:
+        do(desk, name)
+    (path,) = files(saved_sessions)
+    results = results_path(path)
+    data = results.read_bytes()
+    if harm == "missing":
+        results.unlink()
+    elif harm == "cut":
+        results.write_bytes(data[: len(data) // 2])
+    elif harm == "bytes":
+        results.write_bytes(b"\x7f" * len(data))
+    elif harm == "empty":
+        results.write_bytes(b"")
+    else:
+        other = open_desk(blobs(5))
+        do(other, "click")
+        results.write_bytes(
+            next(r for r in saved_sessions.glob("*.ns2.results") if r != results).read_bytes()
+        )
+    factory = FakeFactory()
+    again = open_desk(blobs(), session_factory=factory)
+    again.widget.restore_session()
+    again.done()
+    assert "computed again" in again.status
+    assert factory.sessions[-1].calls > 0
+    assert [seen(again)[k] for k in KEPT] == [seen(desk)[k] for k in KEPT]
+    third = open_desk(blobs())  # and they are kept again
+    third.widget.restore_session()
+    third.done()
+    assert "Restored as it was" in third.status
 
 
 def test_a_new_start_does_not_overwrite_the_old_session(open_desk, saved_sessions):
@@ -150,6 +200,7 @@ def test_a_restore_can_be_cancelled(open_desk, saved_sessions):
     desk = open_desk(blobs(40))
     do(desk, "click")
     do(desk, "propagate")
+    results_path(files(saved_sessions)[0]).unlink()
     slow = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
     slow.widget.restore_session()
     while not slow.widget.controller.run or slow.widget.controller.run.done < 5:

@@ -66,6 +66,7 @@ def _annotation(number: int, frame: int, region: Region, quality: Qualities) -> 
             "predicted_iou": sure.iou,
             "object_score": sure.object_score,
             "stability_score": sure.stability,
+            "interpolated": sure.interpolated,
         }
     return annotation
 

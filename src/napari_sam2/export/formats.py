@@ -99,7 +99,8 @@ def export_masklets(
     image
         (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv").
     quality
-        Object id -> frame -> how sure the network was ("csv" and "coco").
+        Object id -> frame -> how sure the network was, and whether the mask is interpolated ("csv"
+        and "coco").
     overwrite
         Replace what is at `path`, if it is of the same kind.
     progress

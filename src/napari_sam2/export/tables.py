@@ -18,7 +18,12 @@ from napari_sam2.physical_units import length_symbol
 _SHAPE = ("label", "num_pixels", "area", "centroid", "bbox")
 _ELLIPSE = ("axis_major_length", "axis_minor_length", "eccentricity")
 _INTENSITY = ("intensity_mean", "intensity_max", "intensity_min")
-_QUALITY = {"predicted_iou": "iou", "object_score": "object_score", "stability": "stability"}
+_QUALITY = {
+    "predicted_iou": "iou",
+    "object_score": "object_score",
+    "stability": "stability",
+    "interpolated": "interpolated",  # 0 or 1
+}
 
 
 def tracks_of(labels: Any) -> npt.NDArray[np.float64]:

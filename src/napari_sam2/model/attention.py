@@ -8,55 +8,64 @@ of one width, so the tiles are laid here (Dao et al. 2022, FlashAttention; Rabe 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-_QUERIES, _KEYS = 512, 1024  # of a tile: its scores stay in the second cache
+Keys = Callable[[slice, slice], Tensor]
+
+_QUERIES, _KEYS = 512, 1024  # of a tile: its scores stay in the caches
 _AT_ONCE = _QUERIES * _KEYS
 
 
-def attend(q_nld: Tensor, k_nmd: Tensor, read_nmv: Tensor) -> Tensor:
+def attend(q_nld: Tensor, keys: Keys, read_nmv: Tensor) -> Tensor:
     """Return softmax(q k' / sqrt(D)) read, for inference.
 
     Parameters
     ----------
     q_nld : N x L queries.
-    k_nmd : M keys; N or 1.
-    read_nmv : what is read, of any width; N or 1.
+    keys : makes the keys (n, m, D) of some objects and tokens. All keys of a large memory, written
+        out and read again, would cost more than the making of them.
+    read_nmv : what is read, M tokens of any width.
 
     Returns
     -------
     (N, L, V)
     """
     n, length, width = q_nld.shape
-    many = k_nmd.shape[1]
-    q = q_nld * width**-0.5
-    k, read = k_nmd.expand(n, -1, -1), read_nmv.expand(n, -1, -1)
+    many = read_nmv.shape[1]
     if length * many > _AT_ONCE:
-        return torch.stack([_tiled(q[i], k[i], read[i]) for i in range(n)])
-    rows = max(1, _AT_ONCE // (length * many))
-    parts = zip(*(torch.split(x, rows) for x in (q, k, read)), strict=True)
-    return torch.cat([(a @ b.transpose(1, 2)).softmax(-1) @ c for a, b, c in parts])
+        return torch.cat([_tiled(q_nld, keys, read_nmv, slice(i, i + 1)) for i in range(n)])
+    count = max(1, _AT_ONCE // (length * many))
+    found = []
+    for some in (slice(i, i + count) for i in range(0, n, count)):
+        k = keys(some, slice(None))
+        scores = (q_nld[some] * width**-0.5) @ k.transpose(1, 2)
+        found.append(scores.softmax(-1) @ read_nmv[some])
+    return torch.cat(found)
 
 
-def _tiled(q_ld: Tensor, k_md: Tensor, read_mv: Tensor) -> Tensor:
+def _tiled(q_nld: Tensor, keys: Keys, read_nmv: Tensor, one: slice) -> Tensor:
     """Attend for one object, tile by tile, with a running maximum and sum per query."""
-    keys = k_md.t().contiguous()
-    out = q_ld.new_empty(len(q_ld), read_mv.shape[1])
+    # Powers of two: torch's natural exponential is several times slower, and slower still where
+    # results are tiny.
+    q_ld = q_nld[one][0] * (math.log2(math.e) / math.sqrt(q_nld.shape[2]))
+    top = q_ld.new_full((len(q_ld), 1), -torch.inf)
+    total, found = torch.zeros_like(top), q_ld.new_zeros(len(q_ld), read_nmv.shape[2])
     space = q_ld.new_empty(_AT_ONCE)
-    for i in range(0, len(q_ld), _QUERIES):
-        q = q_ld[i : i + _QUERIES]
-        top = q.new_full((len(q), 1), -torch.inf)
-        total, found = torch.zeros_like(top), q.new_zeros(len(q), read_mv.shape[1])
-        for j in range(0, keys.shape[1], _KEYS):
-            part = keys[:, j : j + _KEYS]
-            scores = space[: len(q) * part.shape[1]].view(len(q), -1)
-            torch.mm(q, part, out=scores)
-            higher = torch.maximum(top, scores.amax(1, keepdim=True))
-            fade = (top - higher).exp_()
-            top = higher
-            scores.sub_(top).exp_()
-            total.mul_(fade).add_(scores.sum(1, keepdim=True))
-            found.mul_(fade).addmm_(scores, read_mv[j : j + _KEYS])
-        torch.div(found, total, out=out[i : i + _QUERIES])
-    return out
+    for tokens in (slice(j, j + _KEYS) for j in range(0, read_nmv.shape[1], _KEYS)):
+        k, read = keys(one, tokens)[0], read_nmv[one, tokens][0]
+        for i in range(0, len(q_ld), _QUERIES):
+            q, highest, whole, sums = (x[i : i + _QUERIES] for x in (q_ld, top, total, found))
+            scores = space[: len(q) * len(k)].view(len(q), -1)
+            torch.mm(q, k.t(), out=scores)
+            higher = torch.maximum(highest, scores.amax(1, keepdim=True))
+            fade = (highest - higher).exp2_()
+            highest.copy_(higher)
+            scores.sub_(higher).exp2_()
+            whole.mul_(fade).add_(scores.sum(1, keepdim=True))
+            sums.mul_(fade).addmm_(scores, read)
+    found.div_(total)
+    return found[None]

@@ -46,7 +46,7 @@ class MemoryAttentionLayer(nn.Module):
         memory_nmc : memories and pointers, what is read.
         keys_nmc : the same with their positions in space and time added, what is compared.
         phases : rotary phases of the frame's tokens.
-        key_phases : those of the memories that have a place, which come first in `keys_nmc`.
+        key_phases : those of the memories, N or 1.
         """
         x = x_nlc + self._attend_self(self.norm1(x_nlc), phases)
         x = x.expand(len(memory_nmc), -1, -1)  # until here objects on one frame are alike
@@ -66,16 +66,18 @@ class MemoryAttentionLayer(nn.Module):
     ) -> Tensor:
         attn = self.cross_attn_image
         q = rotate(attn.split(attn.q_proj(x)), phases)
-        k = attn.split(attn.k_proj(keys))
-        placed = key_phases[0].shape[-2]
-        if placed < k.shape[-2]:
-            k = torch.cat([rotate(k[:, :, :placed], key_phases), k[:, :, placed:]], dim=2)
-        else:
-            k = rotate(k, key_phases)
+
+        def made(rows: slice, tokens: slice) -> Tensor:
+            k = attn.split(attn.k_proj(keys[rows, tokens]))
+            cos, sin = (p[rows if len(p) > 1 else slice(None), :, tokens] for p in key_phases)
+            return rotate(k, (cos, sin))
+
         if torch.is_grad_enabled() or x.device.type != "cpu":
             v = attn.split(attn.v_proj(memory))
-            return attn.merge(F.scaled_dot_product_attention(q, k, v))
-        out: Tensor = attn.out_proj(attn.v_proj(attend(q[:, 0], k[:, 0], memory)))
+            everything = made(slice(None), slice(None))
+            return attn.merge(F.scaled_dot_product_attention(q, everything, v))
+        found = attend(q[:, 0], lambda rows, tokens: made(rows, tokens)[:, 0], memory)
+        out: Tensor = attn.out_proj(attn.v_proj(found))
         return out
 
 

@@ -95,6 +95,12 @@ def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tens
     return cos.contiguous(), sin.contiguous()
 
 
+def no_rotation(count: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Phases of tokens without a place, two (1, 1, count, dim / 2): nothing turns."""
+    cos = torch.ones(1, 1, count, dim // 2, device=device)
+    return cos, torch.zeros_like(cos)
+
+
 def _cut(map_1dhw: Tensor, grid: TokenGrid) -> Tensor:
     """Cut the windows of a grid out of the map of the whole frame."""
     h, w = grid.height, grid.width

@@ -21,7 +21,13 @@ from napari_sam2.model.layers import MLP
 from napari_sam2.model.mask_decoder import DecoderOutput, MaskDecoder, choose_single
 from napari_sam2.model.memory_attention import MemoryAttention
 from napari_sam2.model.memory_encoder import MemoryEncoder
-from napari_sam2.model.positions import TokenGrid, rotary_phases, sine_positions, time_positions
+from napari_sam2.model.positions import (
+    TokenGrid,
+    no_rotation,
+    rotary_phases,
+    sine_positions,
+    time_positions,
+)
 from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 
 NO_OBJECT = -1024.0  # logit everywhere on a frame from which the object is absent
@@ -208,6 +214,8 @@ class SAM2(nn.Module):
         reference, hidden = self.config.grid, self.config.hidden
         place = sine_positions(features.grid, hidden, reference, device)
         phases = [rotary_phases(grid, hidden, device) for grid in grids]
+        placed = sum(grid.height * grid.width for grid in grids)
+        phases.append(no_rotation(tokens.shape[1] - placed, hidden, device))
         out = self.memory_attention(
             x,
             place.flatten(2).transpose(1, 2),

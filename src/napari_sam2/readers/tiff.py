@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 import zarr
 
@@ -20,8 +22,7 @@ _LARGEST_PLAIN_PIXEL_UM = 20.0
 
 def read_tiff(path: Path) -> RawStack:
     """Open the first series of a TIFF: a memory map if it is uncompressed, else read by plane."""
-    tiff = tifffile.TiffFile(path)
-    try:
+    with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         _check_codec(path, series.keyframe)
         if 0 in series.shape:
@@ -29,15 +30,31 @@ def read_tiff(path: Path) -> RawStack:
         axes = _tiff_axes(series)
         steps, unit = _tiff_scale(tiff)
         mappable = series.dataoffset is not None
-        # Closed by the array that reads from it, once that is not needed any more.
-        data = None if mappable else lazy(zarr.open(series.aszarr(level=0), mode="r"), axes)
-    except BaseException:
-        tiff.close()
-        raise
-    if mappable:
-        tiff.close()
+        data = None if mappable else lazy(_Compressed(tiff, series), axes)
+    if data is None:
         data = tifffile.memmap(path, series=0, mode="r")
     return RawStack(data, axes, tuple(steps.get(letter, 1.0) for letter in axes), unit)
+
+
+class _Compressed:
+    """A compressed series as an array whose file is open only while a part is read.
+
+    Otherwise nobody could overwrite it on Windows, as long as a stack is in use.
+    """
+
+    def __init__(self, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+        self._array: Any = zarr.open(series.aszarr(level=0), mode="r")
+        self._file = tiff.filehandle
+        self._lock = threading.Lock()
+        self.shape, self.dtype, self.ndim = series.shape, series.dtype, len(series.shape)
+
+    def __getitem__(self, place: Any) -> npt.NDArray[Any]:
+        with self._lock:
+            self._file.open()
+            try:
+                return np.asarray(self._array[place])
+            finally:
+                self._file.close()
 
 
 def _tiff_axes(series: tifffile.TiffPageSeries) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from napari_sam2.model.sam2 import MaskPrediction
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.finding import find, outlined, reconsider
+from napari_sam2.tracking.finding import Known, correct, find, outline
+from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.follower import estimated
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
+from napari_sam2.tracking.windows import Window
 
 
 def answer(
@@ -29,21 +32,17 @@ def answer(
     start, level = obj.start_of(frame, continued), obj.level(frame)
     if start is not None and engine.windowed and not start.kept.size:
         start = None  # it was lost: there is nothing to correct, it has to be found
+    alone = engine.windowed and frame not in obj.tracked
     if start is None and engine.must_find(prompt):
         window, prediction = find(engine, frame, prompt, level)
-    elif start is None and engine.may_average(prompt) and frame not in obj.tracked:
-        window, prediction = outlined(engine, frame, prompt, level)
+    elif start is None and alone and engine.may_average(prompt):
+        window, prediction = outline(engine, frame, prompt, level)
+    elif start is not None and alone and engine.must_find(prompt):
+        exact = obj.start_logits(frame, start.window, continued)
+        assert exact is not None
+        window, prediction = correct(engine, frame, prompt, level, Known(start, exact))
     else:
-        window = engine.prompt_window(prompt, start, level)
-        look = None
-        if frame in obj.tracked:
-            selection = obj.bank.select(frame, obj.tracked[frame], len(engine.frames))
-            look = Look(obj.bank, window, selection) if selection.memories else None
-        earlier = None if start is None else obj.start_logits(frame, window, continued)
-        prediction = engine.answer(frame, window, prompt, look, earlier)
-        if look is None and engine.must_find(prompt):
-            corrected = window, prediction
-            window, prediction = reconsider(engine, frame, prompt, level, corrected)
+        window, prediction = _by_memory(engine, obj, frame, prompt, start, continued)
     logits = prediction.best_logits[0]
     estimate = estimated(window, prediction)
     score = float(prediction.object_score[0])
@@ -53,6 +52,30 @@ def answer(
     obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
     obj.estimates[frame] = estimate
     return estimate
+
+
+def _by_memory(
+    engine: Engine,
+    obj: TrackedObject,
+    frame: int,
+    prompt: Prompt,
+    start: Estimate | None,
+    continued: bool,
+) -> tuple[Window, MaskPrediction]:
+    """Answer on the level where the object lives, with what is remembered of it."""
+    level = obj.level(frame) if start is None else start.window.grid
+    window = engine.prompt_window(prompt, start, level)
+    look = None
+    if frame in obj.tracked:
+        selection = obj.bank.select(frame, obj.tracked[frame], len(engine.frames))
+        look = Look(obj.bank, window, selection) if selection.memories else None
+    earlier = None if start is None else obj.start_logits(frame, window, continued)
+    prediction = engine.answer(frame, window, prompt, look, earlier)
+    if engine.windowed and (len(prompt.points) or prompt.box is not None):
+        # Of several clicks, one may be meant for a part that lies apart.
+        whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
+        prediction = obey(whole_cell, engine.geometry(window), window, prompt, earlier)
+    return window, prediction
 
 
 def says_end(obj: TrackedObject, frame: int, prompt: Prompt) -> bool:

@@ -97,6 +97,25 @@ class Encodings:
         stride16, stride8, stride4 = (torch.stack(maps) for maps in zip(*found, strict=True))
         return ImageFeatures(stride16, stride8, stride4, _grid(windows))
 
+    def ready(self, frame: int) -> bool:
+        """Whether any place on a frame can be had without encoding all of the frame."""
+        return self.divided or any(
+            (frame, whole(level)) in self._maps for level in self.levels.values()
+        )
+
+    def room(self, frames: int, tokens: int) -> int:
+        """Return how many bytes more will be kept after some frames.
+
+        Parameters
+        ----------
+        frames : number of frames.
+        tokens : in the windows of a frame; whole frames have their own.
+        """
+        each = tokens if self.divided else max(h * w for h, w in self.levels)
+        # Stride 16, 8 and 4: a quarter and an eighth of the channels at 4 and 16 times the cells.
+        per_token = 4 * self.model.config.hidden * (1 + 1 + 2)
+        return per_token * max(min(self._most, frames * each) - self._tokens, 0)
+
     def forget(self) -> None:
         """Drop all encodings; they are made again when asked for."""
         self._maps.clear()

@@ -5,7 +5,9 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,7 @@ from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.finishing import obey, tidy
+from napari_sam2.tracking.finishing import tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
@@ -36,6 +38,7 @@ from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitab
 
 Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
+_ASKED = 24  # hypotheses kept
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 
 
@@ -116,6 +119,21 @@ class Engine:
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings)
+        self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
+        self._check: Callable[[], None] | None = None
+
+    @contextmanager
+    def checking(self, check: Callable[[], None] | None) -> Iterator[None]:
+        """Call `check` before each part of an answer; what it raises ends the answer."""
+        self._check = check
+        try:
+            yield
+        finally:
+            self._check = None
+
+    def _checked(self) -> None:
+        if self._check is not None:
+            self._check()
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
@@ -136,13 +154,13 @@ class Engine:
         ----------
         prompt : what the user said.
         start : the mask that it corrects, if any.
-        level : the level on which the object lives already, if it does.
+        level : to be used; that of `start`, or what suits the prompt, if it is None.
         """
         if not self.windowed:
             return whole(next(iter(self.levels.values())))
         seen = None if start is None else self.extent(start)
         extent = _extent(prompt, seen)
-        if start is not None:
+        if start is not None and level is None:
             level = start.window.grid
         geometry = self.fitting(extent) if level is None else self.levels[level]
         known = prompt.mask is not None or prompt.box is not None or seen is not None
@@ -181,11 +199,19 @@ class Engine:
         return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
 
     def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
-        """Return all that clicks on an object of unknown size may mean on one level."""
+        """Return all that clicks on an object of unknown size may mean on one level.
+
+        The last ones are kept: each correction looks again at what the first click meant.
+        """
+        key = (frame, geometry.tokens, prompt.points.tobytes(), prompt.positive.tobytes())
+        if key in self._asked:
+            return self._asked[key]
         window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
 
         def compute() -> Hypotheses:
+            self._checked()
             features = self.encodings.windows(frame, [window])
+            self._checked()
             output, pointers = self.model.decode_all(
                 self.model.recall(features, None), features, self._inputs(window, prompt, None)
             )
@@ -193,7 +219,10 @@ class Engine:
                 window, output.logits[0], output.iou[0], output.object_score, pointers[0]
             )
 
-        return self.room.attempt(compute)
+        found = self._asked[key] = self.room.attempt(compute)
+        while len(self._asked) > _ASKED:
+            self._asked.popitem(last=False)
+        return found
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
@@ -213,23 +242,22 @@ class Engine:
     def _answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None
     ) -> MaskPrediction:
+        self._checked()
         features = self.encodings.windows(frame, [window])
+        self._checked()
         if prompt.mask is not None:
             full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
             adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
             if not len(prompt.points) and prompt.box is None:
                 return adopted
             earlier = adopted.best_logits[0]
+        if look is not None:
+            self._awaken([look])
         recollection = None if look is None else self._recollect([look])
         conditioned = self.model.recall(features, recollection)
-        prediction = self.model.predict_masks(
+        return self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
-        if not self.windowed:
-            return prediction
-        # Of several clicks, one may be meant for a part that lies apart.
-        whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction
-        return obey(whole_cell, self.geometry(window), window, prompt, earlier)
 
     def click(
         self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]
@@ -293,6 +321,7 @@ class Engine:
         index into `looks` and the prediction (N = 1) there, batch by batch; the object's bank
         has taken the frame in by then.
         """
+        self._awaken(looks)
         groups: dict[object, list[int]] = {}
         for i, look in enumerate(looks):
             # Memories of windows of other sizes make other shapes.
@@ -337,12 +366,27 @@ class Engine:
             prediction = tidy(prediction)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
+        scores = prediction.object_score.tolist()
         for i, look in enumerate(looks):
             logits = prediction.best_logits[i]
-            item = _remembered(memory, i, look.window, prediction.pointer, logits)
+            item = _remembered(memory, i, look.window, prediction.pointer, logits, scores[i])
             look.bank.remember(frame, item, conditioning=False)
             results.append(_row(prediction, i))
         return results
+
+    def _awaken(self, looks: Sequence[Look]) -> None:
+        """Make the memories again that came from a file without them, as far as they are needed."""
+        for look in looks:
+            for t, _ in look.selection.memories:
+                item, prompted = look.bank[t], t in look.bank.conditioning
+                if item.memory is None:
+                    self._checked()
+                    assert item.window is not None  # it is offered
+                    assert item.logits is not None
+                    again = self.memorize(
+                        t, item.window, item.logits, item.score, item.pointer, prompted
+                    )
+                    look.bank.remember(t, again, prompted)
 
     def memorize(
         self, frame: int, window: Window, logits_hw: Tensor, score: float,
@@ -356,7 +400,7 @@ class Engine:
             scores = torch.tensor([score], device=device)
             return self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
 
-        return _remembered(self.room.attempt(compute), 0, window, pointer, logits_hw)
+        return _remembered(self.room.attempt(compute), 0, window, pointer, logits_hw, score)
 
 
 def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
@@ -373,13 +417,18 @@ def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
 
 
 def _remembered(
-    memory: Memory, i: int, window: Window, pointers: Tensor | None, logits_hw: Tensor
+    memory: Memory,
+    i: int,
+    window: Window,
+    pointers: Tensor | None,
+    logits_hw: Tensor,
+    score: float,
 ) -> Remembered:
     # Half the memory, and the precision that the published predictor keeps.
     features = memory.features[i : i + 1].to(torch.bfloat16)
     grid = TokenGrid(window.height, window.width, ((window.row, window.column),))
     pointer = None if pointers is None else pointers[i : i + 1].clone()
-    return Remembered(Memory(features, grid), pointer, logits_hw.clone())
+    return Remembered(Memory(features, grid), pointer, logits_hw.clone(), window, score)
 
 
 def _pointers(look: Look, device: torch.device) -> list[Tensor]:

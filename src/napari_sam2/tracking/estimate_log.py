@@ -26,6 +26,7 @@ _ROW = np.dtype(
         ("quality", np.float32, 3),
         ("area", np.int64),
         ("centre", np.float32, 2),
+        ("interpolated", np.bool_),
     ]
 )
 
@@ -53,6 +54,7 @@ class _Store:
             self.used,
             (estimate.quality.iou, estimate.quality.object_score, estimate.quality.stability),
             *_spread(estimate),
+            estimate.quality.interpolated,
         )
         self.wasted += self.size(frame)
         self.used += size
@@ -116,7 +118,9 @@ class EstimateLog(MutableMapping[int, Estimate]):
         kept = store.values[start : start + h * w].reshape(h, w)
         corner_y, corner_x = row["corner"].tolist()
         window = Window(y, x, height, width, (rows, columns))
-        return Estimate(window, (corner_y, corner_x), kept, Quality(*row["quality"].tolist()))
+        iou, object_score, steady = row["quality"].tolist()
+        quality = Quality(iou, object_score, steady, bool(row["interpolated"]))
+        return Estimate(window, (corner_y, corner_x), kept, quality)
 
     def __setitem__(self, frame: int, estimate: Estimate) -> None:
         self._store.append(frame, estimate)
@@ -157,7 +161,64 @@ class EstimateLog(MutableMapping[int, Estimate]):
             object_score,
             rows["area"] * cell.prod(axis=1),
             rows["centre"] * cell - 0.5,
+            rows["interpolated"],
         )
+
+    def arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[np.float16]]:
+        """Return frames (n,), a row for each, and the values of all of them, one after the other.
+
+        `of_arrays` makes the log from them.
+        """
+        store = self._store
+        frames = np.fromiter(store.index, np.int64, len(store.index))
+        rows = store.rows[np.fromiter(store.index.values(), np.int64, len(frames))]
+        sizes = rows["shape"].prod(axis=1, dtype=np.int64)
+        parts = [
+            store.values[start : start + size]
+            for start, size in zip(rows["start"].tolist(), sizes.tolist(), strict=True)
+        ]
+        rows["start"] = np.cumsum(sizes) - sizes
+        return frames, rows, np.concatenate([np.zeros(0, np.float16), *parts])
+
+    @classmethod
+    def of_arrays(
+        cls,
+        frames: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.uint8],
+        values: npt.NDArray[np.float16],
+    ) -> EstimateLog:
+        """Make a log from what `arrays` returned, the rows as bytes.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit together.
+        """
+        log = cls()
+        table = np.frombuffer(rows.tobytes(), _ROW).copy()
+        window, corner, shape = table["window"], table["corner"], table["shape"]
+        sizes = shape.prod(axis=1, dtype=np.int64)
+        whole = (
+            len(table) == len(frames)
+            and (window[:, :2] >= 0).all()
+            and (window[:, :2] + window[:, 2:4] <= window[:, 4:]).all()
+            and (corner >= 0).all()
+            and (shape >= 0).all()
+            and (corner + shape <= 4 * window[:, 2:4]).all()
+            and np.array_equal(table["start"], np.cumsum(sizes) - sizes)
+            and sizes.sum() == len(values)
+        )
+        if not whole:
+            raise ValueError("masks of another size than is said")
+        index = {frame: place for place, frame in enumerate(frames.tolist())}
+        log._store = _Store(values, table, index, len(values), len(table))
+        return log
+
+    @property
+    def grids(self) -> set[tuple[int, int]]:
+        """Token grids of the levels that masks are on."""
+        rows = self._store.rows[list(self._store.index.values())]
+        return {(int(y), int(x)) for y, x in rows["window"][:, 4:]}
 
     def _tidy(self) -> None:
         """Leave behind what was overwritten, once that is most of it."""

@@ -26,11 +26,14 @@ class Quality:
     iou : predicted IoU, 0 to 1.
     object_score : logit of the object being in the frame.
     stability : IoU of the mask cut a little high and a little low, 0 to 1.
+    interpolated : the mask is no answer of the network, but lies between its neighbours, of whose
+        numbers these are the lower ones; see `TrackingSession.close_gaps`.
     """
 
     iou: float
     object_score: float
     stability: float
+    interpolated: bool = False
 
     @property
     def score(self) -> float:

@@ -1,9 +1,10 @@
 """All cells of a frame without a click by the user: a grid of clicks, and what they agree on.
 
 Kirillov et al. 2023, *Segment Anything*, appendix D ("automatic mask generation"), with windows: a
-first look at every octave of magnification tells how large the cells are, and a second one at three
-magnifications that suit them decides. Clicks share windows of a fixed lattice, so that each is
-encoded once, and go through the network in batches. Nothing of the session changes.
+first look at every octave of magnification tells how large the cells are, and a second one is taken
+at three magnifications that suit them; all answers count, unless the size was given. Clicks share
+windows of a fixed lattice, so that each is encoded once, and go through the network in batches.
+Nothing of the session changes.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def everything(
     search = _Search(engine, frame, occupied)
     levels = [*engine.levels.values()]
     cells: list[Cell] = []
-    if diameter is None:
+    known = diameter is not None
+    if not known:
         octaves = levels[::-1][::2][::-1]
         search.plan([g for g in octaves if not _large(g) or len(levels) == 1])
         yield from search.ask(cells)
@@ -89,7 +91,8 @@ def everything(
         near = _near(levels, diameter)
         search.plan([g for g in near if g not in search.answers], diameter)
         yield from search.ask(cells)
-        cells = search.choose(least_quality, near, diameter)[:most]
+        # A guessed size does not rule out what was seen at other magnifications.
+        cells = search.choose(least_quality, near if known else None, diameter)[:most]
     yield Found(search.total, search.total, cells)
 
 

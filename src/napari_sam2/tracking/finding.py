@@ -69,6 +69,24 @@ class Candidate:
         return True
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A mask that is corrected.
+
+    Parameters
+    ----------
+    estimate : where it is.
+    logits : of the estimate's window, as exactly as they are known.
+    """
+
+    estimate: Estimate
+    logits: Tensor
+
+    def within(self, window: Window) -> Tensor:
+        """Logits (4 h, 4 w) in another window."""
+        return moved(self.logits, self.estimate.window, window)
+
+
 def find(
     engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None
 ) -> tuple[Window, MaskPrediction]:
@@ -89,14 +107,10 @@ def find(
     return _settled(engine, frame, prompt, best, level)
 
 
-def reconsider(
-    engine: Engine,
-    frame: int,
-    prompt: Prompt,
-    level: tuple[int, int] | None,
-    corrected: tuple[Window, MaskPrediction],
+def correct(
+    engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None, known: Known
 ) -> tuple[Window, MaskPrediction]:
-    """Look whether clicks that correct a mask say that another object was meant.
+    """Answer clicks that correct a mask, which may say that another object was meant.
 
     The first click, which may have been misunderstood, and all clicks together are answered anew
     on all levels. Of these masks, those that heed every click compete with the corrected one.
@@ -104,9 +118,10 @@ def reconsider(
     Parameters
     ----------
     engine, frame, prompt, level : see `find`.
-    corrected : the window and the answer of a correction.
+    known : the mask that is corrected.
     """
-    window, prediction = corrected
+    window, prediction = _averaged(engine, frame, prompt, known, known.estimate.window.grid, 1)
+    prediction = obey(prediction, engine.geometry(window), window, prompt, known.within(window))
     present = _candidate(engine, window, prediction.best_logits[0], float(prediction.best_iou))
     first = int(np.argmax(prompt.positive))
     alone = Prompt(points=prompt.points[first][None], positive=prompt.positive[first][None])
@@ -114,35 +129,66 @@ def reconsider(
     rivals = [present, *(c for c in anew if c.usual and c.heeds(prompt))]
     support = _support([*anew, present])
     best = max(rivals, key=lambda candidate: support[id(candidate)])
-    return corrected if best is present else _settled(engine, frame, prompt, best, level)
+    if best is present:
+        return window, prediction
+    return _settled(engine, frame, prompt, best, level)
 
 
-def outlined(
+def outline(
     engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None
 ) -> tuple[Window, MaskPrediction]:
-    """Answer a box: the outline is the mean of what all magnifications within an octave see.
+    """Answer a box, which tells how large the object is.
 
     Parameters
     ----------
     engine, frame, level : see `find`.
     prompt : a box, perhaps with clicks.
     """
-    window = engine.prompt_window(prompt, None, level)
-    prediction = engine.answer(frame, window, prompt, None, None)
+    window, prediction = _averaged(engine, frame, prompt, None, level, _OCTAVE)
+    prediction = replace(prediction, logits=tidied(prediction.best_logits)[:, None])
+    return window, obey(prediction, engine.geometry(window), window, prompt, None)
+
+
+def _averaged(
+    engine: Engine,
+    frame: int,
+    prompt: Prompt,
+    known: Known | None,
+    level: tuple[int, int] | None,
+    reach: int,
+) -> tuple[Window, MaskPrediction]:
+    """Answer on one level, with logits that are the mean over it and its neighbours.
+
+    Parameters
+    ----------
+    known : the mask that the prompt corrects, if any.
+    reach : levels to either side; the outer ones count for less.
+    """
+
+    def ask(grid: tuple[int, int] | None) -> tuple[Window, MaskPrediction]:
+        window = engine.prompt_window(prompt, None if known is None else known.estimate, grid)
+        earlier = None if known is None else known.within(window)
+        return window, engine.answer(frame, window, prompt, None, earlier)
+
+    window, prediction = ask(level)
     levels = [*engine.levels.values()]
     here = levels.index(engine.geometry(window))
     total, weights = prediction.best_logits[0].clamp(-_CERTAIN, _CERTAIN), 1.0
-    for at in range(max(here - _OCTAVE, 0), min(here + _OCTAVE + 1, len(levels))):
+    for at in range(max(here - reach, 0), min(here + reach + 1, len(levels))):
         if at != here:
-            place = engine.prompt_window(prompt, None, levels[at].tokens)
-            seen = engine.answer(frame, place, prompt, None, None).best_logits[0]
+            place, other = ask(levels[at].tokens)
             weight = 1 / (1 + abs(at - here) / _OCTAVE)
-            total = total + weight * moved(seen, place, window).clamp(-_CERTAIN, _CERTAIN)
+            total = total + weight * moved(
+                other.best_logits[0].clamp(-_CERTAIN, _CERTAIN), place, window
+            )
             weights += weight
-    logits = tidied(total[None] / weights)
-    present = prediction.object_score.clamp(min=_THERE)
-    mean = replace(prediction, logits=logits[:, None], object_score=present)
-    return window, obey(mean, engine.geometry(window), window, prompt, None)
+    there = prediction.object_score.clamp(min=_THERE)
+    return window, replace(
+        prediction,
+        logits=(total / weights)[None, None],
+        object_score=there,
+        chosen=torch.zeros_like(prediction.chosen),
+    )
 
 
 def surest(candidates: Sequence[Candidate], prompt: Prompt) -> Candidate:

@@ -48,7 +48,7 @@ class Follower:
         for near in range(start - step * reach, start, step):
             for obj in (self.objects[i] for i in ids):
                 kept, estimate = obj.bank.tracked.get(near), obj.estimates.get(near)
-                lost = kept is None or kept.memory is None
+                lost = kept is None or not kept.offered
                 if not lost or estimate is None or near in obj.prompts:
                     continue
                 if way.follows(obj.anchors, start):

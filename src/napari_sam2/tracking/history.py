@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ class History:
         self._past: list[Done] = []
         self._future: list[Done] = []
         self._settled: list[Step] = []
+        self.touched: set[int] = set()
+        """Objects that were changed; whoever writes them down empties it."""
 
     @property
     def steps(self) -> list[Step]:
@@ -79,6 +81,7 @@ class History:
             As the session does.
         """
         done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
+        self.touched.update(done.before)
         yielded = 0
         ended = False
         try:
@@ -106,11 +109,19 @@ class History:
         self._past.clear()
         self._future.clear()
 
+    def resume(self, steps: Iterable[Step]) -> None:
+        """Take over a session that is as it was after `steps`; undo does not go below."""
+        self._settled = list(steps)
+        self._past.clear()
+        self._future.clear()
+        self.touched.clear()
+
     def undo(self) -> Done | None:
         """Take back the last step; returns it, or None if there is none."""
         if not self._past:
             return None
         done = self._past.pop()
+        self.touched.update(done.before)
         done.after = self.session.snapshot(done.before)
         self.session.restore(done.before)
         self._future.append(done)
@@ -122,6 +133,7 @@ class History:
             return None
         done = self._future.pop()
         assert done.after is not None
+        self.touched.update(done.after)
         self.session.restore(done.after)
         self._past.append(done)
         return done

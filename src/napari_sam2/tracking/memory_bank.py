@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from napari_sam2.model.sam2 import Memory
+from napari_sam2.tracking.windows import Window
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,24 @@ class Remembered:
 
     Parameters
     ----------
-    memory : spatial memory, (1, Cm, h, w); None once only the pointer can still be asked for.
+    memory : spatial memory, (1, Cm, h, w); None once only the pointer can still be asked for, or
+        where it came from a file and was not asked for yet.
     pointer : (1, C); None where a memory was made again from a mask.
     logits : (4 h, 4 w) of the mask, which a correction starts from; kept as long as the memory.
+    window, score : where the mask was found, and the logit of the object being there: what the
+        memory can be made from again.
     """
 
     memory: Memory | None
     pointer: Tensor | None
     logits: Tensor | None = None
+    window: Window | None = None
+    score: float = 0.0
+
+    @property
+    def offered(self) -> bool:
+        """Whether there is a memory, or all that it is made from."""
+        return self.memory is not None or self.logits is not None
 
 
 @dataclass(frozen=True)
@@ -96,10 +107,10 @@ class MemoryBank:
         """
         sign = -1 if reverse else 1
         last = self.num_memories - 1
-        memories = [(t, last) for t, item in self.conditioning.items() if item.memory is not None]
+        memories = [(t, last) for t, item in self.conditioning.items() if item.offered]
         for distance in range(last, 0, -1):
             t = frame - sign * distance
-            if t in self.tracked and self.tracked[t].memory is not None:
+            if t in self.tracked and self.tracked[t].offered:
                 memories.append((t, distance - 1))
         offered = min(num_frames, self.max_pointers)
         past = [t for t in self.conditioning if sign * (frame - t) >= 0]
@@ -119,5 +130,5 @@ class MemoryBank:
             distance = min(abs(t - anchor) for anchor in anchors)
             if distance > self.max_pointers:
                 del self.tracked[t]
-            elif distance > self.num_memories and item.memory is not None:
+            elif distance > self.num_memories and item.offered:
                 self.tracked[t] = Remembered(None, item.pointer)

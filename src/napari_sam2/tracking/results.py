@@ -54,6 +54,11 @@ class FrameResult:
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
 
+    @property
+    def interpolated(self) -> frozenset[int]:
+        """Ids of objects whose mask lies between its neighbours, see `close_gaps`."""
+        return frozenset(i for i, quality in self.quality.items() if quality.interpolated)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -66,6 +71,7 @@ class Trace:
     object_score : (n,) logit of the object being in the frame.
     area : (n,) in data pixels; 0 where the object was looked for and not found.
     centre : (n, 2), (y, x) in data pixels; NaN where the area is 0.
+    interpolated : (n,) the mask is no answer of the network, but lies between its neighbours.
     """
 
     frames: npt.NDArray[np.int64]
@@ -73,3 +79,4 @@ class Trace:
     object_score: npt.NDArray[np.float32]
     area: npt.NDArray[np.float64]
     centre: npt.NDArray[np.float64]
+    interpolated: npt.NDArray[np.bool_]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from napari_sam2.tracking.editing import merge, split
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.gaps import close, gaps
+from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 
@@ -121,6 +124,54 @@ class Roster:
         """
         self._existing(object_id).locked = locked
 
+    def gaps(
+        self, longest: int = 1, object_ids: Iterable[int] | None = None
+    ) -> dict[int, tuple[int, ...]]:
+        """Return, by object id, the frames that `close_gaps` would fill.
+
+        Raises
+        ------
+        InputError
+            If an id does not exist, or `longest` is below 1.
+        """
+        if longest < 1:
+            raise InputError(f"gaps of {longest} frames cannot be closed; give 1 or more")
+        found = {
+            i: tuple(t for gap in gaps(self._objects[i], longest) for t in gap)
+            for i in self._checked_ids(object_ids)
+        }
+        return {i: frames for i, frames in found.items() if frames}
+
+    def close_gaps(
+        self, longest: int = 1, object_ids: Iterable[int] | None = None
+    ) -> dict[int, tuple[int, ...]]:
+        """Interpolate masks where an object was lost for a moment; nothing is computed by the net.
+
+        A gap lies between two masks of an object and holds no prompt; one that says that the
+        object is not there is one, too. The masks are marked as interpolated, take no pixel of
+        another object, and are replaced when the object is followed over them again.
+
+        Parameters
+        ----------
+        longest : frames in a row; longer gaps stay.
+        object_ids : only of these, as far as they are not locked.
+
+        Returns
+        -------
+        dict
+            The frames that got a mask, by object id.
+
+        Raises
+        ------
+        InputError
+            If an id does not exist, or `longest` is below 1.
+        """
+        found = self.gaps(longest, object_ids)
+        for i in found:
+            for gap in list(gaps(self._objects[i], longest)):
+                close(self._objects[i], gap, self._engine)
+        return found
+
     def traces(self) -> dict[int, Trace]:
         """Return, by object id, where each object is and how sure, without masks.
 
@@ -152,6 +203,28 @@ class Roster:
                 self._objects.pop(object_id, None)
             else:
                 self._objects[object_id] = obj.copy()
+
+    def packed(self, object_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield all that is known of some objects as bytes, with their ids, for `unpack`."""
+        for i in object_ids:
+            yield i, packed(self._existing(i))
+
+    def unpack(self, objects: Mapping[int, bytes]) -> None:
+        """Bring objects back as they were packed, in the place of all others.
+
+        Raises
+        ------
+        ValueError
+            If one of them was not packed by a session like this one; nothing is changed then.
+        """
+        grids, length = set(self._engine.levels), len(self.frames)
+        found = {i: unpacked(data, self._new_bank(), length, grids) for i, data in objects.items()}
+        self._objects.clear()
+        self._objects.update(found)
+
+    def _new_bank(self) -> MemoryBank:
+        config = self._engine.model.config
+        return MemoryBank(config.num_memories, config.max_pointers)
 
     def frames_of(self, object_id: int) -> list[int]:
         """Return the frames on which something is known of an object, rising."""

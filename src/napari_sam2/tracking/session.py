@@ -7,7 +7,7 @@ owns the calls into the network.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -26,7 +26,6 @@ from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.mask_text import mask_of
-from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
@@ -37,6 +36,7 @@ from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.roster import Roster
 from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
+from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
 class TrackingSession(Roster):
@@ -107,6 +107,41 @@ class TrackingSession(Roster):
         return self._prompt(
             object_id, frame, added if known is None else known.merged(added), known
         )
+
+    @torch.inference_mode()
+    def preview(
+        self,
+        object_id: int,
+        frame: int,
+        point: npt.ArrayLike,
+        check: Callable[[], None] | None = None,
+    ) -> Preview:
+        """Return what a positive click would be answered with; the session stays as it is.
+
+        Parameters
+        ----------
+        object_id : that would be clicked on; a new id stands for a new object.
+        frame : index along the propagation axis.
+        point : (2,), (y, x) in data pixels.
+        check : called before each part of the work; what it raises ends the work.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or the point lies outside of it.
+        """
+        click = Prompt(np.asarray(point, dtype=np.float64)[None], np.ones(1, dtype=bool))
+        known = self._known(object_id, frame)
+        prompt = self._checked(object_id, frame, click if known is None else known.merged(click))
+        obj = self._objects.get(object_id)
+        stand_in = TrackedObject(self._new_bank()) if obj is None else obj.copy()
+        with self._engine.checking(check):
+            estimate = answer(self._engine, stand_in, frame, prompt, known is not None)
+        return self._shown(object_id, frame, prompt, estimate)
+
+    def answers_fast(self, frame: int) -> bool:
+        """Whether a click on a frame can be answered without encoding all of the frame."""
+        return self._engine.encodings.ready(frame)
 
     def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> Preview:
         """Draw a box [[y0, x0], [y1, x1]] around an object; replaces its other prompts there.
@@ -251,6 +286,34 @@ class TrackingSession(Roster):
         ways = passes(direction, start, stop, len(self.frames), prompted)
         return sum(len(way.frames) for way in ways)
 
+    def workload(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Workload:
+        """Return what `propagate` will have to do; computes nothing.
+
+        Raises
+        ------
+        InputError
+            As `propagate` does.
+        """
+        objects = [self._objects[i] for i in self._chosen(object_ids)]
+        ways = passes(direction, start, stop, len(self.frames), [o.anchors for o in objects])
+        visited = (frame for way in ways for frame in way.frames)
+        return workload(self._engine, looks_of(ways, objects), visited, objects)
+
+    def repair_workload(self, object_ids: Iterable[int] | None = None) -> Workload:
+        """Return what `repair` will have to do; nothing, where no object is stale."""
+        ids = self._checked_ids(object_ids)
+        stale = {i: frames for i, frames in self.stale_frames().items() if i in ids}
+        frames = [t for some in stale.values() for t in some]
+        looks = np.unique(np.array(frames, dtype=np.int64), return_counts=True)[1]
+        objects = [self._objects[i] for i in stale if self._objects[i].anchors]
+        return workload(self._engine, looks, frames, objects)
+
     def view(self, object_id: int, frame: int) -> View:
         """Return what the network got to see when it looked at an object on a frame.
 
@@ -322,6 +385,15 @@ class TrackingSession(Roster):
             for i, parts in found.items()
             if parts.forward or parts.backward
         }
+
+    def stale_objects(self) -> list[int]:
+        """Return the objects that were prompted since they were followed, or never followed."""
+        stale = self.stale_frames()
+        return [
+            i
+            for i in self._checked_ids(None)
+            if i in stale or (self._objects[i].anchors and not self._objects[i].tracked)
+        ]
 
     @torch.inference_mode()
     def repair(self, object_ids: Iterable[int] | None = None) -> Generator[FrameResult, None, None]:
@@ -411,25 +483,25 @@ class TrackingSession(Roster):
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
         checked = self._checked(object_id, frame, prompt)
-        estimate = self._answer(object_id, frame, checked, known)
+        return self._shown(
+            object_id, frame, checked, self._answer(object_id, frame, checked, known)
+        )
+
+    def _shown(self, object_id: int, frame: int, prompt: Prompt, estimate: Estimate) -> Preview:
         full = np.full(self.frames.shape, np.float32(-DRAWN_LOGIT))
-        place, values = placed(self._engine, checked, estimate)
+        place, values = placed(self._engine, prompt, estimate)
         full[place] = values
         return Preview(object_id, frame, full > 0, full, estimate.quality)
 
     @torch.inference_mode()
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
-        obj = self._objects.get(object_id) or self._new_object()
+        obj = self._objects.get(object_id) or TrackedObject(self._new_bank())
         if says_end(obj, frame, prompt):
             return end(object_id, obj, frame, prompt)
         estimate = answer(self._engine, obj, frame, prompt, known is not None)
         self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
-
-    def _new_object(self) -> TrackedObject:
-        config = self.model.config
-        return TrackedObject(MemoryBank(config.num_memories, config.max_pointers))
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]

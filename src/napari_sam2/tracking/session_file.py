@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.model.config import Attention
     from napari_sam2.model.sam2 import SAM2
     from napari_sam2.tracking.frames import Frames
+    from napari_sam2.tracking.history import History
     from napari_sam2.tracking.results import FrameResult
     from napari_sam2.tracking.session import TrackingSession
 
@@ -104,6 +106,7 @@ class SessionFile:
     steps : from an empty session to the masks.
     attention, zoom : as in `TrackingPolicy`.
     notes : what is noted of objects by id: "name" and the like; JSON values.
+    state : digest of all that decides about the masks; "" where it was not read from a file.
     """
 
     image: ImageIdentity
@@ -113,6 +116,37 @@ class SessionFile:
     attention: Attention | None = None
     zoom: float | None = None
     notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    state: str = field(default="", compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        history: History,
+        model: str,
+        path: str = "",
+        axes: str = "",
+        channel: Channels | None = None,
+        select: Mapping[str, int] | None = None,
+    ) -> SessionFile:
+        """Describe what was done.
+
+        Parameters
+        ----------
+        history : what was done to a session.
+        model : its name or path, to load it again.
+        path, axes, channel, select : of the image, as in `ImageIdentity`.
+        """
+        from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
+
+        session = history.session
+        return cls(
+            ImageIdentity.of(session.frames, path, axes, channel, select or {}),
+            model,
+            model_fingerprint(session.model).hex(),
+            tuple(history.steps),
+            session.policy.attention,
+            session.policy.zoom,
+        )
 
     @property
     def object_ids(self) -> list[int]:
@@ -172,7 +206,7 @@ class SessionFile:
                 raise InputError(f"step {number}, {step.describe()}: {error}") from error
 
 
-def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> None:
+def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> str:
     """Write a session file; it is replaced only once it is complete.
 
     Parameters
@@ -181,13 +215,18 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> No
     content : what to write.
     prompts : as they are at the end.
 
+    Returns
+    -------
+    str
+        The `SessionFile.state` that will be read from it.
+
     Raises
     ------
     OutputError
         If it cannot be written.
     """
     path = Path(path)
-    written = {
+    written: dict[str, Any] = {
         "version": VERSION,
         "axis": 0,
         "image": asdict(content.image),
@@ -202,6 +241,16 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> No
         unfinished = path.with_name(path.name + ".partial")
         unfinished.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(path)
+    return _state(written)
+
+
+def _state(written: Mapping[str, Any]) -> str:
+    """Digest of what decides about the masks, as it stands in the file."""
+    image = {k: v for k, v in written["image"].items() if k not in ("path", "axes")}
+    fingerprint = written["model"]["fingerprint"]
+    parts = [image, fingerprint, written.get("settings", {}), written["steps"]]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load_session(path: str | Path) -> SessionFile:
@@ -228,6 +277,7 @@ def load_session(path: str | Path) -> SessionFile:
             settings.get("attention"),
             settings.get("zoom"),
             {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
+            _state(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):

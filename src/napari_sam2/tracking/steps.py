@@ -262,6 +262,29 @@ class Repair:
         return "repair"
 
 
+@dataclass(frozen=True)
+class CloseGaps:
+    """Interpolate what is missing between two masks, as `TrackingSession.close_gaps`."""
+
+    kind: ClassVar[str] = "close gaps"
+    longest: int = 1
+    object_ids: tuple[int, ...] | None = None
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name those with gaps."""
+        return tuple(session.gaps(self.longest, self.object_ids))
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield the frames that got masks."""
+        found = session.close_gaps(self.longest, self.object_ids)
+        for frame in sorted({t for frames in found.values() for t in frames}):
+            yield session.result(frame)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return "closing of gaps"
+
+
 def limited(results: Results, count: int | None) -> Results:
     """Yield so many results and end the rest, as a user does who cancels; None yields all."""
     if count is None:

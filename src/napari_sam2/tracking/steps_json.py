@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.mask_text import mask_text
@@ -17,6 +17,7 @@ from napari_sam2.tracking.prompts import (
 from napari_sam2.tracking.steps import (
     AddPrompts,
     AdoptMasks,
+    CloseGaps,
     LockObject,
     MergeObjects,
     Propagate,
@@ -28,12 +29,19 @@ from napari_sam2.tracking.steps import (
 )
 
 _NOWHERE = Path()  # masks are in the file itself
-_Plain = Propagate | RemoveObject | Repair | MergeObjects | SplitObject | LockObject
-_PLAIN: dict[str, type[_Plain]] = {
-    kind.kind: kind
-    for kind in (Propagate, RemoveObject, Repair, MergeObjects, SplitObject, LockObject)
+_Plain = Propagate | RemoveObject | Repair | MergeObjects | SplitObject | LockObject | CloseGaps
+_PLAIN: dict[str, type[_Plain]] = {kind.kind: kind for kind in get_args(_Plain)}
+_NUMBERS = {
+    "start",
+    "stop",
+    "frames",
+    "object_id",
+    "kept",
+    "absorbed",
+    "frame",
+    "new_id",
+    "longest",
 }
-_NUMBERS = {"start", "stop", "frames", "object_id", "kept", "absorbed", "frame", "new_id"}
 
 
 def step_as_json(step: Step) -> dict[str, Any]:

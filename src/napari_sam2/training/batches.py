@@ -60,7 +60,7 @@ class BatchConfig:
     clip_length: tuple[int, int] = (4, 8)
     outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
-    real_share: float = 0.35
+    real_share: float = 0.4
     views: int = 2
 
 

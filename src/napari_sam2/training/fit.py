@@ -50,12 +50,12 @@ class TrainConfig:
     """
 
     out: Path
-    steps: int = 12_600
+    steps: int = 48_000
     warm_images: int = 6_000
     clip_share: float = 0.5
-    rate: float = 8e-4
+    rate: float = 6e-4
     warmup: int = 200
-    cooldown: int = 2_000
+    cooldown: int = 4_000
     decay: float = 0.02
     averaging: float = 0.998
     seed: int = 0

@@ -25,7 +25,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _DENSE_WEIGHT = 2.0
 _CORRECTION_RATE = 0.25  # of later frames that get a correction click
-_CORRECTIONS = (0.25, 0.3, 0.25, 0.2)  # how often a single frame gets 0, 1, 2, 3 of them
+_CORRECTIONS = (0.15, 0.25, 0.3, 0.3)  # how often a single frame gets 0, 1, 2, 3 of them
 _UNCARRIED_RATE = 0.4  # of later frames where memory alone has to tell
 
 

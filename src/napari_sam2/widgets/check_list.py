@@ -1,4 +1,4 @@
-"""The list of frames to check, worst first."""
+"""The list of frames to check, worst first; frames in a row are one entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 from napari_sam2.widgets.overview import EMPTY, Overview
 from napari_sam2.widgets.swatch import swatch
 
-_HEADERS = ("No.", "Frame", "Why")
+_HEADERS = ("No.", "Frames", "Why")
 _ROLE = Qt.ItemDataRole
 
 
@@ -33,6 +33,7 @@ class CheckModel(QAbstractTableModel):
     def show_overview(self, overview: Overview) -> bool:
         """Show other doubts; False if they are the same frames as before."""
         same = np.array_equal(overview.order, self.overview.order)
+        same = same and np.array_equal(overview.spans, self.overview.spans)
         if not same:
             self.beginResetModel()
         self.overview = overview
@@ -64,9 +65,11 @@ class CheckModel(QAbstractTableModel):
         if role in (_ROLE.DisplayRole, _ROLE.ToolTipRole):
             doubt = self.overview.doubt_at(object_id, frame)
             reasons = "" if doubt is None else doubt.reasons
+            frames = self.overview.frames_at(index.row())
             if role == _ROLE.ToolTipRole:
-                return f"Object {object_id}, frame {frame}: {reasons}"
-            return (str(object_id), str(frame), reasons)[index.column()]
+                worst = "" if frames == str(frame) else f"s {frames}, the worst {frame}"
+                return f"Object {object_id}, frame{worst or f' {frame}'}: {reasons}"
+            return (str(object_id), frames, reasons)[index.column()]
         return None
 
 
@@ -95,7 +98,7 @@ class CheckList(QTableView):
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         width = self.fontMetrics().horizontalAdvance
         self.setColumnWidth(0, width("1000") + 28)
-        self.setColumnWidth(1, width("Frame") + 14)
+        self.setColumnWidth(1, width("100–100") + 14)
         self._choosing = False
         self.selectionModel().currentRowChanged.connect(self._on_current)
 

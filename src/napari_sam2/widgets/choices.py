@@ -13,14 +13,14 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.model_choice import model_text
+from napari_sam2.widgets.pace import read_runs
 from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 
 if TYPE_CHECKING:
     from napari.layers import Image
-
-    from napari_sam2.weights import ModelInfo
 
 _OTHER_FILE = "<file>"
 
@@ -50,8 +50,8 @@ class Choices:
         # Choosing the same model again is another try, after a failure say.
         form.model.native.activated.connect(self._on_model)
         form.object_id.changed.connect(self._on_object)
-        form.first.changed.connect(self._on_range)
-        form.last.changed.connect(self._on_range)
+        form.propagation.first.changed.connect(self._on_range)
+        form.propagation.last.changed.connect(self._on_range)
         self.offer_images()
         self._offer_models([("micro", "micro")])
 
@@ -74,7 +74,7 @@ class Choices:
             if bench.layers is not None:
                 length = bench.layers.geometry.length
                 start, stop = bench.following.frame_range
-                form.show_range(start or 0, (stop or length) - 1, length)
+                form.propagation.show_range(start or 0, (stop or length) - 1, length)
 
     # --- image, axis, part, object, frames -----------------------------------------------------
 
@@ -128,7 +128,8 @@ class Choices:
     def _on_range(self, _value: Any) -> None:
         if self._filling or self._bench.layers is None:
             return
-        first, last = int(self._form.first.value), int(self._form.last.value)
+        boxes = self._form.propagation
+        first, last = int(boxes.first.value), int(boxes.last.value)
         end = self._bench.layers.geometry.length - 1
         self._bench.following.frame_range = (first or None, last + 1 if last < end else None)
 
@@ -149,7 +150,8 @@ class Choices:
         def job() -> list[tuple[str, str]]:
             from napari_sam2.weights import available_models  # imports torch: not in the window
 
-            return [(_model_text(info), info.name) for info in available_models()]
+            runs = read_runs()
+            return [(model_text(info, runs), info.name) for info in available_models()]
 
         worker.submit(job, done=self._offer_models, failed=self._bench.controller.tell)
 
@@ -172,10 +174,3 @@ class Choices:
             self._form, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"
         )
         self.choose_model(path or self._bench.model, device)  # without one, all stays as it was
-
-
-def _model_text(info: ModelInfo) -> str:
-    """Name a model and say what it costs to use it: "sam2.1_hiera_tiny · 156 MB to download"."""
-    size = f" · {info.size / 1e6:.0f} MB" if info.size else ""
-    here = " in the package" if info.embedded else ""
-    return f"{info.name}{size}{here if info.downloaded else ' to download'}"

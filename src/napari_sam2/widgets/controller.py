@@ -13,9 +13,10 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import AddPrompts
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
+from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
@@ -54,7 +55,8 @@ class Controller:
         self._worker = worker
         self._factory = session_factory or SessionOpener()
         self._generation = 0
-        self._keeper: SessionKeeper | None = None
+        self.keeper: SessionKeeper | None = None
+        """Writes the session to disk, while one is open."""
         self._unsaved = False
         self.notes: Callable[[], dict[int, dict[str, Any]]] = dict
         """Returns names of objects and the like, for the session file."""
@@ -70,6 +72,11 @@ class Controller:
     def session(self) -> Any:
         """The session, or None while there is none."""
         return None if self.record is None else self.record.history.session
+
+    @property
+    def pace(self) -> Pace | None:
+        """What was measured of the session's speed; for the worker's thread."""
+        return None if self.record is None else self.record.pace
 
     # --- opening -------------------------------------------------------------------------
 
@@ -126,7 +133,7 @@ class Controller:
         self.download = None
         if generation != self._generation:
             return
-        self.record, self._keeper, self.opening = opened.record, opened.keeper, False
+        self.record, self.keeper, self.opening = opened.record, opened.keeper, False
         self.changed.emit()
         self.opened.emit()
         if opened.found is not None:
@@ -149,7 +156,7 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.record = self._keeper = None
+        self.record = self.keeper = None
         self.changed.emit()
 
     def require_record(self) -> Record | None:
@@ -211,7 +218,7 @@ class Controller:
         """
         if self.run is not None:
             return
-        record, keeper = self.require_record(), self._keeper
+        record, keeper = self.require_record(), self.keeper
         if record is None or keeper is None:
             return
         run, notes = Run(), self.notes()
@@ -229,7 +236,7 @@ class Controller:
 
         def over(error: Exception | None) -> None:
             mine = self.run is run
-            self._run_over(run, error, said or _summary)
+            self._run_over(run, error, said or summary)
             if mine and after is not None:
                 after(error is None and not run.cancelled.is_set())
             self.save()
@@ -286,7 +293,7 @@ class Controller:
         path
             From now on there; None: where it was, at first in the folder of saved sessions.
         """
-        keeper, notes = self._keeper, self.notes()
+        keeper, notes = self.keeper, self.notes()
         if keeper is None:
             return
 
@@ -306,10 +313,3 @@ class Controller:
             self._unsaved = True
 
         self._worker.submit(job, done=done, failed=failed, key=("save", path))
-
-
-def _summary(run: Run) -> str:
-    if run.cancelled.is_set():
-        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
-    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
-    return f"Done: {frames}, {run.rate:.1f} per second."

@@ -17,7 +17,9 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.choices import Choices
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.exporting import export
+from napari_sam2.widgets.forecast import Forecaster
 from napari_sam2.widgets.form import Form
+from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
@@ -66,6 +68,8 @@ class MaskletsWidget(QWidget):
         self.workbench = Workbench(viewer, self.controller, _soon, keys)
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
+        self.hover = Hover(self.workbench, self._worker, self.form.preview)
+        self.forecaster = Forecaster(self.workbench, self._worker, self.form.propagation, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         keys.bind(viewer)
@@ -208,13 +212,18 @@ class MaskletsWidget(QWidget):
         form.delete_object.clicked.connect(lambda: self.delete_object())
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))
-        form.follow.toggled.connect(lambda on: setattr(bench.following, "on_screen", on))
-        form.cancel.clicked.connect(lambda: self.cancel())
+        form.propagation.follow.toggled.connect(
+            lambda on: setattr(bench.following, "on_screen", on)
+        )
+        form.propagation.only_stale.toggled.connect(
+            lambda on: setattr(bench.following, "only_stale", on)
+        )
+        form.progress.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.sample.clicked.connect(lambda: bench.open_sample())
-        form.pause.clicked.connect(lambda: self.controller.pause())
+        form.progress.pause.clicked.connect(lambda: self.controller.pause())
         form.on_tool(bench.tools.use)
-        for direction, button in form.directions.items():
+        for direction, button in form.propagation.directions.items():
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
         bench.status.connect(form.say)
         bench.changed.connect(self._update)
@@ -281,6 +290,7 @@ class MaskletsWidget(QWidget):
         events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.hover.close()
         self.panels.close()
         self.workbench.close()
         self._worker.close()
@@ -315,16 +325,16 @@ class MaskletsWidget(QWidget):
             self._timer.start()
         elif not active:
             self._timer.stop()
-            form.hide_progress()
+            form.progress.clear()
 
     def _on_timer(self) -> None:
         self.workbench.following.refresh()
         run, download = self.controller.run, self.controller.download
         if run is not None:
             self.panels.request()
-            self.form.show_progress(run.done, run.total, run.rate, run.left)
+            self.form.progress.show_progress(run.done, run.total, run.rate, run.left)
         elif download is not None:
-            self.form.show_download(*download)
+            self.form.progress.show_download(*download)
 
 
 def _soon(function: Callable[[], None]) -> None:

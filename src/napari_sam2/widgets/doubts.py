@@ -117,6 +117,43 @@ def changes(entries: Entries) -> tuple[Entries, Changes]:
     )
 
 
+@dataclass(frozen=True)
+class Stretches:
+    """K stretches of doubtful frames in a row, each of one object, that with the worst frame first.
+
+    Parameters
+    ----------
+    row, first, last, worst : (K,) object and frames.
+    place : (N, T) which stretch a frame belongs to, -1 where there is no doubt.
+    """
+
+    row: Array
+    first: Array
+    last: Array
+    worst: Array
+    place: Array
+
+    @classmethod
+    def of(cls, doubt: Array) -> Stretches:
+        """Find them in (N, T), where doubtful frames are above 0."""
+        rows, frames = np.nonzero(doubt)
+        begins = np.ones(len(rows), bool)
+        begins[1:] = (np.diff(rows) != 0) | (np.diff(frames) != 1)
+        number, starts = np.cumsum(begins) - 1, np.flatnonzero(begins)
+        ends = np.append(starts[1:], len(rows)) - 1 if len(rows) else starts
+        sizes = doubt[rows, frames]
+        # The worst of each stretch, the first one of equals.
+        worst = np.lexsort((frames, -sizes, number))[starts]
+        order = np.argsort(-sizes[worst], kind="stable")
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order))
+        place = np.full(doubt.shape, -1, np.int32)
+        place[rows, frames] = rank[number]
+        ends = ends[order]
+        starts, worst = starts[order], worst[order]
+        return cls(rows[starts], frames[starts], frames[ends], frames[worst], place)
+
+
 def _since(shown: Entries, step: int) -> tuple[Array, Array, Array]:
     """Ratio of areas, way in diameters per frame and frames between, for masks `step` apart."""
     count = len(shown.row)

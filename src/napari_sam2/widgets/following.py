@@ -24,6 +24,8 @@ class Following:
         self._bench = bench
         self.on_screen = True
         """Whether frames are shown as they are done."""
+        self.only_stale = False
+        """Whether only objects are followed that are new or have changed since they were."""
         self.frame_range: tuple[int | None, int | None] = (None, None)
         """First frame to follow objects to, and the one after the last; None: the ends."""
         self._origin = 0
@@ -37,7 +39,7 @@ class Following:
             bench.say_what_to_do()
             return
         bench.layers.read()
-        wish = Wish(direction, object_ids, *self.frame_range)
+        wish = self.wish(direction, object_ids)
 
         def work(record: Record, run: Run) -> None:
             step, run.total = planned(record.history.session, wish)
@@ -45,6 +47,11 @@ class Following:
 
         self.leave_from_here()
         bench.controller.start(work, "Propagating …")
+
+    def wish(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> Wish:
+        """Return what `propagate` would be asked for."""
+        only_stale = self.only_stale and object_ids is None
+        return Wish(direction, object_ids, *self.frame_range, only_stale)
 
     def leave_from_here(self) -> None:
         """Come back to the frame on screen when the work that begins now is over."""

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QLineEdit,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QSplitter,
@@ -28,6 +27,8 @@ from qtpy.QtWidgets import (
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.part_form import PartForm
 from napari_sam2.widgets.parts import VerticalArea, button, heading, row
+from napari_sam2.widgets.progress_form import ProgressForm
+from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
 from napari_sam2.widgets.sources import Source
 
@@ -52,6 +53,8 @@ class Form(QWidget):
         self._dark = True
         self._status = ("", "info")
         self.objects = ObjectsForm(colour_of)
+        self.propagation = PropagationForm()
+        self.progress = ProgressForm()
         self.session = SessionForm()
         above = _column(
             self._image_form(), heading("Object"), self._object_row(), self.objects, stretched=True
@@ -60,7 +63,7 @@ class Form(QWidget):
             heading("Prompt"),
             self._tool_rows(),
             heading("Propagate"),
-            self._propagate_rows(),
+            self.propagation,
             self.session,
             stretched=False,
         )
@@ -77,7 +80,7 @@ class Form(QWidget):
         layout.addWidget(self.sample)
         layout.addWidget(VerticalArea(parts), 1)
         # Below what scrolls: always in sight.
-        layout.addWidget(self._progress_row)
+        layout.addWidget(self.progress)
         layout.addWidget(self._status_line())
 
     # --- building ------------------------------------------------------------------------
@@ -156,6 +159,12 @@ class Form(QWidget):
         rows.addLayout(row(*self.tools.values()))
         rows.addLayout(row(self.positive, self.negative))
         rows.addLayout(self._find_row())
+        self.preview = QCheckBox("Preview under the mouse")
+        self.preview.setToolTip(
+            "Resting the mouse shows what the first click there would give. Models that encode "
+            "whole frames show it on frames that they have encoded already"
+        )
+        rows.addWidget(self.preview)
         return rows
 
     def _find_row(self) -> QHBoxLayout:
@@ -179,50 +188,6 @@ class Form(QWidget):
         """Diameter of a typical cell in pixels, if the user gave one."""
         return float(self.diameter_box.text() or 0) or None
 
-    def _propagate_rows(self) -> QVBoxLayout:
-        self.directions = {
-            "backward": button("◀ Backward", "Follow all objects to the first frame"),
-            "both": button("Both (G)", "Follow all objects through the whole stack [G]"),
-            "forward": button("Forward ▶", "Follow all objects to the last frame"),
-            "repair": button(
-                "Repair (H)", "After corrections: compute only the frames they concern again [H]"
-            ),
-        }
-        for name, way in self.directions.items():
-            way.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
-        self.follow = QCheckBox("Show as they are done")
-        self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
-        self.follow.setChecked(True)
-        self.progress = QProgressBar()
-        self.progress.setAccessibleName("Progress of the propagation")
-        self.pause = button("Pause", "Rest after this frame, and go on later")
-        self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
-        for part in (self.pause, self.cancel):
-            part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self._progress_row = QWidget()
-        self._progress_row.setLayout(row(self.progress, self.pause, self.cancel))
-        rows = QVBoxLayout()
-        rows.setSpacing(4)
-        *ways, repair = self.directions.values()
-        rows.addLayout(row(*ways))
-        rows.addLayout(self._range_row())
-        rows.addLayout(row(self.follow, repair))
-        # The window must not jump when the row comes and goes.
-        policy = self._progress_row.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self._progress_row.setSizePolicy(policy)
-        self._progress_row.hide()
-        return rows
-
-    def _range_row(self) -> QHBoxLayout:
-        self.first = SpinBox(value=0, min=0, max=0, tooltip="The first frame to follow objects to")
-        self.last = SpinBox(value=0, min=0, max=0, tooltip="The last frame to follow objects to")
-        self.first.native.setAccessibleName("First frame")
-        self.last.native.setAccessibleName("Last frame")
-        for box in (self.first, self.last):
-            box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
-        return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
-
     def show_source(self, source: Source | None, layers: Any, images: Sequence[Any]) -> None:
         """Show what the model sees; `layers` have its geometry, `images` may be mixed with it."""
         geometry = None if layers is None else layers.geometry
@@ -230,13 +195,6 @@ class Form(QWidget):
             self.axis.choices = source.axis_choices()
             self.axis.value = geometry.axis
         self.part.show(source, geometry, () if source is None else source.siblings(images))
-
-    def show_range(self, first: int, last: int, length: int) -> None:
-        """Show which frames objects are followed over."""
-        for box, value in ((self.first, first), (self.last, last)):
-            box.max = max(box.max, length - 1)
-            box.value = value
-            box.max = length - 1
 
     def _status_line(self) -> QLabel:
         self.status = QLabel()
@@ -266,27 +224,6 @@ class Form(QWidget):
             sign.setStyleSheet(f"QPushButton:checked {{ background-color: {colour}; }}")
         self.say(*self._status)
 
-    def show_progress(self, done: int, total: int, rate: float, left: float | None = None) -> None:
-        """Show the state of a propagation; `left` are the seconds until its end."""
-        speed = f" · {rate:.1f}/s" if rate else ""
-        rest = f" · {_duration(left)} left" if left is not None and left >= 5 else ""
-        text = f"{done} of {total}{speed}{rest}" if total else "preparing"
-        self._show_bar(done, total, text)
-
-    def show_download(self, have: int, total: int | None) -> None:
-        """Show how much of a model was downloaded."""
-        of = f" of {total / 1e6:.0f}" if total else ""
-        percent = 100 * have // total if total else 0
-        self._show_bar(percent, 100 if total else 0, f"{have / 1e6:.0f}{of} MB")
-
-    def _show_bar(self, value: int, maximum: int, text: str) -> None:
-        if self._progress_row.isHidden():
-            self._progress_row.show()
-        if self.progress.format() != text:
-            self.progress.setRange(0, maximum)
-            self.progress.setValue(value)
-            self.progress.setFormat(text)
-
     def set_state(
         self,
         has_image: bool,
@@ -303,6 +240,8 @@ class Form(QWidget):
         """
         self.sample.setVisible(not any_image)
         self.session.set_state(has_image, running, earlier)
+        self.propagation.set_state(many_frames, running)
+        self.progress.set_state(running, loading, paused)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):
             part.setEnabled(has_image)
@@ -310,21 +249,9 @@ class Form(QWidget):
         for part in (self.delete_object, self.find_all, self.tools["brush"]):
             part.setEnabled(has_image and not running)
         self.diameter_box.setEnabled(has_image and not running)
-        for part in self.directions.values():
-            part.setEnabled(many_frames and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
         self.part.set_enabled(not running)
-        for number in (self.first, self.last):
-            number.enabled = many_frames and not running
-        self.pause.setVisible(running)
-        self.pause.setText("Go on" if paused else "Pause")
-        self.cancel.setEnabled(running or loading)
-
-    def hide_progress(self) -> None:
-        """Remove the progress bar."""
-        self._progress_row.hide()
-        self.progress.setFormat("")
 
     def show_object_colour(self, colour: Any) -> None:
         """Show the colour (RGBA, 0 to 1) of the current object."""
@@ -342,13 +269,6 @@ class Form(QWidget):
         """Call `function` with the name of the tool that is chosen."""
         for name, tool in self.tools.items():
             tool.clicked.connect(lambda _=False, name=name: function(name))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02} h"
 
 
 def _column(*parts: QWidget | QLayout, stretched: bool) -> QWidget:

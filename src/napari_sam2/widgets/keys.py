@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence
+
 
 class KeyBindings:
     """Binds the same functions to several napari objects, and takes them off again.
@@ -22,9 +25,9 @@ class KeyBindings:
         """What each key does, in words."""
         self._bound: list[Any] = []
 
-    def press_event(self, event: Any) -> bool:
+    def press_event(self, event: QKeyEvent) -> bool:
         """Do what a key of a Qt event does in the canvas; False if it is none of ours."""
-        handler = self._handlers.get(event.text().upper())
+        handler = self._handlers.get(_name(event))
         if handler is not None and not event.isAutoRepeat():
             handler(None)
         return handler is not None
@@ -43,6 +46,15 @@ class KeyBindings:
                 if handler in target.keymap.values():
                     target.bind_key(key, None)
         self._bound.clear()
+
+
+def _name(event: QKeyEvent) -> str:
+    """Name the key of an event as napari does: "G", "?", "Control-Shift-Z"."""
+    held = event.modifiers()
+    if not held & Qt.KeyboardModifier.ControlModifier:
+        return event.text().upper()
+    shift = "Shift-" if held & Qt.KeyboardModifier.ShiftModifier else ""
+    return f"Control-{shift}{QKeySequence(event.key()).toString()}"
 
 
 def _handler(text: str, run: Callable[[], Any]) -> Callable[[Any], None]:

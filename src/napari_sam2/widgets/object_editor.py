@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_sam2.tracking.steps import LockObject, MergeObjects, RemoveObject, SplitObject, Step
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.steps import (
+    CloseGaps,
+    LockObject,
+    MergeObjects,
+    RemoveObject,
+    SplitObject,
+    Step,
+)
 
 if TYPE_CHECKING:
+    from napari_sam2.widgets.record import Record
     from napari_sam2.widgets.workbench import Workbench
+
+T = TypeVar("T")
+LayersOf = Callable[[Prompts], Any]
 
 
 class ObjectEditor:
@@ -47,7 +59,7 @@ class ObjectEditor:
                 "info",
             )
 
-        self._do(LockObject(object_id, locked), None, done)
+        self._change(LockObject(object_id, locked), None, done)
 
     def show(self, object_ids: Iterable[int], visible: bool) -> None:
         """Show or hide objects in the Labels layer; their masks stay."""
@@ -107,7 +119,7 @@ class ObjectEditor:
                 "done",
             )
 
-        self._do(MergeObjects(kept, absorbed), (absorbed, kept, 0), done)
+        self._change(MergeObjects(kept, absorbed), (absorbed, kept, 0), done)
 
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
@@ -128,9 +140,32 @@ class ObjectEditor:
                 "done",
             )
 
-        self._do(SplitObject(old, frame, new), (old, new, frame), done)
+        self._change(SplitObject(old, frame, new), (old, new, frame), done)
 
-    def _do(
+    def close_gaps(self) -> None:
+        """Fill single frames on which an object was not found between two masks of it."""
+        if self._busy():
+            return
+        step = CloseGaps()
+
+        def job(record: Record, layers_of: LayersOf) -> int:
+            found = record.history.session.gaps(step.longest)
+            if found:  # else there is nothing to undo
+                _run(record, step, layers_of)
+            return sum(len(frames) for frames in found.values())
+
+        def done(count: int) -> None:
+            self._bench.status.emit(
+                f"{'1 mask was' if count == 1 else f'{count} masks were'} filled in between the "
+                "masks on either side. Ctrl+Z takes that back."
+                if count
+                else "No object is missing on a single frame between two masks.",
+                "done" if count else "info",
+            )
+
+        self._do(job, done)
+
+    def _change(
         self, step: Step, relabel: tuple[int, int, int] | None, then: Callable[[], None]
     ) -> None:
         """Do a step, then tell what it changed.
@@ -140,31 +175,41 @@ class ObjectEditor:
         relabel
             (old, new, first frame): what else has the old label gets the new one.
         """
+        writer = self._bench.writer
+
+        def job(record: Record, layers_of: LayersOf) -> None:
+            _run(record, step, layers_of)
+            if relabel is not None and writer is not None:
+                writer.relabel(*relabel)
+
+        self._do(job, lambda _: then())
+
+    def _do(self, job: Callable[[Record, LayersOf], T], then: Callable[[T], None]) -> None:
+        """Do a job on the worker's thread, then show the layers and tell how it went."""
         bench, controller = self._bench, self._bench.controller
-        if bench.layers is None or bench.writer is None:
+        if bench.layers is None:
             bench.say_what_to_do()
             return
         bench.layers.read()
-        record, writer, layers_of = controller.require_record(), bench.writer, bench.layers.state_of
+        record, layers_of = controller.require_record(), bench.layers.state_of
         if record is None:
             return
 
-        def job() -> None:
-            for _ in record.run(step, layers_of=layers_of):
-                pass
-            if relabel is not None:
-                writer.relabel(*relabel)
-
-        def done(_: None) -> None:
+        def done(result: T) -> None:
             bench.show_layers(record.layers)
-            then()
+            then(result)
             bench.changed.emit()
             controller.save()
 
-        controller.submit(job, done)
+        controller.submit(lambda: job(record, layers_of), done)
 
     def _busy(self) -> bool:
         if self._bench.controller.run is not None:
             self._bench.status.emit("Cancel the propagation first.", "error")
             self._bench.changed.emit()  # what was ticked is not so
         return self._bench.controller.run is not None
+
+
+def _run(record: Record, step: Step, layers_of: LayersOf) -> None:
+    for _ in record.run(step, layers_of=layers_of):
+        pass

@@ -154,6 +154,8 @@ def described(row: Summary) -> str:
         lines.append(f"Lowest score {100 * row.lowest:.0f} %, on frame {row.lowest_frame}")
     counts = (("prompted", row.prompted), ("gaps", row.gaps), ("jumps", row.jumps))
     lines.append(", ".join(f"{count} {name}" for name, count in counts))
+    if row.interpolated:
+        lines.append(f"{row.interpolated} interpolated")
     lines.append(f"{row.doubtful} frames to check")
     return "\n".join(lines)
 

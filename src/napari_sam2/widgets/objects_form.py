@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLayout, QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam2.widgets.check_list import CheckList
 from napari_sam2.widgets.object_table import ObjectTable
@@ -49,12 +49,16 @@ class ObjectsForm(QTabWidget):
             "The current object is gone from this frame on; Repair removes what comes after",
             "Object ends here",
         )
+        self.close_gaps = button(
+            "Close gaps",
+            "Fill single frames on which an object was not found with what lies between the masks "
+            "before and after",
+        )
         self.setDocumentMode(True)
         self.setAccessibleName("Objects and frames to check")
-        self.addTab(_page(self.table, self.merge, self.split, self.timeline), "Objects")
-        self.addTab(
-            _page(self.checks, self.previous, self.next, self.accept, self.end), "Frames to check"
-        )
+        self.addTab(_page(self.table, row(self.merge, self.split, self.timeline)), "Objects")
+        decisions = row(self.previous, self.next, self.accept, self.end)
+        self.addTab(_page(self.checks, decisions, row(self.close_gaps)), "Frames to check")
 
     def show_checks(self, overview: Overview, place: int | None) -> None:
         """Show the frames to check, and which of them is on screen."""
@@ -65,11 +69,12 @@ class ObjectsForm(QTabWidget):
             self.setTabText(1, text)
 
 
-def _page(table: QWidget, *buttons: QWidget) -> QWidget:
+def _page(table: QWidget, *rows: QLayout) -> QWidget:
     page = QWidget()
     layout = QVBoxLayout(page)
     layout.setContentsMargins(0, 2, 0, 0)
     layout.setSpacing(4)
     layout.addWidget(table, 1)
-    layout.addLayout(row(*buttons))
+    for line in rows:
+        layout.addLayout(line)
     return page

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, changes, doubts
+from napari_sam2.widgets.doubts import AREA_FACTOR, UNCLEAR, Entries, Stretches, changes, doubts
 
 if TYPE_CHECKING:
+    from napari_sam2.tracking.prompt import Prompt, Prompts
     from napari_sam2.tracking.results import Trace
 
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +28,8 @@ class Notes:
     """Frames by object whose masks the user has accepted."""
     hidden: set[int] = field(default_factory=set)
     locked: set[int] = field(default_factory=set)
+    # What was said where a mask was accepted, for undo to know it again.
+    _withdrawn: dict[tuple[int, int], Prompt] = field(default_factory=dict, repr=False)
 
     def name(self, object_id: int) -> str:
         """Name an object, for sentences."""
@@ -68,6 +71,22 @@ class Notes:
         frames.symmetric_difference_update({frame})
         return frame in frames
 
+    def withdraw(self, object_id: int, frame: int, prompt: Prompt) -> None:
+        """Take an acceptance back along with the prompt that it is about."""
+        self.approved.get(object_id, set()).discard(frame)
+        self._withdrawn[object_id, frame] = prompt
+
+    def follow(self, before: Prompts, after: Prompts) -> None:
+        """Follow undo or redo: what was accepted goes and comes with its prompt."""
+        for object_id, by_frame in before.items():
+            for frame in by_frame.keys() - after.get(object_id, {}).keys():
+                if frame in self.approved.get(object_id, ()):
+                    self.withdraw(object_id, frame, by_frame[frame])
+        for (object_id, frame), prompt in self._withdrawn.items():
+            gone = frame not in before.get(object_id, {})
+            if gone and after.get(object_id, {}).get(frame) == prompt:
+                self.approved.setdefault(object_id, set()).add(frame)
+
     def forget(self, object_id: int) -> None:
         """Drop all notes on an object that is gone."""
         self.names.pop(object_id, None)
@@ -100,7 +119,7 @@ class Summary:
         them; None if there are none.
     lowest, lowest_frame : the lowest score and where, among frames that nobody has prompted or
         accepted, if there are such.
-    prompted, gaps, jumps, doubtful : numbers of frames; a gap counts once.
+    prompted, gaps, jumps, interpolated, doubtful : numbers of frames; a gap counts once.
     locked, visible : as the user chose.
     """
 
@@ -114,6 +133,7 @@ class Summary:
     prompted: int
     gaps: int
     jumps: int
+    interpolated: int
     doubtful: int
     locked: bool
     visible: bool
@@ -164,9 +184,12 @@ class Overview:
         self.doubt[settled] = 0
         self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~settled
         self._notes = notes
-        self.order = self._in_order()
-        """(K, 2) object id and frame of all that is doubtful, worst first."""
-        self._places = self._in_places()
+        found = Stretches.of(self.doubt)
+        self._places = found.place
+        self.order = np.stack([np.array(self.ids, np.int64)[found.row], found.worst], axis=1)
+        """(K, 2) object id and worst frame of each stretch of doubtful frames, worst first."""
+        self.spans = np.stack([found.first, found.last], axis=1)
+        """(K, 2) first and last frame of each."""
         self.summaries = self._sum_up()
         """One for each object, by id."""
 
@@ -182,11 +205,15 @@ class Overview:
         """Data pixels; 0 where there is no mask."""
         self.unclear: Bools = np.zeros(shape, bool)
         """Whether the object may be there or not."""
+        self.interpolated: Bools = np.zeros(shape, bool)
+        """Whether the mask is no answer of the network, but lies between its neighbours."""
         self._ratio: Floats = np.ones(shape, np.float32)
         self._way: Floats = np.zeros(shape, np.float32)
         self.known[place] = True
         self.score[place] = entries.score
         self.area[place] = entries.area
+        for i, trace in traces.items():
+            self.interpolated[self._row[i], trace.frames] = trace.interpolated
         self.unclear[place] = np.abs(entries.object_score) < UNCLEAR
         self._ratio[masks], self._way[masks] = changed.ratio, changed.way
         self.covered: Bools = self.area > 0
@@ -204,25 +231,17 @@ class Overview:
 
     # --- doubts --------------------------------------------------------------------------
 
-    def _in_order(self) -> npt.NDArray[np.int64]:
-        rows, frames = np.nonzero(self.doubt)
-        order = np.argsort(-self.doubt[rows, frames], kind="stable")
-        ids = np.array(self.ids, dtype=np.int64)
-        return np.stack([ids[rows[order]], frames[order]], axis=1)
-
-    def _in_places(self) -> npt.NDArray[np.int32]:
-        """(N, T) place in `order`, -1 where there is no doubt."""
-        places = np.full(self.doubt.shape, -1, np.int32)
-        rows = np.searchsorted(self.ids, self.order[:, 0])
-        places[rows, self.order[:, 1]] = np.arange(len(self.order))
-        return places
-
     def place_of(self, object_id: int, frame: int) -> int | None:
-        """Return where an object on a frame stands in `order`."""
+        """Return where the stretch with an object on a frame stands in `order`."""
         row = self._row.get(object_id)
         if row is None or not 0 <= frame < self.length or self._places[row, frame] < 0:
             return None
         return int(self._places[row, frame])
+
+    def frames_at(self, place: int) -> str:
+        """Name the frames at a place of `order`: "7", or "12–40"."""
+        first, last = self.spans[place].tolist()
+        return str(first) if first == last else f"{first}–{last}"
 
     def doubt_at(self, object_id: int, frame: int) -> Doubt | None:
         """Return the doubt about an object on a frame, if there is one."""
@@ -271,7 +290,8 @@ class Overview:
         where = scores.argmin(axis=1)
         begins = self.gap & ~np.pad(self.gap[:, :-1], ((0, 0), (1, 0)))
         counts = [
-            c.sum(axis=1).tolist() for c in (self.prompted, begins, self.jump, self.doubt > 0)
+            c.sum(axis=1).tolist()
+            for c in (self.prompted, begins, self.jump, self.interpolated, self.doubt > 0)
         ]
         return [
             Summary(
@@ -285,7 +305,8 @@ class Overview:
                 prompted=counts[0][n],
                 gaps=counts[1][n],
                 jumps=counts[2][n],
-                doubtful=counts[3][n],
+                interpolated=counts[3][n],
+                doubtful=counts[4][n],
                 locked=i in self._notes.locked,
                 visible=i not in self._notes.hidden,
             )
@@ -307,6 +328,7 @@ class Overview:
                 f"{self.area[row, frame]:.0f} px",
                 *self._jump_words(row, frame),
             ]
+        words += ["interpolated"] if self.interpolated[row, frame] else []
         words += ["prompted"] if self.prompted[row, frame] else []
         words += ["accepted"] if self.approved[row, frame] else []
         return f"{head}: {', '.join(words)}"

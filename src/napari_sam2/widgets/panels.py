@@ -109,6 +109,7 @@ class Panels(QObject):
         form.previous.clicked.connect(lambda: self.review.step(-1))
         form.accept.clicked.connect(lambda: self.review.accept())
         form.end.clicked.connect(lambda: bench.prompting.end_here())
+        form.close_gaps.clicked.connect(lambda: editor.close_gaps())
         self.review.changed.connect(self._show)
         bench.changed.connect(self._on_bench)
         bench.viewer.dims.events.point.connect(self._on_frame)

@@ -5,7 +5,7 @@ Belongs to the worker's thread, as the session does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
+from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
+from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
 
@@ -72,6 +73,8 @@ class Record:
 
     def __init__(self, session: Any, writer: ResultWriter, layers: Any = None) -> None:
         self.history = History(session)
+        self.pace = Pace.of(session)
+        """What was measured of its speed."""
         self._writer = writer
         self._layers = layers
 
@@ -100,16 +103,22 @@ class Record:
             self._layers if change is None else change.after,
             self._writer.begin({} if change is None else change.planes),
         )
-        # A propagation leaves labels of other origin alone where it finds nothing.
-        ids = () if isinstance(step, Propagate | Repair) else tuple(step.touches(session))
+        # These leave labels of other origin alone where it finds nothing.
+        ids = (
+            () if isinstance(step, Propagate | Repair | CloseGaps) else tuple(step.touches(session))
+        )
         ended = written = False
         try:
-            with closing(self.history.run(step, extra)) as results:
+            with (
+                closing(self.history.run(step, extra)) as results,
+                self.pace.watching(session, step) as watch,
+            ):
                 for result in results:
                     if write:
                         self._writer.write(result.frame, result.labels, {*result.quality, *ids})
                     written = True
-                    yield result
+                    with watch.resting():
+                        yield result
             ended = True
         finally:
             if written and not ended and not isinstance(step, Propagate | Repair):
@@ -118,6 +127,26 @@ class Record:
         if layers_of is not None:
             extra.after = layers_of(session.prompts)
         self._layers = extra.after
+
+    def resume(
+        self, frames: Iterable[int], layers_of: Callable[[Prompts], Any]
+    ) -> Iterator[FrameResult]:
+        """Write the labels of a session that came back as it was; undo does not go below.
+
+        Parameters
+        ----------
+        frames
+            Those with objects.
+        layers_of
+            Makes the layers from the prompts.
+        """
+        session = self.history.session
+        self._layers = layers_of(session.prompts)
+        self._writer.begin({})
+        for frame in frames:
+            result = session.result(frame)
+            self._writer.write(frame, result.labels, result.quality)
+            yield result
 
     def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
         """Answer a prompt; returns what to say about it."""

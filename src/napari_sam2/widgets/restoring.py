@@ -1,4 +1,4 @@
-"""Doing again what was done to an image before, from a session file. No Qt."""
+"""Bringing back what was done to an image before: from kept results, else step by step. No Qt."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.results_file import NoResults
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Restoring:
         bench.controller.found.connect(self._on_found)
 
     def restore(self, path: Path | None = None) -> None:
-        """Do again what was done to this image before.
+        """Bring back what was done to this image before.
 
         Parameters
         ----------
@@ -80,27 +81,55 @@ class Restoring:
         bench = self._bench
         if saved is not None and bench.layers is not None:
             bench.take_notes(Notes.from_json(saved.content.notes))
-            self._replay(saved.content)
+            self._bring_back(saved.content)
         elif bench.layers is not None and bench.layers.prompts:
             bench.status.emit(f"Ready: {bench.model} has your prompts.", "done")
         else:
             bench.say_what_to_do()
 
-    def _replay(self, content: SessionFile) -> None:
-        bench = self._bench
-        record = bench.controller.record
+    def _bring_back(self, content: SessionFile) -> None:
+        bench, controller = self._bench, self._bench.controller
+        record, keeper = controller.record, controller.keeper
         assert bench.layers is not None
         assert record is not None
-        layers_of = bench.layers.state_of
+        assert keeper is not None
+        layers_of, reason = bench.layers.state_of, ""
 
         def work(record: Record, run: Run) -> None:
-            run.total, run.follow = content.cost(), False
+            nonlocal reason
+            run.follow = False
+            try:
+                frames = keeper.open(content)
+            except NoResults as error:
+                reason = str(error)
+                compute(record, run)
+                return
+            run.total = len(frames)
+            for result in record.resume(frames, layers_of):
+                run.note(result.frame)  # to the end, even if cancelled: the session is there
+
+        def compute(record: Record, run: Run) -> None:
+            run.total = content.cost()
             for step in content.steps:
                 run.consume(record.run(step, layers_of=layers_of))
                 if run.cancelled.is_set():
                     break
 
+        def said(run: Run) -> str:
+            return _said(run, reason)
+
         bench.following.leave_from_here()
-        bench.controller.start(
-            work, "Restoring what was done …", after=lambda _: bench.show_layers(record.layers)
+        controller.start(
+            work,
+            "Restoring what was done …",
+            said=said,
+            after=lambda _: bench.show_layers(record.layers),
         )
+
+
+def _said(run: Run, reason: str) -> str:
+    """Say how it ended; `reason`: why it had to be computed again, if it had to."""
+    if reason:
+        return f"{reason[0].upper()}{reason[1:]}; they were computed again. {summary(run)}"
+    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+    return f"Restored as it was: masks on {frames}. What was done before cannot be undone."

@@ -69,8 +69,11 @@ class Review:
         self.go_to(object_id, frame)
         doubt = self.overview.doubt_at(object_id, frame)
         assert doubt is not None
-        name = self._bench.notes.name(object_id)
-        self._bench.status.emit(f"{name}, frame {frame}: {doubt.reasons}.", "info")
+        name, frames = self._bench.notes.name(object_id), self.overview.frames_at(place)
+        where = f"frame {frame}"
+        if frames != str(frame):
+            where = f"frames {frames}, of which {frame} is the worst"
+        self._bench.status.emit(f"{name}, {where}: {doubt.reasons}.", "info")
 
     @property
     def place(self) -> int | None:
@@ -119,6 +122,7 @@ class Review:
                 bench.status.emit(f"{name} is accepted. J goes to the next frame to check.", "done")
         else:
             if prompt is not None and prompt.mask is not None and not len(prompt.points):
+                bench.notes.withdraw(object_id, frame, prompt)
                 bench.prompting.unsay(object_id, frame)
             bench.status.emit(f"{name} is not accepted any more.", "info")
         bench.changed.emit()

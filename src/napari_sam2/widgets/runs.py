@@ -52,13 +52,17 @@ class Run:
                 result = next(results, None)
                 if result is None:
                     return True
-                with self._lock:
-                    self._written.add(result.frame)
-                self.newest = result.frame
-                self.done += 1
+                self.note(result.frame)
                 self.seconds = time.monotonic() - start
                 start += self._rest()
         return False
+
+    def note(self, frame: int) -> None:
+        """Take note that a frame was written."""
+        with self._lock:
+            self._written.add(frame)
+        self.newest = frame
+        self.done += 1
 
     def _rest(self) -> float:
         """Wait while it is paused; returns for how long."""
@@ -86,12 +90,15 @@ class Wish:
         Only these objects; None: all.
     start, stop
         Only frames from `start` on and before `stop`; None: to the ends. Repair ignores it.
+    only_stale
+        Only objects whose masks are not what their prompts say. Repair never does others.
     """
 
     direction: Direction = "both"
     object_ids: tuple[int, ...] | None = None
     start: int | None = None
     stop: int | None = None
+    only_stale: bool = False
 
 
 def planned(session: Any, wish: Wish) -> tuple[Step, int]:
@@ -104,6 +111,13 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
     """
     direction, object_ids = wish.direction, wish.object_ids
     if direction != "repair":
+        if wish.only_stale:
+            object_ids = tuple(session.stale_objects())
+            if not object_ids:
+                raise InputError(
+                    "no object has changed since it was followed; untick 'Only changed objects' "
+                    "to follow all of them again"
+                )
         total = session.total_frames(direction, wish.start, wish.stop, object_ids)
         return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
@@ -112,3 +126,11 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
     return Repair(object_ids), len(set().union(*stale.values()))
+
+
+def summary(run: Run) -> str:
+    """Say how far a run came."""
+    if run.cancelled.is_set():
+        return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
+    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
+    return f"Done: {frames}, {run.rate:.1f} per second."

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import count
@@ -20,13 +20,9 @@ from platformdirs import user_data_path
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.history import History
-from napari_sam2.tracking.session_file import (
-    SUFFIX,
-    ImageIdentity,
-    SessionFile,
-    load_session,
-    save_session,
-)
+from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.results_file import NoResults, results_path
+from napari_sam2.tracking.session_file import SUFFIX, SessionFile, load_session
 from napari_sam2.widgets.opening import SessionRequest
 
 logger = logging.getLogger(__name__)
@@ -73,24 +69,29 @@ class SessionKeeper:
         self._request = request
         self.path: Path | None = None
         """Where it is saved; chosen at the first saving where it is None."""
+        self._kept: KeptSession | None = None
 
     @cached_property
-    def image(self) -> ImageIdentity:
-        """The image of the session; reads three frames."""
+    def _about(self) -> SessionFile:
+        """What was done; image and model, which take longest to describe, do not change."""
         request = self._request
-        return ImageIdentity.of(
-            self._history.session.frames,
+        return SessionFile.of(
+            self._history,
+            request.model,
             request.path,
             request.axes,
             request.file_channel,
             request.select,
         )
 
-    @cached_property
-    def _model(self) -> str:
-        from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
-
-        return model_fingerprint(self._history.session.model).hex()
+    @property
+    def kept(self) -> KeptSession | None:
+        """The files at `path`."""
+        if self.path is None:
+            return None
+        if self._kept is None or self._kept.path != self.path:
+            self._kept = KeptSession(self.path)
+        return self._kept
 
     def found(self) -> Found | None:
         """Return the newest session that was saved by itself for this image, if there is one."""
@@ -107,7 +108,7 @@ class SessionKeeper:
 
     @property
     def _mark(self) -> str:
-        return f"-{self.image.fingerprint[:16]}"
+        return f"-{self._about.image.fingerprint[:16]}"
 
     def _free_path(self) -> Path:
         """Return a path named by image and pixels that no earlier session has."""
@@ -119,8 +120,20 @@ class SessionKeeper:
                 return path
         raise AssertionError
 
+    def open(self, content: SessionFile) -> list[int]:
+        """Bring the empty session to where the file at `path` left it; see `KeptSession.open`.
+
+        Raises
+        ------
+        NoResults
+            If there are no results that can be used.
+        """
+        if self.kept is None:
+            raise NoResults("no results are kept with the session")
+        return self.kept.open(self._history, content)
+
     def keep(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Write the session, unless nothing was ever done in it.
+        """Write the session and its results, unless nothing was ever done in it.
 
         Parameters
         ----------
@@ -132,25 +145,18 @@ class SessionKeeper:
         OutputError
             If it cannot be written.
         """
-        session = self._history.session
-        content = SessionFile(
-            self.image,
-            self._request.model,
-            self._model,
-            tuple(self._history.steps),
-            session.policy.attention,
-            session.policy.zoom,
-            notes,
-        )
+        content = replace(self._about, steps=tuple(self._history.steps), notes=notes)
         if self.path is None:
             if not content.steps:
                 return
             self.path = self._free_path()
             _drop_oldest(self.path.parent)
-        save_session(self.path, content, session.prompts)
+        if self.kept is not None:
+            self.kept.save(self._history, content)
 
 
 def _drop_oldest(folder: Path) -> None:
     files = sorted(folder.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime)
     for file in files[:-_MOST_FILES]:
         file.unlink(missing_ok=True)
+        results_path(file).unlink(missing_ok=True)

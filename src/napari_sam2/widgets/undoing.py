@@ -32,10 +32,11 @@ class Undoing:
 
     def _turn(self, way: Literal["undo", "redo"]) -> None:
         bench, controller = self._bench, self._bench.controller
-        if bench.layers is None:
+        layers = bench.layers
+        if layers is None:
             bench.say_what_to_do()
             return
-        bench.layers.read()
+        layers.read()
         if controller.run is not None:
             bench.status.emit("Cancel the propagation first.", "error")
             return
@@ -48,7 +49,9 @@ class Undoing:
             if undone is None:
                 bench.status.emit(f"There is nothing to {way}.", "info")
                 return
+            before = layers.prompts
             bench.show_layers(undone.layers)
+            bench.notes.follow(before, layers.prompts)
             word = "Undone" if way == "undo" else "Done again"
             bench.status.emit(f"{word}: {undone.text}.", "done")
             bench.changed.emit()

@@ -35,6 +35,7 @@ class Worker:
         self._newest: dict[Hashable, int] = {}
         self._tickets = 0
         self._pending = 0
+        self._urgent = 0
         self._lock = threading.Lock()
         self._closed = False
 
@@ -43,6 +44,11 @@ class Worker:
         """Whether a job is waiting, running, or its result is on the way."""
         return self._pending > 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a job that does not give way is waiting or running; from any thread."""
+        return self._urgent > 0
+
     def submit(
         self,
         job: Callable[[], Any],
@@ -50,10 +56,12 @@ class Worker:
         done: Callable[[Any], None] | None = None,
         failed: Callable[[Exception], None] | None = None,
         key: Hashable = None,
+        gives_way: bool = False,
     ) -> None:
         """Queue a job; with a `key`, it replaces earlier jobs of the same key.
 
-        A replaced job that waits is not run; the result of one that runs is dropped.
+        A replaced job that waits is not run; the result of one that runs is dropped. A job that
+        gives way ends by itself as soon as another one is `wanted`.
         """
         if self._closed:
             return
@@ -61,9 +69,10 @@ class Worker:
             self._tickets += 1
             ticket = self._tickets
             self._pending += 1
+            self._urgent += not gives_way
             if key is not None:
                 self._newest[key] = ticket
-        self._threads.submit(self._run, job, done, failed, key, ticket)
+        self._threads.submit(self._run, job, done, failed, key, ticket, gives_way)
 
     def close(self) -> None:
         """Drop what waits and take no more jobs; the running one ends by itself."""
@@ -80,6 +89,7 @@ class Worker:
         failed: Callable[[Exception], None] | None,
         key: Hashable,
         ticket: int,
+        gives_way: bool,
     ) -> None:
         result: Any = None
         error: Exception | None = None
@@ -90,6 +100,8 @@ class Worker:
                 error = caught
         else:
             done = failed = None
+        with self._lock:
+            self._urgent -= not gives_way
 
         def finish() -> None:
             with self._lock:

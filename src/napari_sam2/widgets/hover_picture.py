@@ -1,0 +1,115 @@
+"""The picture of a preview: an outline and a faint area, drawn by napari's canvas over all layers.
+
+Not a layer: it is in no list, is saved with nothing and cannot be clicked on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage.measure import find_contours
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_sam2.widgets.prompt_layers import PromptLayers
+
+_ALPHA = 0.3  # of the area
+_MARGIN = 1  # px around a mask, for its outline
+
+
+class HoverPicture:
+    """Shows one mask at a time.
+
+    Parameters
+    ----------
+    viewer
+        Without a window nothing is ever shown.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._parent: Any = None
+        self._parts: list[Any] = []
+        self.mask: npt.NDArray[np.bool_] | None = None
+        """What is shown, (Y, X); None if nothing is."""
+
+    def possible(self, layers: PromptLayers) -> bool:
+        """Whether frames are seen from above, as they are clicked on."""
+        return self._flipped(layers) is not None and self._node(layers) is not None
+
+    def show(self, layers: PromptLayers, mask: npt.NDArray[np.bool_], colour: Any) -> None:
+        """Show a mask (Y, X) in a colour (RGBA, 0 to 1); one without pixels shows nothing."""
+        self.hide()
+        node, flipped = self._node(layers), self._flipped(layers)
+        if node is None or flipped is None or not mask.any():
+            return
+        if self._parent is not node:
+            self._make(node)
+        (y0, x0), image = _cut(mask.T if flipped else mask)
+        lines = [line[:, ::-1] + (x0, y0) for line in find_contours(image.astype(float), 0.5)]
+        # One array for all lines: the last point of each is not joined to the next line.
+        joined = np.concatenate([np.arange(len(line)) < len(line) - 1 for line in lines])
+        area = np.zeros((*image.shape, 4), np.float32)
+        area[image] = (*colour[:3], _ALPHA)
+        self._area.set_data(area)
+        self._area.transform.translate = (x0 - 0.5, y0 - 0.5)
+        for part, tint in ((self._edge, (0, 0, 0, 0.6)), (self._line, (*colour[:3], 1))):
+            part.set_data(np.concatenate(lines), color=tint, connect=joined)
+        for part in self._parts:
+            part.visible = True
+        self.mask = mask
+
+    def hide(self) -> None:
+        """Show nothing."""
+        if self.mask is not None:
+            self.mask = None
+            for part in self._parts:
+                part.visible = False
+
+    def remove(self) -> None:
+        """Take everything out of the canvas."""
+        for part in self._parts:
+            part.parent = None
+        self._parts, self._parent, self.mask = [], None, None
+
+    def _make(self, node: Any) -> None:
+        from vispy.scene.visuals import Image, Line
+        from vispy.visuals.transforms import STTransform
+
+        self.remove()
+        self._parent = node
+        self._area = Image(np.zeros((1, 1, 4), np.float32), parent=node)
+        self._area.transform = STTransform()
+        self._edge = Line(parent=node, width=4, antialias=True)
+        self._line = Line(parent=node, width=2, antialias=True)
+        self._parts = [self._area, self._edge, self._line]
+        for order, part in enumerate(self._parts):
+            part.order = order
+            part.visible = False
+            part.set_gl_state("translucent", depth_test=False)
+
+    def _node(self, layers: PromptLayers) -> Any:
+        """Return what draws the points, whose transform is the image's; None without a window."""
+        window: Any = getattr(self._viewer, "window", None)
+        try:
+            # napari has no public way to draw on its canvas but layers.
+            return window._qt_viewer.canvas.layer_to_visual[layers.points].node
+        except (AttributeError, KeyError):
+            return None
+
+    def _flipped(self, layers: PromptLayers) -> bool | None:
+        """Whether x goes down on screen and y to the right; None if frames are seen otherwise."""
+        dims = self._viewer.dims
+        shown = [axis - (dims.ndim - layers.points.ndim) for axis in dims.displayed]
+        y, x = layers.geometry.plane
+        return {(y, x): False, (x, y): True}.get(tuple(shown))
+
+
+def _cut(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+    """Cut a mask to where it is and a margin; returns the corner, too, which may be negative."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return (int(rows[0]) - _MARGIN, int(columns[0]) - _MARGIN), np.pad(part, _MARGIN)

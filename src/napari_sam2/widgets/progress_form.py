@@ -1,0 +1,65 @@
+"""How far the work at hand is, and the buttons that hold it up."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
+
+from napari_sam2.widgets.parts import button, row
+
+
+class ProgressForm(QWidget):
+    """A bar that is seen while there is something to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress of the propagation")
+        self.pause = button("Pause", "Rest after this frame, and go on later")
+        self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
+        for part in (self.pause, self.cancel):
+            part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setLayout(row(self.bar, self.pause, self.cancel))
+        # The window must not jump when it comes and goes.
+        policy = self.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.setSizePolicy(policy)
+        self.hide()
+
+    def show_progress(self, done: int, total: int, rate: float, left: float | None = None) -> None:
+        """Show the state of a propagation; `left` are the seconds until its end."""
+        speed = f" · {rate:.1f}/s" if rate else ""
+        rest = f" · {_duration(left)} left" if left is not None and left >= 5 else ""
+        text = f"{done} of {total}{speed}{rest}" if total else "preparing"
+        self._show(done, total, text)
+
+    def show_download(self, have: int, total: int | None) -> None:
+        """Show how much of a model was downloaded."""
+        of = f" of {total / 1e6:.0f}" if total else ""
+        percent = 100 * have // total if total else 0
+        self._show(percent, 100 if total else 0, f"{have / 1e6:.0f}{of} MB")
+
+    def _show(self, value: int, maximum: int, text: str) -> None:
+        if self.isHidden():
+            self.show()
+        if self.bar.format() != text:
+            self.bar.setRange(0, maximum)
+            self.bar.setValue(value)
+            self.bar.setFormat(text)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.hide()
+        self.bar.setFormat("")
+
+    def set_state(self, running: bool, loading: bool, paused: bool) -> None:
+        """Enable what can be used now."""
+        self.pause.setVisible(running)
+        self.pause.setText("Go on" if paused else "Pause")
+        self.cancel.setEnabled(running or loading)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02} h"

@@ -1,0 +1,82 @@
+"""The part of the form about propagation: which way, which frames and objects, what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from magicgui.widgets import SpinBox
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_sam2.widgets.parts import button, row
+
+
+class PropagationForm(QWidget):
+    """A button for each way, and what it is limited to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directions = {
+            "backward": button("◀ Backward", "Follow all objects to the first frame"),
+            "both": button("Both (G)", "Follow all objects through the whole stack [G]"),
+            "forward": button("Forward ▶", "Follow all objects to the last frame"),
+            "repair": button(
+                "Repair (H)", "After corrections: compute only the frames they concern again [H]"
+            ),
+        }
+        for name, way in self.directions.items():
+            way.setAccessibleName("Repair" if name == "repair" else f"Propagate {name}")
+        self._tips = {name: way.toolTip() for name, way in self.directions.items()}
+        self.forecast = QLabel()
+        self.forecast.setWordWrap(True)
+        self.forecast.setAccessibleName("What propagating both ways will take")
+        self.forecast.setToolTip(
+            "Estimated from propagations with this model on this computer, or before the first "
+            "one, roughly, from what clicks take. The buttons' tooltips say it for each way"
+        )
+        self.follow = QCheckBox("Show as they are done")
+        self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
+        self.follow.setChecked(True)
+        self.only_stale = QCheckBox("Only changed objects")
+        self.only_stale.setToolTip(
+            "Follow only objects that are new or whose prompts changed since they were followed"
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        *ways, repair = self.directions.values()
+        layout.addLayout(row(*ways))
+        layout.addWidget(self.forecast)
+        layout.addLayout(self._range_row())
+        layout.addWidget(self.only_stale)
+        layout.addLayout(row(self.follow, repair))
+
+    def _range_row(self) -> QHBoxLayout:
+        self.first = SpinBox(value=0, min=0, max=0, tooltip="The first frame to follow objects to")
+        self.last = SpinBox(value=0, min=0, max=0, tooltip="The last frame to follow objects to")
+        self.first.native.setAccessibleName("First frame")
+        self.last.native.setAccessibleName("Last frame")
+        for box in (self.first, self.last):
+            box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
+        return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
+
+    def show_range(self, first: int, last: int, length: int) -> None:
+        """Show which frames objects are followed over."""
+        for box, value in ((self.first, first), (self.last, last)):
+            box.max = max(box.max, length - 1)
+            box.value = value
+            box.max = length - 1
+
+    def show_forecasts(self, texts: Mapping[str, str]) -> None:
+        """Say what propagating will take, by direction."""
+        self.forecast.setText(f"Both: {texts['both']}" if "both" in texts else "")
+        for name, way in self.directions.items():
+            text = f"\n{texts[name]}" if name in texts else ""
+            way.setToolTip(self._tips[name] + text)
+            way.setAccessibleDescription(way.toolTip())
+
+    def set_state(self, many_frames: bool, running: bool) -> None:
+        """Enable what can be used now."""
+        for way in self.directions.values():
+            way.setEnabled(many_frames and not running)
+        for number in (self.first, self.last):
+            number.enabled = many_frames and not running

@@ -1,0 +1,299 @@
+"""Previews under the mouse, by real mouse and key events."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from fakes import FakeFactory, blobs
+from qtpy.QtCore import QTimer
+
+from napari_sam2.widgets.opening import SessionOpener
+from napari_sam2.widgets.worker import Worker, process_events
+
+SMALL, LARGE = (20, 20), (55, 60)
+
+
+def picture(window):
+    return window.widget.hover.picture
+
+
+def asked(window) -> list[tuple[int, int]]:
+    return window.widget.session.previewed
+
+
+def everything(window) -> list[object]:
+    """All that a preview must not touch."""
+    layers = window.layers
+    return [
+        [layer.name for layer in window.viewer.layers],
+        window.viewer.layers.selection.active.name,
+        np.array(layers.labels.data).tobytes(),
+        np.array(layers.points.data).tolist(),
+        [np.array(data).tolist() for data in layers.shapes.data],
+        layers.prompts,
+        window.widget.session.prompts,
+        window.widget.session.object_ids,
+        list(window.widget.controller.record.history.steps),
+        window.status,
+    ]
+
+
+def test_resting_shows_what_a_click_gives(window):
+    before = everything(window)
+    window.hover(*LARGE)
+    assert picture(window).mask is None
+    window.rest()
+    shown = picture(window).mask
+    assert shown[LARGE]
+    assert not shown[SMALL]
+    assert everything(window) == before
+    assert window.widget.session.threads == {"napari-sam2_0"}
+    window.click(*LARGE)
+    window.done()
+    np.testing.assert_array_equal(window.frame(0) == 1, shown)
+    assert picture(window).mask is None
+
+
+def test_it_is_seen_where_the_cell_is(window):
+    def red(y, x):
+        at = window.pixel(y, x)
+        shot = window.viewer.screenshot(canvas_only=True, flash=False).astype(int)
+        scale = shot.shape[0] / window.canvas.height()
+        return shot[round(at.y() * scale), round(at.x() * scale), :3]
+
+    inside, outside = red(*LARGE), red(55, 85)
+    window.hover(*LARGE)
+    window.rest()
+    assert np.abs(red(*LARGE) - inside).max() > 20
+    np.testing.assert_array_equal(red(55, 85), outside)
+    edge = [red(55, x) for x in np.arange(69.5, 73, 0.25)]  # the disc's right end is at 71
+    assert max(np.abs(e - outside).max() for e in edge) > 60
+    window.leave()
+    np.testing.assert_array_equal(red(*LARGE), inside)
+
+
+@pytest.mark.parametrize("way", ["move", "leave", "frame", "layer", "tool", "mode", "off"])
+def test_it_goes_away(window, way):
+    window.hover(*LARGE)
+    window.rest()
+    assert picture(window).mask is not None
+    match way:
+        case "move":
+            window.hover(5, 5)
+        case "leave":
+            window.leave()
+        case "frame":
+            window.viewer.dims.set_current_step(0, 3)
+        case "layer":
+            window.viewer.layers.selection.active = window.layers.labels
+        case "tool":
+            window.press(window.widget.form.tools["box"])
+        case "mode":
+            window.layers.points.mode = "select"
+        case "off":
+            window.widget.form.preview.click()
+    assert picture(window).mask is None
+    window.rest()
+    seen = picture(window).mask
+    if way == "frame":  # the mouse rests over that frame now
+        assert seen[55, 66]
+        assert asked(window)[-1] == (1, 3)
+    else:
+        assert seen is None or not seen.any()
+
+
+def test_many_moves_are_one_preview(window):
+    for x in np.linspace(10, 60, 50):
+        window.hover(55, x)
+    window.rest()
+    assert len(asked(window)) <= 2
+    assert picture(window).mask[LARGE]
+
+
+def test_moves_end_what_is_being_computed(window):
+    session = window.widget.session
+    session.gate.clear()
+    window.hover(*SMALL)
+    until(lambda: asked(window))
+    window.hover(*LARGE)
+    until(lambda: session.interrupted)
+    session.gate.set()
+    window.rest()
+    assert picture(window).mask[LARGE]
+    assert len(asked(window)) == 2
+
+
+def until(what) -> None:
+    for _ in range(6000):
+        if what():
+            return
+        process_events()
+        time.sleep(0.005)
+    raise AssertionError("it never came")
+
+
+def test_a_click_does_not_wait_for_a_preview(window):
+    session = window.widget.session
+    session.gate.clear()
+    window.hover(*LARGE)
+    until(lambda: asked(window))
+    window.click(*SMALL)  # the preview alone would never end
+    until(lambda: session.calls)
+    assert session.interrupted == 1
+    session.gate.set()
+    window.done()
+    assert window.frame(0)[SMALL] == 1
+    assert picture(window).mask is None
+
+
+def test_what_has_to_be_done_first_only_delays_it(window):
+    session = window.widget.session
+    session.gate.clear()
+    window.hover(*LARGE)
+    until(lambda: asked(window))
+    window.widget.controller._worker.submit(lambda: None)
+    until(lambda: session.interrupted)
+    session.gate.set()
+    until(lambda: picture(window).mask is not None)
+
+
+def test_only_before_the_first_click(window):
+    window.click(*SMALL)
+    window.done()
+    window.hover(*LARGE)
+    window.rest()
+    assert not asked(window)
+    window.key("N")  # the mouse rests where it is
+    window.rest()
+    assert asked(window) == [(2, 0)]
+    assert picture(window).mask[LARGE]
+    window.key("Q")  # the next click says what is not the object
+    window.rest()
+    assert picture(window).mask is None
+    assert len(asked(window)) == 1
+
+
+def test_not_outside_the_image_and_not_on_frames_that_take_long(window):
+    window.hover(-4, 20)
+    window.rest()
+    assert not asked(window)
+    window.widget.session.fast = False
+    window.hover(*LARGE)
+    window.rest()
+    assert not asked(window)
+
+
+def test_never_while_it_propagates(open_window):
+    window = open_window(blobs(30), session_factory=FakeFactory(delay=0.02))
+    window.click(*SMALL)
+    window.done()
+    window.key("N")
+    window.widget.propagate()
+    run = window.widget.controller.run
+    window.hover(*LARGE)
+    while window.widget.controller.run is run:
+        process_events()
+        assert not asked(window)
+    window.rest()  # and then it comes by itself
+    assert asked(window)
+
+
+def test_the_event_loop_goes_on(open_window):
+    window = open_window(blobs(4), session_factory=FakeFactory(delay=0.5))
+    beats: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(time.thread_time()))
+    timer.start(10)
+    window.hover(*LARGE)
+    window.rest()
+    timer.stop()
+    assert picture(window).mask[LARGE]
+    assert np.diff(beats).max() < 0.2  # processor time, as others may take it away
+    assert len(beats) > 10
+
+
+def test_the_switch_is_remembered(open_window):
+    window = open_window(blobs())
+    assert window.widget.form.preview.isChecked()
+    window.press(window.widget.form.preview)
+    window.hover(*LARGE)
+    window.rest()
+    assert not asked(window)
+    window.widget._shut_down()
+    again = open_window(blobs())
+    assert not again.widget.form.preview.isChecked()
+    again.press(again.widget.form.preview)
+    again.widget._shut_down()
+    assert open_window(blobs()).widget.form.preview.isChecked()
+
+
+def test_stretched_and_transposed(open_window):
+    data = np.moveaxis(blobs(), 0, 2)
+    window = open_window(data, axis=2, scale=(2, 0.5, 3), translate=(5, -7, 2))
+    window.viewer.dims.order = (2, 1, 0)
+    window.viewer.reset_view()
+    window.settle()
+    window.hover(*LARGE)
+    window.rest()
+    assert picture(window).mask[LARGE]
+    corner = picture(window)._area.transform.translate[:2]
+    np.testing.assert_allclose(corner, (55 - 11 - 1.5, 60 - 11 - 1.5))
+    window.viewer.dims.ndisplay = 3
+    window.rest()
+    assert picture(window).mask is None
+    window.viewer.dims.ndisplay = 2
+
+
+def test_closing_lets_go(window):
+    window.hover(*LARGE)
+    window.rest()
+    node = picture(window)._area
+    window.widget._shut_down()
+    assert node.parent is None
+    assert not window.viewer.mouse_move_callbacks
+    window.hover(*SMALL)
+
+
+def test_a_job_that_gives_way_is_told():
+    results: list[object] = []
+    begun, told = threading.Event(), threading.Event()
+    worker = Worker(lambda finish: finish())
+
+    def long() -> str:
+        begun.set()
+        while not worker.wanted:
+            time.sleep(0.001)
+        told.set()
+        return "gave way"
+
+    worker.submit(long, done=results.append, gives_way=True)
+    assert begun.wait(10)
+    assert not worker.wanted
+    worker.submit(lambda: "urgent", done=results.append)
+    assert told.wait(10)
+    while worker.busy:
+        time.sleep(0.001)
+    assert results == ["gave way", "urgent"]
+    assert not worker.wanted
+    worker.close()
+
+
+def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
+    images = tifffile.imread(dev_data / "hela_nuclei" / "images.tif", key=range(2))
+    truth = tifffile.imread(dev_data / "hela_nuclei" / "masks.tif", key=0)
+    ids, counts = np.unique(truth[truth > 0], return_counts=True)
+    cell = truth == ids[counts.argmax()]
+    window = open_window(images, session_factory=SessionOpener())
+    window.hover(*np.argwhere(cell).mean(axis=0))
+    until(lambda: picture(window).mask is not None)
+    shown = picture(window).mask
+    assert (shown & cell).sum() / (shown | cell).sum() > 0.5
+    assert window.widget.session.object_ids == []
+    window.click(*np.argwhere(cell).mean(axis=0))
+    window.done()
+    clicked = window.frame(0) == 1
+    assert (shown & clicked).sum() / (shown | clicked).sum() > 0.95
