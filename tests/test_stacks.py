@@ -15,7 +15,7 @@ import zarr
 from PIL import Image
 
 from napari_sam2.physical_units import convert_length, length_unit, seconds
-from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.stacks import Stack, open_all, open_stack
 from napari_sam2.tracking.errors import InputError
 
 
@@ -352,6 +352,33 @@ def test_units() -> None:
     assert convert_length(2, "mm", "µm") == pytest.approx(2000)
     assert convert_length(2, "pixel", "µm") == 2
     assert (seconds(2, "minute"), seconds(2, None), seconds(2, "fortnight")) == (120, 2, 2)
+
+
+def test_channels_are_mixed(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 99, (5, 2, 16, 20)).astype(np.uint16)
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, data, imagej=True, metadata={"axes": "TCYX"})
+    stack = open_stack(path, channel=(1, None, 0))
+    assert (stack.axes, stack.data.shape, stack.rgb) == ("TYXC", (5, 16, 20, 2), False)
+    frame = stack.frames().read(3)
+    np.testing.assert_array_equal(frame[..., 0], data[3, 1])
+    np.testing.assert_array_equal(frame[..., 2], data[3, 0])
+    with pytest.raises(InputError, match="channel 2 does not exist"):
+        open_stack(path, channel=(0, 2))
+    tifffile.imwrite(path, data[:, 0], imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(InputError, match="no channels to mix"):
+        open_stack(path, channel=(0, 1))
+
+
+def test_all_of_a_file(tmp_path: Path) -> None:
+    data = np.zeros((5, 3, 2, 16, 20), np.uint16)
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, data, imagej=True, metadata={"axes": "TZCYX"})
+    stack = open_all(path)
+    assert (stack.axes, stack.data.shape, stack.rgb) == ("TZCYX", data.shape, False)
+    np.save(tmp_path / "plain.npy", data)
+    assert open_all(tmp_path / "plain.npy").axes == "QQQYX"
+    assert open_all(tmp_path / "plain.npy", "TZCYX").axes == "TZCYX"
 
 
 @pytest.mark.parametrize("options", [{"compression": "zlib"}, {"compression": "lzw"}])

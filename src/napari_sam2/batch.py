@@ -13,6 +13,7 @@ from napari_sam2.export.files import check_free
 from napari_sam2.export.labels import TIFF, ZARR, is_zarr, read_labels, write_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import Masklets, label_dtype
@@ -62,7 +63,7 @@ class TrackJob:
         output: Path,
         *,
         axes: str | None = None,
-        channel: int | None = None,
+        channel: Channels | None = None,
         select: Mapping[str, int] | None = None,
         contrast: tuple[float, float] | None = None,
         prompt_frame: int = 0,
@@ -82,7 +83,8 @@ class TrackJob:
             A prompts file (.json), or a label image in which each label is a mask prompt. None:
             `find_cells` is to find them.
         contrast
-            Values shown as black and white; default: percentiles of the whole stack.
+            Values shown as black and white, of a mix in every colour; default: percentiles of the
+            whole stack.
         prompt_frame
             The frame that a label image belongs to, or on which cells are to be found.
         output, direction, start, stop, overwrite, close_gaps

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_sam2.batch import Outcome
     from napari_sam2.evaluation.metrics import LabelScores
     from napari_sam2.model.sam2 import SAM2
+    from napari_sam2.tracking.channels import Channels
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -59,6 +60,13 @@ class Protocol(StrEnum):
 ModelOption = Annotated[
     str, typer.Option("--model", help="Name (see `models list`) or a .pt/.safetensors file.")
 ]
+ChannelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Channel to track in, counted from 0; or up to three as red, green and blue, "
+        "- for a dark one, e.g. 2,0 or 2,-,0."
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
@@ -91,14 +99,16 @@ def demo(
 def gui(
     stack: Annotated[Path | None, typer.Argument(help="A stack to open.")] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
+    channel: ChannelOption = None,
 ) -> None:
     """Open napari with the dock widget."""
-    from napari_sam2.stacks import open_stack
+    from napari_sam2.stacks import open_all
 
-    opened = None if stack is None else open_stack(stack, axes)
+    opened = None if stack is None else open_all(stack, axes)
+    chosen = _channels(channel)
     from napari_sam2.widgets.launch import launch
 
-    launch(opened)
+    launch(opened, chosen)
 
 
 @app.command()
@@ -134,7 +144,7 @@ def track(
     zoom: Annotated[
         float | None, typer.Option(help="Magnification. Default: by the size of each object.")
     ] = None,
-    channel: Annotated[int | None, typer.Option(help="Channel to track in.")] = None,
+    channel: ChannelOption = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
     ] = None,
@@ -162,7 +172,7 @@ def track(
         raise InputError("--diameter is for --everything; leave it out, or find all cells")
     if session is not None:
         chosen = _selection(select or [])
-        _replay(session, stack, output, axes, channel, chosen, device, overwrite)
+        _replay(session, stack, output, axes, _channels(channel), chosen, device, overwrite)
         return
     if stack is None or (prompts is None and not everything):
         raise InputError(
@@ -178,7 +188,7 @@ def track(
         prompts,
         output,
         axes=axes,
-        channel=channel,
+        channel=_channels(channel),
         select=_selection(select or []),
         contrast=contrast,
         prompt_frame=prompt_frame,
@@ -206,7 +216,7 @@ def _replay(
     stack: Path | None,
     output: Path,
     axes: str | None,
-    channel: int | None,
+    channel: Channels | None,
     select: dict[str, int],
     device: str,
     overwrite: bool,
@@ -433,6 +443,12 @@ def _load(model: str, device: str) -> SAM2:
 
     with progress(f"downloading {model}", "bytes") as report:
         return load_model(model, device, progress=report)
+
+
+def _channels(text: str | None) -> Channels | None:
+    from napari_sam2.tracking.channels import parsed_channels
+
+    return None if text is None else parsed_channels(text)
 
 
 def _selection(items: list[str]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from napari_sam2.batch import Outcome, Target, check_output
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
@@ -47,7 +48,7 @@ class ReplayJob:
         output: Path,
         *,
         axes: str | None = None,
-        channel: int | None = None,
+        channel: Channels | None = None,
         select: Mapping[str, int] | None = None,
         overwrite: bool = False,
     ) -> ReplayJob:
@@ -60,8 +61,8 @@ class ReplayJob:
         stack
             The image; None for the one that the session names.
         axes, channel, select
-            The part of the image, as for `open_stack`; axes that neither the file nor the caller
-            says are taken from the session.
+            The part of the image, as for `open_stack`; where they are not given, the session's
+            channel and planes are taken, and its axes where the file does not say them.
         output, overwrite
             As in the class.
 
@@ -74,16 +75,30 @@ class ReplayJob:
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
-        place = stack or _image_of(content, session)
-        try:
-            opened = open_stack(place, axes, channel=channel, select=select)
-        except InputError:
-            if axes is not None or not content.image.axes:
-                raise
-            opened = open_stack(place, content.image.axes, channel=channel, select=select)
+        opened = _opened(content, session, stack, axes, channel, select)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
         return cls(opened, frames, content, output, overwrite)
+
+
+def _opened(
+    content: SessionFile,
+    session: Path,
+    stack: Path | None,
+    axes: str | None,
+    channel: Channels | None,
+    select: Mapping[str, int] | None,
+) -> Stack:
+    """Open the image that a session is about; parameters as for `ReplayJob.open`."""
+    image = content.image
+    place = stack or image_of(content, session)
+    channel, select = image.channel if channel is None else channel, select or image.select
+    try:
+        return open_stack(place, axes, channel=channel, select=select)
+    except InputError:
+        if axes is not None or not image.axes:
+            raise
+        return open_stack(place, image.axes, channel=channel, select=select)
 
 
 def replay(
@@ -117,8 +132,14 @@ def replay(
     )
 
 
-def _image_of(content: SessionFile, session: Path) -> Path:
-    """Find the image where it was, or beside the session file."""
+def image_of(content: SessionFile, session: Path) -> Path:
+    """Find the image of a session where it was, or beside the session file.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
     if not content.image.path:
         raise InputError(f"{session.name} does not name its image; give the image, too")
     named = Path(content.image.path)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_sam2.readers import RawStack, read_raw
+from napari_sam2.tracking.channels import Channels, checked_channels
+from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 
@@ -19,7 +21,8 @@ class Stack:
     Parameters
     ----------
     data
-        (T, Y, X) or (T, Y, X, C) with C RGB(A): a memory map, or a dask array that reads on demand.
+        (T, Y, X) or (T, Y, X, C), C being RGB(A) or the file's channels: a memory map, or a dask
+        array that reads on demand.
     axes
         "TYX", "ZYX", "TYXC" or "ZYXC".
     scale
@@ -28,6 +31,8 @@ class Stack:
         Of the lengths, e.g. "micrometer"; None where the file has none.
     path
         Where it was read from.
+    mix
+        The channels that are red, green and blue, where some are mixed.
     """
 
     data: Any
@@ -35,6 +40,7 @@ class Stack:
     scale: dict[str, float]
     unit: str | None
     path: Path
+    mix: Channels | None = None
 
     @property
     def propagation_axis(self) -> int:
@@ -44,18 +50,21 @@ class Stack:
     @property
     def rgb(self) -> bool:
         """Whether the last axis of `data` is RGB(A)."""
-        return self.axes.endswith("C")
+        colours = self.axes.endswith("C") and self.data.shape[-1] in (3, 4)
+        return colours and self.mix is None
 
-    def frames(self, contrast: tuple[float, float] | None = None) -> Frames:
+    def frames(self, contrast: Contrast | None = None) -> Frames:
         """Return the stack as `Frames`, with a fixed `contrast` or that of the whole stack."""
-        return Frames(self.data, axis=0, channel_axis=3 if self.rgb else None, contrast=contrast)
+        if not self.axes.endswith("C"):
+            return Frames(self.data, axis=0, contrast=contrast)
+        return Frames(self.data, channel_axis=3, channel=self.mix, contrast=contrast)
 
 
 def open_stack(
     path: str | Path,
     axes: str | None = None,
     *,
-    channel: int | None = None,
+    channel: Channels | None = None,
     select: Mapping[str, int] | None = None,
 ) -> Stack:
     """Open a stack: TIFF (OME, ImageJ, plain), OME-Zarr, a folder of images, one image, or .npy.
@@ -72,7 +81,7 @@ def open_stack(
         One letter for each axis of the file, where it does not say so itself or is wrong: T, Z, C,
         Y, X; axes of length one may be left out. A last C of 3 or 4 is RGB(A).
     channel
-        Index along C.
+        Index along C; or up to three of them, to be shown as red, green and blue.
     select
         Index along other axes, e.g. ``{"Z": 3}``.
 
@@ -87,12 +96,47 @@ def open_stack(
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))
         picks = {letter.upper(): index for letter, index in (select or {}).items()}
-        if channel is not None:
-            letter = "S" if "S" in raw.axes and "C" not in raw.axes else "C"
+        letter = "S" if "S" in raw.axes and "C" not in raw.axes else "C"
+        if isinstance(channel, int):
             picks[letter] = channel
-        return _arranged(_picked(raw, picks), path)
+        raw = _picked(raw, picks)
+        if channel is None or isinstance(channel, int):
+            return _arranged(raw, path)
+        if letter not in raw.axes:
+            raise InputError(f"it has no channels to mix; it has {_described(raw)}")
+        place = raw.axes.index(letter)
+        mix = checked_channels(channel, raw.shape[place])
+        return replace(_arranged(raw, path, place), mix=mix)
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
+
+
+def open_all(path: str | Path, axes: str | None = None) -> Stack:
+    """Open all of an image for a viewer, which has a slider for every axis.
+
+    Returns
+    -------
+    Stack
+        Its `axes` are those of the file, Q where they are unknown; colours come last. It is no
+        stack of frames unless it has three axes.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = Path(path)
+    raw = read_raw(path)
+    try:
+        raw = _squeezed(raw if axes is None else _renamed(raw, axes))
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+    last = _rgb_axis(raw)
+    order = sorted(range(len(raw.axes)), key=lambda k: (k == last, k))
+    data = raw.data if order == sorted(order) else raw.data.transpose(order)
+    letters = "".join("C" if raw.axes[k] == "S" else raw.axes[k] for k in order)
+    scale = {raw.axes[k]: raw.scale[k] for k in order if raw.axes[k] in "TZYX"}
+    return Stack(data, letters, scale, raw.unit, path)
 
 
 def _renamed(raw: RawStack, axes: str) -> RawStack:
@@ -138,9 +182,9 @@ def _picked(raw: RawStack, picks: dict[str, int]) -> RawStack:
     return _indexed(raw, tuple(place))
 
 
-def _arranged(raw: RawStack, path: Path) -> Stack:
+def _arranged(raw: RawStack, path: Path, channels: int | None = None) -> Stack:
     """Order the axes as (T, Y, X[, C]), or say what has to be chosen first."""
-    rgb = _rgb_axis(raw)
+    rgb = _rgb_axis(raw) if channels is None else channels
     rest = [k for k, letter in enumerate(raw.axes) if letter not in "YX" and k != rgb]
     for k in rest:
         if raw.axes[k] in "CS":
@@ -148,7 +192,8 @@ def _arranged(raw: RawStack, path: Path) -> Stack:
             count = raw.shape[k]
             raise InputError(
                 f"it has {count} channels ({_described(raw)}); "
-                f"choose one: channel 0 to {count - 1}{hint}"
+                f"choose one: channel 0 to {count - 1}, or mix some as red, green and blue: "
+                f"channel 0,1{hint}"
             )
     if len(rest) > 1:
         raise InputError(f"it has {_described(raw)}; {_choices(raw, rest)}")
@@ -160,7 +205,8 @@ def _arranged(raw: RawStack, path: Path) -> Stack:
     if not rest:
         data = data[None]
     letters = along + "YX" + ("" if rgb is None else "C")
-    return Stack(data, letters, {k: scale[k] for k in letters if k != "C"}, raw.unit, path)
+    steps = {k: scale[k] for k in letters if k != "C"}
+    return Stack(data, letters, steps, raw.unit, path)
 
 
 def _rgb_axis(raw: RawStack) -> int | None:

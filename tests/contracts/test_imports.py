@@ -28,6 +28,9 @@ ALLOWED = {
     "export": {"physical_units", "stacks", "tracking"},
     "training": {"model", "tracking"},
     "evaluation": {"export", "model", "stacks", "tracking"},
+    "layer_data": {"stacks", "tracking"},
+    "layer_reader": {"export", "layer_data"},
+    "layer_writer": {"export"},
     "preview": {"tracking"},
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
@@ -35,7 +38,7 @@ ALLOWED = {
     "replay": CORE | {"batch"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
-    "widgets": CORE | {"sample_data"},
+    "widgets": CORE | {"layer_data", "replay", "sample_data"},
     "cli": CORE
     | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
     "__init__": {"export", "tracking", "weights", "widgets"},

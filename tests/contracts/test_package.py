@@ -63,5 +63,19 @@ def test_manifest() -> None:
     assert targets[widgets["SAM 2 masklets"]] == "napari_sam2.widgets.dock:MaskletsWidget"
 
 
+def test_readers_and_writers() -> None:
+    """What napari offers for a file, before any of our code is asked."""
+    contributions = PluginManifest.from_file(MANIFEST).contributions
+    readers = {r.command: r for r in contributions.readers or []}
+    assert {c: r.filename_patterns for c, r in readers.items()} == {
+        "napari-sam2.read_masklets": ["*.json"],
+        "napari-sam2.read_session": ["*.ns2.json"],
+    }
+    # One that did would make napari ask for a reader for every folder.
+    assert not any(r.accepts_directories for r in readers.values())
+    suffixes = [w.filename_extensions for w in contributions.writers or []]
+    assert suffixes == [[".ns2.json"], [".json"], [".zarr"], [".ctc"]]
+
+
 def test_manifest_is_installed() -> None:
     assert PluginManifest.from_distribution("napari-sam2").name == "napari-sam2"

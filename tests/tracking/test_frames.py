@@ -10,7 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
+from napari_sam2.tracking.channels import channels_text, parsed_channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD, Frames
 
@@ -256,3 +259,65 @@ def test_bool_and_big_integers() -> None:
     big = np.arange(100, dtype=np.int64).reshape(1, 10, 10) + 2**40
     image = Frames(big, contrast=(2**40, 2**40 + 99)).image(0)
     np.testing.assert_allclose(image[0, :, 0], np.arange(10) / 99, atol=1e-6)
+
+
+def _two(dtype: type = np.uint16) -> np.ndarray:
+    """(C, T, Y, X), channel 1 ten times as bright as channel 0."""
+    one = np.random.default_rng(0).integers(0, 200, (4, 20, 30)).astype(dtype)
+    return np.stack([one, one[::-1] * 10])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_a_mix_of_channels_wherever_their_axis_is(axis: int) -> None:
+    data = _two()
+    moved = np.moveaxis(data, 0, axis)
+    frames = Frames(moved, axis=1 if axis == 0 else 0, channel_axis=axis, channel=(1, None, 0))
+    assert frames.rgb
+    assert (len(frames), frames.shape) == (4, (20, 30))
+    np.testing.assert_array_equal(frames.read(2)[..., 0], data[1, 2])
+    np.testing.assert_array_equal(frames.read(2)[..., 2], data[0, 2])
+    assert not frames.image(2)[..., 1].any()
+
+
+def test_each_colour_of_a_mix_has_its_own_contrast() -> None:
+    data = _two()
+    mix = Frames(data, axis=1, channel_axis=0, channel=(0, 1))
+    for colour in (0, 1):
+        alone = Frames(data, axis=1, channel_axis=0, channel=colour)
+        assert mix.contrast[colour] == alone.contrast
+        np.testing.assert_array_equal(mix.image(1)[..., colour], alone.image(1)[..., 0])
+    fixed = Frames(data, axis=1, channel_axis=0, channel=(0, 1), contrast=mix.contrast)
+    np.testing.assert_array_equal(fixed.image(3), mix.image(3))
+    same = Frames(data, axis=1, channel_axis=0, channel=(0, 1), contrast=(0, 100))
+    assert same.contrast == ((0, 100),) * 3
+
+
+@pytest.mark.parametrize(
+    ("channel", "contrast", "words"),
+    [
+        ((0, 2), None, "channel 2 does not exist"),
+        ((None,), None, "needs a channel"),
+        ((0, 1, 0, 1), None, "one to three"),
+        ((0, 1), ((0, 1), (0, 1)), "three colours"),
+        ((0, 1), ((0, 1), (1, 0), (0, 1)), "low < high"),
+    ],
+)
+def test_mixes_that_cannot_be(channel, contrast, words) -> None:
+    with pytest.raises(InputError, match=words):
+        Frames(_two(), axis=1, channel_axis=0, channel=channel, contrast=contrast)
+
+
+@given(
+    st.one_of(
+        st.integers(0, 99),
+        st.lists(st.one_of(st.none(), st.integers(0, 99)), min_size=2, max_size=3).map(tuple),
+    )
+)
+def test_channels_as_text_and_back(channels) -> None:
+    assert parsed_channels(channels_text(channels)) == channels
+
+
+@pytest.mark.parametrize("text", ["", "red", "1;2", "1.5", "1,,2"])
+def test_channels_that_nobody_can_read(text: str) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        parsed_channels(text)

@@ -61,7 +61,8 @@ class Window:
         here = self.layers.points.world_to_data(self.viewer.dims.point)
         frame = 0 if geometry.axis is None else round(here[geometry.axis])
         world = self.layers.points.data_to_world(geometry.to_data(frame, y, x))
-        shown = [world[d] for d in self.viewer.dims.displayed]
+        offset = self.viewer.dims.ndim - len(world)  # the axis of channels, if there is one
+        shown = [world[d - offset] for d in self.viewer.dims.displayed]
         view = self.viewer.window._qt_viewer.canvas.view
         px, py = (view.transform * view.scene.transform).map(shown[::-1])[:2]
         assert 0 <= px < self.canvas.width()

@@ -17,6 +17,7 @@ from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import Found, check_diameter
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
@@ -267,6 +268,14 @@ class FakeSession:
         part = self.frames.image(frame)[10:30, 12:42]
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
+    def adopt_masks(self, object_id: int, masks: dict[int, Any]) -> None:
+        self._begin()
+        for frame, text in masks.items():
+            self.tracked[object_id, frame] = mask_of(text)
+        first = min(masks)
+        self.prompts[object_id] = {first: Prompt(mask=mask_of(masks[first]))}
+        self.masks[object_id, first] = mask_of(masks[first])
+
     def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
         self.threads.add(threading.current_thread().name)
         found = {}
@@ -392,10 +401,7 @@ class FakeFactory:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
-        channel_axis = request.data.ndim - 1 if request.rgb else None
-        frames = Frames(
-            request.data, axis=request.axis, channel_axis=channel_axis, contrast=self.contrast
-        )
+        frames = request.frames(self.contrast)
         self.sessions.append(FakeSession(frames, self.delay))
         return self.sessions[-1]
 

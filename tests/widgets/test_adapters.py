@@ -15,6 +15,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.sources import Source
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
@@ -55,9 +56,9 @@ def test_geometry_goes_there_and_back():
     assert geometry.yx(data).tolist() == [[2.5, 9]]
     array = np.arange(3 * 20 * 30 * 40).reshape(3, 20, 30, 40)
     assert np.array_equal(array[geometry.index(7)], array[1, :, 7, :])
-    layer = Image(array, rgb=False)
-    stack = adapters.stack_data(layer, geometry)
-    assert np.array_equal(np.take(stack, 7, adapters.stack_axis(geometry)), array[1, :, 7, :])
+    stack, axis, channels = Source(Image(array, rgb=False)).array(geometry)
+    assert channels is None
+    assert np.array_equal(np.take(stack, 7, axis), array[1, :, 7, :])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_extra_axes_of_lazy_arrays_are_not_read():
     array[1, 3] = 7
     layer = Image(array, rgb=False)
     geometry = StackGeometry.of(adapters.image_shape(layer), 1, (1, 0, 0, 0))
-    stack = adapters.stack_data(layer, geometry)
+    stack, _, _ = Source(layer).array(geometry)
     assert not isinstance(stack, np.ndarray)
     assert np.asarray(stack[3]).max() == 7
 

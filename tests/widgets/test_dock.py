@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from importlib import resources
 
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from napari.utils._proxies import PublicOnlyProxy
+from npe2 import PluginManifest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_sam2.tracking.errors import InputError
@@ -335,6 +337,8 @@ def test_removing_a_prompt_layer_is_said(desk):
 def test_empty_state_and_first_image(open_desk):
     desk = open_desk()
     assert "Open an image" in desk.status
+    shown = PluginManifest.from_file(resources.files("napari_sam2") / "napari.yaml").display_name
+    assert f"File > Open Sample > {shown}." in desk.status
     assert not desk.widget.form.new_object.isEnabled()
     desk.widget.propagate()
     assert "Open an image" in desk.status
@@ -383,7 +387,7 @@ def test_another_device_keeps_the_prompts(desk, factory):
 
 def test_one_plane_of_a_volume_over_time(open_desk):
     data = np.stack([np.zeros_like(blobs()), blobs(), np.zeros_like(blobs())], axis=1)
-    desk = open_desk(data, scale=(1, 2, 0.5, 0.5))
+    desk = open_desk(data, scale=(1, 2, 0.5, 0.5), axis_labels=("t", "z", "y", "x"))
     desk.viewer.dims.set_current_step(1, 1)
     desk.widget.set_image(desk.viewer.layers["cells"])
     desk.done()

@@ -36,6 +36,9 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
         if prompted:
             _take_prompt(kept, absorbed, frame, estimate, here)
         kept.estimates[frame] = here
+        kept.given.pop(frame, None)
+        if frame in absorbed.given:
+            kept.given[frame] = absorbed.given[frame]
         if frame in absorbed.tracked:
             kept.tracked[frame] = absorbed.tracked[frame]
     kept.missing = 0
@@ -86,6 +89,7 @@ def split(obj: TrackedObject, frame: int) -> TrackedObject:
     new.pending = _later(obj.pending, frame)
     new.tracked = _later(obj.tracked, frame)
     new.before = _later(obj.before, frame)
+    new.given = _later(obj.given, frame)
     new.ends = {t for t in obj.ends if t >= frame}
     obj.ends -= new.ends
     new.locked = obj.locked

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from napari_sam2.tracking.channels import Channels, checked_channels
+from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,10 +42,12 @@ class Frames:
         The axis of the channels. Without it, a last axis of 3 or 4 is taken for RGB(A) if `data`
         has four axes, or three axes and dtype uint8. Alpha is ignored.
     channel
-        The channel to use, for a `channel_axis` that is not RGB(A).
+        The channel to use, of a `channel_axis`; or a tuple of up to three, which are shown as red,
+        green and blue (None: a dark colour), each with its own contrast.
     contrast
-        Values shown as black and white, ``(low, high)``. Default: (0, 255) for RGB uint8, (0, 1)
-        for bool, else `percentiles` of a sample of the whole stack, never of one frame.
+        Values shown as black and white, ``(low, high)``; for a tuple of channels also a pair for
+        each colour. Default: (0, 255) for RGB uint8, (0, 1) for bool, else `percentiles` of a
+        sample of the whole stack, never of one frame.
     percentiles
         In percent, ``(low, high)``.
 
@@ -60,8 +64,8 @@ class Frames:
         axis: int = 0,
         *,
         channel_axis: int | None = None,
-        channel: int | None = None,
-        contrast: tuple[float, float] | None = None,
+        channel: Channels | None = None,
+        contrast: Contrast | None = None,
         percentiles: tuple[float, float] = (0.1, 99.9),
     ) -> None:
         self._data = data if hasattr(data, "shape") and hasattr(data, "dtype") else _array(data)
@@ -72,10 +76,10 @@ class Frames:
         if not 0 <= percentiles[0] < percentiles[1] <= 100:
             raise InputError(f"percentiles must be rising and in 0 to 100, not {percentiles}")
         self._percentiles = percentiles
-        self._fixed_contrast = None if contrast is None else _checked_contrast(contrast)
-
         self._channel_axis = _channel_axis(sizes, self.dtype, axis, channel_axis)
         self.rgb, self._channel = _pick_channel(sizes, self._channel_axis, channel)
+        mixed = isinstance(self._channel, tuple)
+        self._fixed_contrast = None if contrast is None else checked_contrast(contrast, mixed)
         planes = len(sizes) - (self._channel_axis is not None)
         if planes not in (2, 3):
             raise InputError(
@@ -101,15 +105,22 @@ class Frames:
         return f"Frames({len(self)} x {self.shape[0]} x {self.shape[1]} {kind} {self.dtype})"
 
     @cached_property
-    def contrast(self) -> tuple[float, float]:
+    def contrast(self) -> Contrast:
         """Values shown as black and white, the same for all frames."""
         if self._fixed_contrast is not None:
             return self._fixed_contrast
+        mix = self._channel if isinstance(self._channel, tuple) else None
         if self.dtype == np.bool_:
-            return (0.0, 1.0)
+            return (0.0, 1.0) if mix is None else ((0.0, 1.0),) * 3
+        if mix is not None:
+            sample = _sample(self)
+            return tuple(
+                (0.0, 1.0) if one is None else spread(sample[..., colour], self._percentiles)
+                for colour, one in enumerate(mix)
+            )
         if self.rgb and self.dtype == np.uint8:
             return (0.0, 255.0)
-        return _sampled_contrast(self, self._percentiles)
+        return spread(_sample(self), self._percentiles)
 
     def read(self, index: int) -> npt.NDArray[Any]:
         """Frame `index` in its own dtype, (Y, X) or (Y, X, 3).
@@ -123,19 +134,22 @@ class Frames:
             raise InputError(
                 f"frame {index} does not exist; the stack has frames 0 to {len(self) - 1}"
             )
+        if isinstance(self._channel, tuple):
+            planes = {one: self._read(index, one) for one in {*self._channel} if one is not None}
+            dark = np.zeros(self.shape, self.dtype)
+            return np.stack([dark if one is None else planes[one] for one in self._channel], -1)
+        if self._channel_axis is None or self._channel is not None:
+            return self._read(index, self._channel)
+        shift = self._along is not None and self._along < self._channel_axis
+        return np.moveaxis(self._read(index, slice(0, 3)), self._channel_axis - shift, -1)
+
+    def _read(self, index: int, channels: int | slice | None) -> npt.NDArray[Any]:
         place: list[int | slice] = [slice(None)] * len(self._data.shape)
         if self._along is not None:
             place[self._along] = int(index)
-        if self._channel_axis is not None:
-            channels = slice(0, 3) if self.rgb else self._channel
-            assert channels is not None
+        if self._channel_axis is not None and channels is not None:
             place[self._channel_axis] = channels
-        frame = np.asarray(self._data[tuple(place)])
-        if self.rgb:
-            assert self._channel_axis is not None
-            shift = self._along is not None and self._along < self._channel_axis
-            frame = np.moveaxis(frame, self._channel_axis - shift, -1)
-        return frame
+        return np.asarray(self._data[tuple(place)])
 
     def image(self, index: int) -> npt.NDArray[np.float32]:
         """Frame `index` as float32 (Y, X, 3), scaled by `contrast` and clipped to 0..1.
@@ -216,11 +230,11 @@ class Frames:
         return self._last_resized[1]
 
     def _scaled(self, index: int) -> npt.NDArray[np.float32]:
-        low, high = self.contrast
         exact = self.dtype.name in _FLOAT32_EXACT
         values: npt.NDArray[Any] = self.read(index).astype(np.float32 if exact else np.float64)
-        np.subtract(values, low, out=values)
-        np.divide(values, high - low, out=values)
+        low, high = np.transpose(self.contrast)  # numbers, or one for each colour
+        np.subtract(values, low.astype(values.dtype), out=values)
+        np.divide(values, (high - low).astype(values.dtype), out=values)
         np.clip(values, 0, 1, out=values)
         if self.dtype.kind == "f":
             np.nan_to_num(values, copy=False, nan=0.0)
@@ -262,13 +276,6 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     return checked
 
 
-def _checked_contrast(contrast: tuple[float, float]) -> tuple[float, float]:
-    low, high = float(contrast[0]), float(contrast[1])
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise InputError(f"contrast must be (low, high) with low < high, not ({low:g}, {high:g})")
-    return low, high
-
-
 def _normalised(axis: int, ndim: int, name: str) -> int:
     if not -ndim <= axis < ndim:
         raise InputError(f"{name} {axis} does not exist; the image has {ndim} axes")
@@ -288,18 +295,17 @@ def _channel_axis(
 
 
 def _pick_channel(
-    sizes: tuple[int, ...], channel_axis: int | None, channel: int | None
-) -> tuple[bool, int | None]:
-    """Whether the frames are RGB, and else the index of the channel to read."""
+    sizes: tuple[int, ...], channel_axis: int | None, channel: Channels | None
+) -> tuple[bool, Channels | None]:
+    """Whether the frames are RGB, and the channels to read if they are not all."""
     if channel_axis is None:
         if channel is not None:
             raise InputError(f"channel {channel} was asked for; say which axis with channel_axis=")
         return False, None
     count = sizes[channel_axis]
     if channel is not None:
-        if not 0 <= channel < count:
-            raise InputError(f"channel {channel} does not exist; there are 0 to {count - 1}")
-        return False, channel
+        picked = checked_channels(channel, count)
+        return isinstance(picked, tuple), picked
     if count in (3, 4):
         return True, None
     if count == 1:
@@ -307,22 +313,9 @@ def _pick_channel(
     raise InputError(f"the image has {count} channels; pick one with channel=0 to {count - 1}")
 
 
-def _sampled_contrast(frames: Frames, percentiles: tuple[float, float]) -> tuple[float, float]:
-    """Percentiles over evenly spread frames and pixels; the extremes where those coincide."""
+def _sample(frames: Frames) -> npt.NDArray[np.float64]:
+    """Evenly spread pixels of evenly spread frames, (frame, Y, X) or (frame, Y, X, 3)."""
     count = min(len(frames), _SAMPLE_FRAMES)
     step = max(1, int(np.ceil(np.sqrt(frames.shape[0] * frames.shape[1] / _SAMPLE_PIXELS))))
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
-    parts = [frames.read(int(i))[::step, ::step].astype(np.float64).ravel() for i in chosen]
-    values = np.concatenate(parts)
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        raise InputError(
-            "the image has no finite values (only NaN or inf) in the frames looked at; "
-            "check the data or pass contrast=(low, high)"
-        )
-    low, high = (float(v) for v in np.percentile(values, percentiles))
-    if low == high:  # nearly all background: take what little there is
-        low, high = float(values.min()), float(values.max())
-    if low == high:
-        high = max(low + 1.0, float(np.nextafter(low, np.inf)))
-    return low, high
+    return np.stack([frames.read(int(i))[::step, ::step].astype(np.float64) for i in chosen])

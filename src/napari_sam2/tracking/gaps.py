@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, map_coordinates, shift
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.merging import placed
+from napari_sam2.tracking.merging import claimed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.windows import TOKEN, around, whole
 
@@ -42,10 +42,7 @@ def gaps(obj: TrackedObject, longest: int) -> Iterator[range]:
 def close(obj: TrackedObject, gap: range, engine: Engine) -> None:
     """Give an object masks on the frames of a gap; see `gaps`."""
     left, right = (obj.estimates[t] for t in (gap.start - 1, gap.stop))
-    first, second = (
-        _mask(obj, t, engine, estimate)
-        for t, estimate in ((gap.start - 1, left), (gap.stop, right))
-    )
+    first, second = (_mask(obj, t, engine) for t in (gap.start - 1, gap.stop))
     sure = Quality(
         min(left.quality.iou, right.quality.iou),
         min(left.quality.object_score, right.quality.object_score),
@@ -97,11 +94,9 @@ def _signed(mask: npt.NDArray[np.bool_]) -> Signed:
     return np.asarray(signed, np.float32)
 
 
-def _mask(
-    obj: TrackedObject, frame: int, engine: Engine, estimate: Estimate
-) -> npt.NDArray[np.bool_]:
+def _mask(obj: TrackedObject, frame: int, engine: Engine) -> npt.NDArray[np.bool_]:
     full = np.zeros(engine.frames.shape, bool)
-    place, logits = placed(engine, obj.prompts.get(frame), estimate)
+    place, logits = claimed(engine, obj, frame)
     full[place] = logits > 0
     return full
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import zlib
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,45 @@ def mask_text(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     y0, y1 = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
     x0, x1 = (int(columns[0]), int(columns[-1]) + 1) if columns.size else (0, 0)
-    packed = zlib.compress(np.packbits(mask[y0:y1, x0:x1]).tobytes(), 9)
+    return part_text(mask.shape, (y0, x0), mask[y0:y1, x0:x1])
+
+
+def part_text(
+    shape: tuple[int, ...], corner: tuple[int, int], part: npt.NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return what `mask_text` does, from a part of a mask of this shape and the part's corner."""
+    packed = zlib.compress(np.packbits(part).tobytes(), 9)
     return {
-        "shape": list(mask.shape),
-        "corner": [y0, x0],
-        "size": [y1 - y0, x1 - x0],
+        "shape": list(shape),
+        "corner": list(corner),
+        "size": list(part.shape),
         "bits": b64encode(packed).decode("ascii"),
     }
 
 
-def mask_of(text: dict[str, Any]) -> npt.NDArray[np.bool_]:
+def mask_of(text: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
     """Return the mask (Y, X) that `mask_text` wrote.
 
     Raises
     ------
     InputError
         If it was not written so.
+    """
+    shape, place, part = part_of(text)
+    mask = np.zeros(shape, dtype=bool)
+    mask[place] = part
+    return mask
+
+
+def part_of(
+    text: Mapping[str, Any],
+) -> tuple[tuple[int, int], tuple[slice, slice], npt.NDArray[np.bool_]]:
+    """Return the shape of the frame, the place of the part that holds a mask, and that part.
+
+    Raises
+    ------
+    InputError
+        If `mask_text` did not write it.
     """
     try:
         (height, width), (y, x), (h, w) = (
@@ -54,7 +78,6 @@ def mask_of(text: dict[str, Any]) -> npt.NDArray[np.bool_]:
             raise ValueError("it is of another size")
     except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
         raise InputError(f"a mask in the file cannot be read ({error})") from error
-    mask = np.zeros((height, width), dtype=bool)
     values = np.unpackbits(np.frombuffer(bits, np.uint8), count=h * w)
-    mask[y : y + h, x : x + w] = values.reshape(h, w)
-    return mask
+    place = (slice(y, y + h), slice(x, x + w))
+    return (height, width), place, values.reshape(h, w).astype(bool)

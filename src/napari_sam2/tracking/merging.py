@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.mask_text import part_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
@@ -31,10 +33,10 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
         if interpolated:
             best[labels > 0] = np.inf
         for object_id in sorted(known, key=lambda i: (not objects[i].locked, i)):
-            obj, estimate = objects[object_id], known[object_id]
-            if estimate.quality.interpolated != interpolated:
+            obj = objects[object_id]
+            if known[object_id].quality.interpolated != interpolated:
                 continue
-            place, values = placed(engine, obj.prompts.get(frame), estimate)
+            place, values = claimed(engine, obj, frame)
             wins = values > best[place]
             labels[place][wins] = object_id
             best[place][wins] = np.inf if obj.locked else values[wins]
@@ -42,12 +44,26 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
     return FrameResult(frame, labels, quality)
 
 
+def claimed(
+    engine: Engine, obj: TrackedObject, frame: int
+) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+    """Logits of an object in data pixels, of the part of a frame that holds it.
+
+    A mask of another program is as it was given.
+    """
+    if frame not in obj.given or frame in obj.prompts:
+        return placed(engine, obj.prompts.get(frame), obj.estimates[frame])
+    _, place, part = part_of(obj.given[frame])
+    return place, np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
+
+
 def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
 ) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
     if prompt is not None and prompt.mask is not None and not len(prompt.points):
-        drawn = np.where(prompt.mask, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
-        return (slice(None), slice(None)), drawn
+        ((rows, columns),) = find_objects(prompt.mask.view(np.uint8))  # the rest is background
+        part = prompt.mask[rows, columns]
+        return (rows, columns), np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())

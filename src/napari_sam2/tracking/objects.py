@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -38,6 +39,8 @@ class TrackedObject:
     prompts: dict[int, Prompt] = field(default_factory=dict)
     pending: dict[int, Pending] = field(default_factory=dict)
     estimates: EstimateLog = field(default_factory=EstimateLog)
+    # Masks of another program, as text, on frames that nothing has replaced since.
+    given: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     # Frames that a propagation has passed, and whether it went backward.
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.
@@ -63,6 +66,7 @@ class TrackedObject:
             before=dict(self.before),
             changed=set(self.changed),
             ends=set(self.ends),
+            given=dict(self.given),
         )
 
     @property
@@ -75,6 +79,8 @@ class TrackedObject:
 
     def pass_frame(self, frame: int, reverse: bool, estimate: Estimate) -> None:
         """Note what a propagation found on a frame."""
+        if frame not in self.prompts:
+            self.given.pop(frame, None)
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1

@@ -46,6 +46,7 @@ def packed(obj: TrackedObject) -> bytes:
         # Lists of pairs: the order counts.
         "prompts": [[t, prompt_as_json(p)] for t, p in obj.prompts.items()],
         "passed": [[t, reverse] for t, reverse in obj.tracked.items()],
+        "given": [[t, dict(text)] for t, text in obj.given.items()],
         "changed": sorted(obj.changed),
         "ends": sorted(obj.ends),
         "locked": obj.locked,
@@ -103,6 +104,7 @@ def unpacked(
         obj = TrackedObject(bank, estimates=estimates, before=dict(before))
         obj.prompts = {t: parse_prompt(p, Path(), "prompt") for t, p in said["prompts"]}
         obj.tracked = {t: bool(reverse) for t, reverse in said["passed"]}
+        obj.given = {t: dict(text) for t, text in said["given"]}
         obj.changed, obj.ends = set(said["changed"]), set(said["ends"])
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
         for entry in said["pending"]:
@@ -122,7 +124,7 @@ def unpacked(
     windows = [item.window for item in (*bank.tracked.values(), *bank.conditioning.values())]
     windows += [answer.window for answer in obj.pending.values()]
     found = estimates.grids | before.grids | {w.grid for w in windows if w is not None}
-    if not found <= set(grids) or not obj.prompts.keys() <= estimates.keys():
+    if not found <= set(grids) or not obj.prompts.keys() | obj.given.keys() <= estimates.keys():
         raise ValueError("masks of another session")
     return obj
 

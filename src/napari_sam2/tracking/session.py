@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.adopting import adopt
 from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
@@ -23,6 +25,7 @@ from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
@@ -196,6 +199,29 @@ class TrackingSession(Roster):
         order = sorted(checked.items(), key=lambda item: (item[1].absent, item[0][1]))
         for (object_id, frame), prompt in order:
             self._answer(object_id, frame, prompt, None)
+
+    def adopt_masks(self, object_id: int, masks: Mapping[int, Mapping[str, Any]]) -> None:
+        """Make a new object of masks that another program found, see `adopting.adopt`.
+
+        Parameters
+        ----------
+        object_id : positive, of no object yet.
+        masks : by frame, as `mask_text` writes them.
+
+        Raises
+        ------
+        InputError
+            If the id is taken, or a frame or mask cannot be used; there is no new object then.
+        """
+        if object_id in self._objects:
+            raise InputError(f"there is an object {object_id} already; give the masks another id")
+        if not masks:
+            raise InputError(f"object {object_id} has no masks; leave it out")
+        for frame, text in masks.items():
+            self._checked(object_id, frame, Prompt(mask=mask_of(text)))
+        first = min(masks)
+        self._prompt(object_id, first, Prompt(mask=mask_of(masks[first])), None)
+        adopt(self._engine, self._objects[object_id], masks)
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
         """Say all that is said of an object on a frame, in the place of what was said before.

@@ -13,11 +13,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.tracking.channels import Channels, channels_from_json
+from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import VERSION, objects_as_json, read_json
-from napari_sam2.tracking.steps import AddPrompts, Propagate, SetPrompt, Step
+from napari_sam2.tracking.steps import AddPrompts, AdoptMasks, Propagate, SetPrompt, Step
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 
 if TYPE_CHECKING:
@@ -42,21 +44,33 @@ class ImageIdentity:
     shape : (T, Y, X).
     contrast : values shown as black and white.
     axes : of the file, for one that does not say so itself; "" where they are unknown.
+    channel : of the file's channels, the one that was looked at, or those that were mixed.
+    select : index along the file's other axes, e.g. ``{"Z": 3}``.
     """
 
     path: str
     fingerprint: str
     shape: tuple[int, int, int]
-    contrast: tuple[float, float]
+    contrast: Contrast
     axes: str = ""
+    channel: Channels | None = None
+    select: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frames: Frames, path: str = "", axes: str = "") -> ImageIdentity:
+    def of(
+        cls,
+        frames: Frames,
+        path: str = "",
+        axes: str = "",
+        channel: Channels | None = None,
+        select: Mapping[str, int] | None = None,
+    ) -> ImageIdentity:
         """Look at a stack."""
         from napari_sam2.tracking.fingerprints import frames_fingerprint  # brings torch
 
         shape = (len(frames), *frames.shape)
-        return cls(path, frames_fingerprint(frames), shape, frames.contrast, axes)
+        fingerprint = frames_fingerprint(frames)
+        return cls(path, fingerprint, shape, frames.contrast, axes, channel, dict(select or {}))
 
     def check(self, frames: Frames) -> None:
         """Refuse another stack than this.
@@ -105,20 +119,28 @@ class SessionFile:
     state: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, history: History, model: str, path: str = "", axes: str = "") -> SessionFile:
+    def of(
+        cls,
+        history: History,
+        model: str,
+        path: str = "",
+        axes: str = "",
+        channel: Channels | None = None,
+        select: Mapping[str, int] | None = None,
+    ) -> SessionFile:
         """Describe what was done.
 
         Parameters
         ----------
         history : what was done to a session.
         model : its name or path, to load it again.
-        path, axes : of the image, as in `ImageIdentity`.
+        path, axes, channel, select : of the image, as in `ImageIdentity`.
         """
         from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
 
         session = history.session
         return cls(
-            ImageIdentity.of(session.frames, path, axes),
+            ImageIdentity.of(session.frames, path, axes, channel, select or {}),
             model,
             model_fingerprint(session.model).hex(),
             tuple(history.steps),
@@ -135,15 +157,18 @@ class SessionFile:
                 ids.add(step.object_id)
             elif isinstance(step, AddPrompts):
                 ids.update(step.prompts)
+            elif isinstance(step, AdoptMasks):
+                ids.update(step.masks)
         return sorted(ids)
 
     def cost(self) -> int:
         """About how many frames a replay computes."""
-        length = self.image.shape[0]
-        return sum(
-            (length if step.frames is None else step.frames) if isinstance(step, Propagate) else 1
-            for step in self.steps
-        )
+        return sum(self._cost(step) for step in self.steps)
+
+    def _cost(self, step: Step) -> int:
+        if isinstance(step, Propagate):
+            return self.image.shape[0] if step.frames is None else step.frames
+        return step.cost if isinstance(step, AdoptMasks) else 1
 
     def check_model(self, model: SAM2) -> None:
         """Refuse another model than this.
@@ -242,15 +267,7 @@ def load_session(path: str | Path) -> SessionFile:
         raise InputError(f"{path.name} is no session file; pass it as --prompts if it has prompts")
     try:
         steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
-        image, model = content["image"], content["model"]
-        shape, contrast = image["shape"], image["contrast"]
-        identity = ImageIdentity(
-            str(image["path"]),
-            str(image["fingerprint"]),
-            (int(shape[0]), int(shape[1]), int(shape[2])),
-            (float(contrast[0]), float(contrast[1])),
-            str(image.get("axes", "")),
-        )
+        identity, model = _identity(content["image"]), content["model"]
         settings = content.get("settings", {})
         return SessionFile(
             identity,
@@ -266,6 +283,21 @@ def load_session(path: str | Path) -> SessionFile:
         if isinstance(error, InputError):
             raise InputError(f"{path.name}: {error}") from error
         raise InputError(f"{path.name} is damaged ({error}); restore it from a copy") from error
+
+
+def _identity(image: Mapping[str, Any]) -> ImageIdentity:
+    shape, contrast = image["shape"], image["contrast"]
+    mixed = isinstance(contrast[0], list)
+    pairs = tuple((float(low), float(high)) for low, high in (contrast if mixed else [contrast]))
+    return ImageIdentity(
+        str(image["path"]),
+        str(image["fingerprint"]),
+        (int(shape[0]), int(shape[1]), int(shape[2])),
+        pairs if mixed else pairs[0],
+        str(image.get("axes", "")),
+        channels_from_json(image.get("channel")),
+        {str(letter): int(index) for letter, index in image.get("select", {}).items()},
+    )
 
 
 def _size(shape: tuple[int, int, int]) -> str:

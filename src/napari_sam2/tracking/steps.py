@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompt import Prompt, Prompts
@@ -77,6 +77,44 @@ class AddPrompts:
     def describe(self) -> str:
         """Name it for a menu."""
         return "prompt" if len(self.prompts) == 1 else f"prompts of {len(self.prompts)} objects"
+
+
+@dataclass(frozen=True)
+class AdoptMasks:
+    """Make objects of masks that another program found.
+
+    Parameters
+    ----------
+    masks : object id -> frame -> mask, as `mask_text` writes it.
+    """
+
+    kind: ClassVar[str] = "adopt"
+    masks: Mapping[int, Mapping[int, Mapping[str, Any]]]
+
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name all of them."""
+        return tuple(self.masks)
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield the first frame of each of them, then all frames that they are on."""
+        for object_id, masks in self.masks.items():
+            session.adopt_masks(object_id, masks)
+            yield session.result(min(masks))
+        for frame in self._frames:
+            yield session.result(frame)
+
+    @property
+    def _frames(self) -> list[int]:
+        return sorted({frame for masks in self.masks.values() for frame in masks})
+
+    @property
+    def cost(self) -> int:
+        """How many results it yields."""
+        return len(self.masks) + len(self._frames)
+
+    def describe(self) -> str:
+        """Name it for a menu."""
+        return f"import of {len(self.masks)} objects"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from napari_sam2.tracking.prompts import (
 )
 from napari_sam2.tracking.steps import (
     AddPrompts,
+    AdoptMasks,
     CloseGaps,
     LockObject,
     MergeObjects,
@@ -53,6 +54,9 @@ def step_as_json(step: Step) -> dict[str, Any]:
         return entry | {
             "objects": objects_as_json(step.prompts, lambda _i, _t, mask: mask_text(mask))
         }
+    if isinstance(step, AdoptMasks):
+        masks = {str(i): {str(t): m for t, m in some.items()} for i, some in step.masks.items()}
+        return entry | {"masks": masks}
     values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]
     return entry | {name: value for name, value in values.items() if value is not None}
 
@@ -79,6 +83,9 @@ def step_from_json(entry: Any, number: int) -> Step:
             return SetPrompt(_whole(entry["object"]), _whole(entry["frame"]), prompt)
         if kind == AddPrompts.kind:
             return AddPrompts(parse_objects(entry, _NOWHERE))
+        if kind == AdoptMasks.kind:
+            given = entry["masks"].items()
+            return AdoptMasks({int(i): {int(t): dict(m) for t, m in s.items()} for i, s in given})
         if kind in _PLAIN:
             values = {name: value for name, value in entry.items() if name != "do"}
             if values.get("object_ids") is not None:
@@ -86,10 +93,10 @@ def step_from_json(entry: Any, number: int) -> Step:
             for name in _NUMBERS & values.keys():
                 _whole(values[name])
             return _PLAIN[kind](**values)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{who}: {error}") from error
         raise InputError(f"{who} ({kind}) is damaged: {error}; restore the file") from error
-    except InputError as error:
-        raise InputError(f"{who}: {error}") from error
     raise InputError(f"{who} is of the unknown kind {kind!r}; update napari-sam2")
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.model_choice import model_text
 from napari_sam2.widgets.pace import read_runs
+from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 
@@ -36,9 +39,12 @@ class Choices:
     def __init__(self, form: Form, bench: Workbench) -> None:
         self._form, self._bench = form, bench
         self._models: list[tuple[str, str]] = []
-        self._filling = False
+        self._filling = self._changing = False
         form.image.changed.connect(self._on_image)
+        # Choosing the same image again is a fresh start on its axes, in the plane on screen.
+        form.image.native.activated.connect(self._on_image_again)
         form.axis.changed.connect(self._on_axis)
+        form.part.on_change(self._on_part)
         form.model.changed.connect(self._on_model)
         form.device.changed.connect(self._on_model)
         # Choosing the same model again is another try, after a failure say.
@@ -64,12 +70,13 @@ class Choices:
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
+            form.show_source(bench.source, bench.layers, bench.images)
             if bench.layers is not None:
                 length = bench.layers.geometry.length
                 start, stop = bench.following.frame_range
                 form.propagation.show_range(start or 0, (stop or length) - 1, length)
 
-    # --- image, axis, object, frames -----------------------------------------------------
+    # --- image, axis, part, object, frames -----------------------------------------------------
 
     def offer_images(self) -> None:
         """Offer the images of the viewer."""
@@ -80,17 +87,10 @@ class Choices:
     def _images(self) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self._bench.images]
 
-    def set_image(self, layer: Image, axis: int | None = None) -> None:
-        """Work on `layer`, with frames along `axis` (default: guessed)."""
-        layer = adapters.unwrapped(layer)
-        axis = adapters.guess_axis(layer) if axis is None else axis
-        form = self._form
-        with self._filled_by_us():
-            form.image.choices = self._images()
-            form.image.value = layer
-            form.axis.choices = adapters.axis_choices(layer)
-            form.axis.value = axis
-        self._bench.start(layer, axis)
+    def set_image(self, layer: Image, axis: int | None = None, part: Part | None = None) -> None:
+        """Work on a part of `layer`, with frames along `axis` (default: guessed)."""
+        if self._bench.start(adapters.unwrapped(layer), axis, part) is not None:
+            self.show()  # it was refused
 
     def start_with_only_image(self) -> None:
         """Begin at once where there is no choice to make."""
@@ -99,11 +99,27 @@ class Choices:
 
     def _on_image(self, layer: Image | None) -> None:
         if not self._filling and layer is not None:
+            self._changing = True  # Qt calls it activated, too, before the event is over
+            QTimer.singleShot(0, self._on_changed)
             self.set_image(layer)
+
+    def _on_changed(self) -> None:
+        self._changing = False
+
+    def _on_image_again(self, _index: int) -> None:
+        image = self._form.image.value
+        if not self._changing and image is self._bench.image:
+            self._on_axis(self._form.axis.value)
 
     def _on_axis(self, axis: int | None) -> None:
         if not self._filling and self._bench.image is not None:
-            self.set_image(self._bench.image, axis)
+            part = replace(self._form.part.part(), planes={})
+            self.set_image(self._bench.image, axis, part)
+
+    def _on_part(self, same_axes: bool) -> None:
+        if self._bench.image is not None:
+            axis = self._form.axis.value if same_axes else None
+            self.set_image(self._bench.image, axis, self._form.part.part())
 
     def _on_object(self, object_id: int) -> None:
         if not self._filling:

@@ -25,6 +25,7 @@ from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Direction
 from napari_sam2.widgets.session_form import SessionActions
+from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 
@@ -102,9 +103,9 @@ class MaskletsWidget(QWidget):
     def object_id(self, value: int) -> None:
         self.workbench.set_object(value)
 
-    def set_image(self, layer: Image, axis: int | None = None) -> None:
-        """Work on `layer`, with frames along `axis` (default: guessed)."""
-        self.choices.set_image(layer, axis)
+    def set_image(self, layer: Image, axis: int | None = None, part: Part | None = None) -> None:
+        """Work on a part of `layer`, with frames along `axis` (default: guessed)."""
+        self.choices.set_image(layer, axis, part)
 
     def choose_model(self, model: str, device: str = "auto") -> None:
         """Use a model, by name or path, from now on; the prompts stay."""

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.widgets.layer_adapters import StackGeometry, frame_axis, frame_scale
+from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Run
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
+    from napari_sam2.widgets.sources import Source
     from napari_sam2.widgets.workbench import Workbench
 
 MEASURED = "csv"
@@ -54,8 +53,8 @@ class Export:
         File, or folder for the Cell Tracking Challenge.
     format
         A name in `napari_sam2.export.formats.FORMATS`; None: by the suffix of `path`.
-    image
-        The layer; gives axes, scale and unit.
+    source
+        Gives axes, scale and unit.
     geometry
         Which axes are what.
     writer
@@ -68,7 +67,7 @@ class Export:
         self,
         path: Path,
         format: str | None,
-        image: Image,
+        source: Source,
         geometry: StackGeometry,
         writer: ResultWriter,
         dtype: Any,
@@ -76,9 +75,8 @@ class Export:
         self.path = path
         self._format = format
         self._labels = _Labels(writer, geometry, dtype)
-        letter = frame_axis(image, geometry)
-        self._axes = f"{letter}YX"
-        self._scale, self._unit = frame_scale(image, geometry, letter)
+        self._axes = f"{source.frame_axis(geometry)}YX"
+        self._scale, self._unit = source.frame_scale(geometry)
 
     def run(self, session: Any, run: Run) -> None:
         """Write it; what is there already is replaced, the user was asked.
@@ -114,11 +112,11 @@ class Export:
 
 def export(bench: Workbench, path: Path, format: str | None = None) -> None:
     """Write the masklets to a file; returns at once. Cancelling leaves nothing behind."""
-    if bench.layers is None or bench.image is None or bench.writer is None:
+    if bench.layers is None or bench.source is None or bench.writer is None:
         bench.say_what_to_do()
         return
     dtype = bench.layers.labels.data.dtype
-    one = Export(path, format, bench.image, bench.layers.geometry, bench.writer, dtype)
+    one = Export(path, format, bench.source, bench.layers.geometry, bench.writer, dtype)
 
     def work(record: Record, run: Run) -> None:
         run.follow = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
@@ -25,10 +25,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.widgets.objects_form import ObjectsForm
+from napari_sam2.widgets.part_form import PartForm
 from napari_sam2.widgets.parts import VerticalArea, button, heading, row
 from napari_sam2.widgets.progress_form import ProgressForm
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
+from napari_sam2.widgets.sources import Source
 
 MAX_OBJECT_ID = 65535
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -115,6 +117,8 @@ class Form(QWidget):
             )
             native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             layout.addRow(box.label, native)
+            if box is self.axis:
+                self.part = PartForm(layout)
         return form
 
     def _object_row(self) -> QHBoxLayout:
@@ -184,6 +188,14 @@ class Form(QWidget):
         """Diameter of a typical cell in pixels, if the user gave one."""
         return float(self.diameter_box.text() or 0) or None
 
+    def show_source(self, source: Source | None, layers: Any, images: Sequence[Any]) -> None:
+        """Show what the model sees; `layers` have its geometry, `images` may be mixed with it."""
+        geometry = None if layers is None else layers.geometry
+        if source is not None and geometry is not None:
+            self.axis.choices = source.axis_choices()
+            self.axis.value = geometry.axis
+        self.part.show(source, geometry, () if source is None else source.siblings(images))
+
     def _status_line(self) -> QLabel:
         self.status = QLabel()
         self.status.setWordWrap(True)
@@ -239,6 +251,7 @@ class Form(QWidget):
         self.diameter_box.setEnabled(has_image and not running)
         for box in (self.image, self.axis, self.model, self.device):
             box.enabled = not running
+        self.part.set_enabled(not running)
 
     def show_object_colour(self, colour: Any) -> None:
         """Show the colour (RGBA, 0 to 1) of the current object."""

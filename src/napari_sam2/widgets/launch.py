@@ -6,12 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from napari_sam2.layer_data import image_settings
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_sam2.stacks import Stack
+    from napari_sam2.tracking.channels import Channels
 
 _NO_QT = 'napari has no Qt to draw with; install one with: pip install "napari-sam2[all]"'
 
@@ -22,8 +24,15 @@ _NO_SCREEN = (
 )
 
 
-def open_viewer(stack: Stack | None = None) -> Viewer:
+def open_viewer(stack: Stack | None = None, channel: Channels | None = None) -> Viewer:
     """Open a napari window with the dock widget, and with a stack as its image.
+
+    Parameters
+    ----------
+    stack
+        From `open_stack` or `open_all`.
+    channel
+        What the model sees of its channels; by default the one on screen.
 
     Raises
     ------
@@ -39,33 +48,17 @@ def open_viewer(stack: Stack | None = None) -> Viewer:
     import napari
 
     from napari_sam2.widgets.dock import MaskletsWidget
-    from napari_sam2.widgets.layer_adapters import PATH_KEY
 
     viewer = napari.Viewer()
     if stack is not None:
-        viewer.add_image(
-            stack.data,
-            name=stack.path.stem,
-            rgb=stack.rgb,
-            scale=[stack.scale[letter] for letter in stack.axes if letter != "C"],
-            axis_labels=[letter.lower() for letter in stack.axes if letter != "C"],
-            units=_units(stack),
-            metadata={PATH_KEY: str(stack.path)},
-        )
+        viewer.add_image(stack.data, **image_settings(stack, channel))
     viewer.window.add_dock_widget(MaskletsWidget(viewer), name="SAM 2 masklets", area="right")
     return viewer
 
 
-def _units(stack: Stack) -> list[str] | None:
-    """Return the unit of each axis, where the file has a unit of lengths."""
-    if stack.unit is None:
-        return None
-    return ["second" if letter == "T" else stack.unit for letter in stack.axes if letter != "C"]
-
-
-def launch(stack: Stack | None = None) -> None:
+def launch(stack: Stack | None = None, channel: Channels | None = None) -> None:
     """Open a window as `open_viewer` does, and return when it is closed."""
-    open_viewer(stack)
+    open_viewer(stack, channel)
     import napari
 
     napari.run()

@@ -6,7 +6,7 @@ image's pixels whatever the scale, rotation or the order of the viewer's axes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.layer_data import PATH_KEY
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
 _TIME_NAMES = ("t", "time", "frame", "frames", "timepoint")
 _DEPTH_NAMES = ("z", "depth", "slice", "plane")
-PATH_KEY = "napari_sam2_path"
-"""In the metadata of an image that we opened ourselves: its file."""
+_CHANNEL_NAMES = ("c", "ch", "channel", "channels")
+_MOST_CHANNELS = 4  # of an axis that nobody named
 _COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -75,6 +77,11 @@ class StackGeometry:
         """(Y, X) of a frame in pixels."""
         y, x = self.plane
         return self.shape[y], self.shape[x]
+
+    @property
+    def flat_shape(self) -> tuple[int, ...]:
+        """The shape, one index deep along the axes that are fixed."""
+        return tuple(1 if a in self.fixed else n for a, n in enumerate(self.shape))
 
     def index(self, frame: int) -> tuple[int | slice, ...]:
         """Return what to index an array of `shape` with for the (Y, X) plane of `frame`."""
@@ -131,60 +138,26 @@ class StackGeometry:
         return None
 
 
-def image_shape(layer: Image) -> tuple[int, ...]:
+def image_shape(layer: Image, channel_axis: int | None = None) -> tuple[int, ...]:
     """Shape of the image in pixels at full resolution, without channels."""
-    shape = tuple(int(n) for n in _full_resolution(layer).shape)
-    return shape[:-1] if layer.rgb else shape
+    shape = tuple(int(n) for n in full_resolution(layer).shape)
+    return tuple(shape[a] for a in image_axes(layer, channel_axis))
 
 
-def stack_data(layer: Image, geometry: StackGeometry) -> Any:
-    """Return the array of the frames: the extra axes fixed, nothing read that need not be."""
-    data = _full_resolution(layer)
-    if not geometry.fixed:
-        return data
-    if not isinstance(data, np.ndarray) and not hasattr(data, "dask"):
-        import dask.array as da
-
-        # Slicing zarr and its like reads at once; dask's slices are views.
-        data = da.from_array(data, chunks=getattr(data, "chunks", "auto"))
-    place: list[int | slice] = [slice(None)] * len(data.shape)
-    for axis, step in geometry.fixed.items():
-        place[axis] = step
-    return data[tuple(place)]
+def image_axes(layer: Image, channel_axis: int | None = None) -> list[int]:
+    """Return the axes of the layer that are none of channels."""
+    return [a for a in range(layer.ndim) if a != channel_axis]
 
 
 def stack_axis(geometry: StackGeometry) -> int:
-    """Propagation axis counted in what `stack_data` returns."""
+    """Propagation axis counted in the array of the frames, where the extra axes are fixed."""
     axis = geometry.axis or 0
     return axis - sum(fixed < axis for fixed in geometry.fixed)
 
 
-def _full_resolution(layer: Image) -> Any:
+def full_resolution(layer: Image) -> Any:
+    """Return the array of a layer, of several resolutions the highest."""
     return layer.data[0] if layer.multiscale else layer.data
-
-
-def frame_axis(layer: Image, geometry: StackGeometry) -> str:
-    """Return "Z" where frames are slices of a volume, "T" otherwise."""
-    if geometry.axis is None:
-        return "T"
-    return "Z" if _named_axes(layer)[geometry.axis].lower() in _DEPTH_NAMES else "T"
-
-
-def frame_scale(
-    layer: Image, geometry: StackGeometry, letter: str
-) -> tuple[dict[str, float], str | None]:
-    """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels."""
-    y, x = geometry.plane
-    axes = {"Y": y, "X": x} | ({} if geometry.axis is None else {letter: geometry.axis})
-    scale = {name: abs(float(layer.scale[axis])) for name, axis in axes.items()}
-    unit = str(layer.units[y])
-    return scale, None if unit in ("pixel", "dimensionless", "") else unit
-
-
-def file_axes(layer: Image, geometry: StackGeometry) -> str:
-    """Return "TYX" or "ZYX" where the layer is a plain stack of frames, "" otherwise."""
-    plain = geometry.axis == 0 and len(geometry.shape) == 3
-    return f"{frame_axis(layer, geometry)}YX" + ("C" if layer.rgb else "") if plain else ""
 
 
 def source_path(layer: Image) -> str:
@@ -193,32 +166,68 @@ def source_path(layer: Image) -> str:
     return str(Path(path).absolute()) if path else ""
 
 
-def axis_choices(layer: Image) -> list[tuple[str, int | None]]:
-    """Name and index of each axis that frames can be counted along."""
-    shape = image_shape(layer)
+def axis_choices(layer: Image, channel_axis: int | None = None) -> list[tuple[str, int | None]]:
+    """Name and index, without channels, of each axis that frames can be counted along."""
+    shape = image_shape(layer, channel_axis)
     if len(shape) == 2:
         return [("none: one image", None)]
-    names = _named_axes(layer)
+    names = named_axes(layer, channel_axis)
     return [(f"{names[a]} ({shape[a]} frames)", a) for a in range(len(shape))]
 
 
-def _named_axes(layer: Image) -> list[str]:
+def named_axes(layer: Image, channel_axis: int | None = None) -> list[str]:
+    """Return the names of the axes without channels."""
+    known = _known_names(layer) or [f"axis {a}" for a in range(layer.ndim)]
+    return [known[a] for a in image_axes(layer, channel_axis)]
+
+
+def has_names(layer: Image) -> bool:
+    """Whether anything tells what the axes are."""
+    return _known_names(layer) is not None
+
+
+def _known_names(layer: Image) -> list[str] | None:
+    """Return the names of all axes, where anything tells them."""
     if _has_axis_labels(layer):
         return [str(name) for name in layer.axis_labels]
-    return list(_tiff_axes(layer) or [f"axis {a}" for a in range(layer.ndim)])
+    told = layer.metadata.get("axes")
+    if isinstance(told, str) and len(told) == layer.ndim:
+        return list(told)
+    return _tiff_axes(layer)
 
 
-def guess_axis(layer: Image) -> int | None:
+def guess_axis(layer: Image, channel_axis: int | None = None) -> int | None:
     """Time before depth, by the layer's axis labels, then the TIFF it came from; else the first."""
-    shape = image_shape(layer)
+    shape = image_shape(layer, channel_axis)
     if len(shape) == 2:
         return None
-    names = [name.lower() for name in _named_axes(layer)]
+    names = [name.lower() for name in named_axes(layer, channel_axis)]
     for wanted in (_TIME_NAMES, _DEPTH_NAMES):
         for axis, name in enumerate(names):
             if name in wanted and shape[axis] > 1:
                 return axis
     return next((a for a, n in enumerate(shape[:-2]) if n > 1), 0)
+
+
+def guess_channel_axis(layer: Image) -> int | None:
+    """Return the axis of channels by its name; by its size where four or more have no names."""
+    if layer.rgb:
+        return None
+    shape, names = image_shape(layer), _known_names(layer)
+    if names is not None:
+        named = [a for a, name in enumerate(names) if name.lower() in _CHANNEL_NAMES]
+        return named[0] if named and shape[named[0]] > 1 else None
+    small = [a for a, n in enumerate(shape) if 2 <= n <= _MOST_CHANNELS]
+    if len(shape) < 4 or len(small) != 1 or small[0] not in (0, 1, len(shape) - 1):
+        return None
+    others = [n for a, n in enumerate(shape) if a != small[0]]
+    # All small: channels cannot be told from time and depth.
+    return small[0] if max(others[:-2]) > _MOST_CHANNELS else None
+
+
+def is_depth(name: str) -> bool:
+    """Whether an axis of this name goes through a volume."""
+    return name.lower() in _DEPTH_NAMES
 
 
 def _has_axis_labels(layer: Image) -> bool:
@@ -252,9 +261,28 @@ def _tiff_axes(layer: Image) -> list[str] | None:
     return None
 
 
-def copied_transform(layer: Layer) -> dict[str, Any]:
-    """Keywords that give a new layer the place, scale, units and axes of `layer`."""
-    return {name: getattr(layer, name) for name in _COPIED}
+def copied_transform(layer: Layer, axes: Sequence[int] | None = None) -> dict[str, Any]:
+    """Keywords that give a new layer the place, scale, units and axes of `layer`.
+
+    Parameters
+    ----------
+    axes
+        Those of `layer` that the new one has, in its order; None for all.
+    """
+    if axes is None or list(axes) == list(range(layer.ndim)):
+        return {name: getattr(layer, name) for name in _COPIED}
+    axes = list(axes)
+    shear = np.eye(layer.ndim)
+    shear[np.triu_indices(layer.ndim, 1)] = layer.shear
+    return {
+        "scale": np.asarray(layer.scale)[axes],
+        "translate": np.asarray(layer.translate)[axes],
+        "rotate": np.asarray(layer.rotate)[np.ix_(axes, axes)],
+        "shear": shear[np.ix_(axes, axes)],
+        "affine": layer.affine.set_slice(axes),
+        "units": [layer.units[a] for a in axes],
+        "axis_labels": [layer.axis_labels[a] for a in axes],
+    }
 
 
 def frame_on_screen(viewer: ViewerModel, layer: Layer, geometry: StackGeometry) -> int:
@@ -277,3 +305,10 @@ def show_frame(viewer: ViewerModel, layer: Layer, geometry: StackGeometry, frame
     world = layer.data_to_world(geometry.to_data(frame, 0, 0))
     offset = viewer.dims.ndim - layer.ndim
     viewer.dims.set_point(offset + geometry.axis, world[geometry.axis])
+
+
+def show_planes(viewer: ViewerModel, layer: Layer, geometry: StackGeometry) -> None:
+    """Move the viewer's sliders to the plane that objects are followed in."""
+    world = layer.data_to_world(geometry.to_data(0, 0, 0))
+    for axis in geometry.fixed:
+        viewer.dims.set_point(viewer.dims.ndim - layer.ndim + axis, world[axis])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Attention
+    from napari_sam2.tracking.channels import Channels
+    from napari_sam2.tracking.contrast import Contrast
+    from napari_sam2.tracking.frames import Frames
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all."""
@@ -24,30 +27,47 @@ class SessionRequest:
     Parameters
     ----------
     data
-        The stack: (T, Y, X), with channels last if `rgb`, or one 2D image.
+        The stack: (T, Y, X), or one 2D image, either with an axis of channels.
     axis
         The axis of `data` that frames are counted along.
-    rgb
-        Whether the last axis holds colours.
     model, device
         For `napari_sam2.load_model`.
     path
         The file that the data came from; "" where there was none.
     axes
         Of that file, as far as the layer tells; "" where it does not.
+    channel_axis, channel
+        As for `Frames`: where the channels are, and what the model sees of them.
+    file_channel, select
+        The same choice as for `open_stack`, and the index along other axes of the file.
     attention, zoom
         As in `TrackingPolicy`.
     """
 
     data: Any
     axis: int
-    rgb: bool
     model: str
     device: str
     path: str = ""
     axes: str = ""
+    channel_axis: int | None = None
+    channel: Channels | None = None
+    file_channel: Channels | None = None
+    select: Mapping[str, int] = field(default_factory=dict)
     attention: Attention | None = None
     zoom: float | None = None
+
+    def frames(self, contrast: Contrast | None = None) -> Frames:
+        """Return the stack as the model sees it."""
+        from napari_sam2.tracking.frames import Frames  # torch takes seconds to import
+
+        return Frames(
+            self.data,
+            self.axis,
+            channel_axis=self.channel_axis,
+            channel=self.channel,
+            contrast=contrast,
+        )
 
 
 class SessionOpener:
@@ -60,7 +80,6 @@ class SessionOpener:
     def __call__(self, request: SessionRequest, progress: Progress) -> Any:
         """Load the model if needed and open a session; runs on the worker's thread."""
         # torch takes seconds to import: not before it is needed, and not on the window's thread.
-        from napari_sam2.tracking.frames import Frames
         from napari_sam2.tracking.policy import TrackingPolicy
         from napari_sam2.tracking.session import TrackingSession
         from napari_sam2.weights import load_model
@@ -70,10 +89,8 @@ class SessionOpener:
             self._key, self._model = None, None
             self._model = load_model(request.model, request.device, progress=progress)
             self._key = key
-        channel_axis = len(request.data.shape) - 1 if request.rgb else None
-        frames = Frames(request.data, axis=request.axis, channel_axis=channel_axis)
         policy = TrackingPolicy(attention=request.attention, zoom=request.zoom)
-        return TrackingSession(self._model, frames, policy)
+        return TrackingSession(self._model, request.frames(), policy)
 
 
 SessionFactory = Callable[[SessionRequest, Progress], Any]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,9 @@ from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of, planes_before, strokes
-from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
+from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState
 from napari_sam2.widgets.record import LayerChange
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 POSITIVE_COLOUR = "#2fd35b"
 NEGATIVE_COLOUR = "#ff4d5e"
@@ -33,12 +30,12 @@ class PromptLayers:
 
     Parameters
     ----------
-    image
-        The layer that the prompts are about; its transform is copied.
+    transform
+        Keywords that lay a layer over the image that the prompts are about.
     geometry
         Which axes are what.
     result
-        The array (of the image's shape) shown in the Labels layer.
+        The array (of the image's shape without channels) shown in the Labels layer.
     defer
         Runs a function once the event at hand is over. Several changes become one reading.
     """
@@ -53,7 +50,7 @@ class PromptLayers:
 
     def __init__(
         self,
-        image: Image,
+        transform: Mapping[str, Any],
         geometry: StackGeometry,
         result: Any,
         defer: Callable[[Callable[[], None]], None],
@@ -69,7 +66,7 @@ class PromptLayers:
         self._planes: dict[int, npt.NDArray[Any]] = {}
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
-        common = copied_transform(image)
+        common = dict(transform)
         self.labels = Labels(result, name="masklets", opacity=0.6, **common)
         self.shapes = Shapes(
             ndim=len(geometry.shape),

@@ -115,23 +115,31 @@ class Prompting:
         if bench.layers is None:
             bench.say_what_to_do()
             return
-        if bench.controller.run is not None or bench.controller.record is None:
+        record = bench.controller.record
+        if bench.controller.run is not None or record is None:
             bench.status.emit("Wait until the work at hand is done.", "error")
             return
         for object_id, by_frame in prompts.items():
             for frame, prompt in by_frame.items():
                 self._check(object_id, frame, prompt)
         change = bench.layers.put(prompts)
+        added: list[bool] = []
 
         def work(record: Record, run: Run) -> None:
             run.total, run.follow = len({t for some in prompts.values() for t in some}), False
-            run.consume(record.run(AddPrompts(prompts), change))
+            added.append(run.consume(record.run(AddPrompts(prompts), change)))
 
         def said(run: Run) -> str:
+            if added != [True]:
+                return "That was cancelled; nothing was changed."
             objects = "1 object is" if count == 1 else f"{count} objects are"
             return f"{objects} new. G follows them; Ctrl+Z takes them back."
 
-        bench.controller.start(work, f"Looking at {count} objects …", said=said)
+        def after(_ended: bool) -> None:
+            if added != [True]:  # the session knows nothing of them, so nor may the layers
+                bench.show_layers(record.layers)
+
+        bench.controller.start(work, f"Looking at {count} objects …", said=said, after=after)
 
     def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
         assert self._bench.layers is not None

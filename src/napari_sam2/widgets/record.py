@@ -107,15 +107,22 @@ class Record:
         ids = (
             () if isinstance(step, Propagate | Repair | CloseGaps) else tuple(step.touches(session))
         )
-        with (
-            closing(self.history.run(step, extra)) as results,
-            self.pace.watching(session, step) as watch,
-        ):
-            for result in results:
-                if write:
-                    self._writer.write(result.frame, result.labels, {*result.quality, *ids})
-                with watch.resting():
-                    yield result
+        ended = written = False
+        try:
+            with (
+                closing(self.history.run(step, extra)) as results,
+                self.pace.watching(session, step) as watch,
+            ):
+                for result in results:
+                    if write:
+                        self._writer.write(result.frame, result.labels, {*result.quality, *ids})
+                    written = True
+                    with watch.resting():
+                        yield result
+            ended = True
+        finally:
+            if written and not ended and not isinstance(step, Propagate | Repair):
+                self._writer.swap(extra.planes)  # as the session is: before the step
         self._writer.object_ids -= set(ids) - set(session.object_ids)
         if layers_of is not None:
             extra.after = layers_of(session.prompts)

@@ -57,7 +57,13 @@ class Restoring:
         if found is None:
             bench.status.emit("There is no earlier session of this image.", "info")
             return
-        bench.open_session(found)
+        assert bench.image is not None
+        assert bench.source is not None
+        other = bench.source.part_for(found.content.image, bench.layers.geometry)
+        if other is None:
+            bench.open_session(found)
+        else:  # it was made with another channel or plane
+            bench.start(bench.image, *other, found)
 
     def expect(self, saved: Found | None) -> None:
         """Take note that a session is being opened, for a saved one or afresh."""

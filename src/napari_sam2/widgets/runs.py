@@ -44,17 +44,18 @@ class Run:
         """Frames per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def consume(self, results: Generator[FrameResult, None, None]) -> None:
-        """Take results until there are no more, or until it is cancelled."""
+    def consume(self, results: Generator[FrameResult, None, None]) -> bool:
+        """Take results until there are no more (True), or until it is cancelled (False)."""
         start = time.monotonic() - self.seconds
         with closing(results):
             while not self.cancelled.is_set():
                 result = next(results, None)
                 if result is None:
-                    break
+                    return True
                 self.note(result.frame)
                 self.seconds = time.monotonic() - start
                 start += self._rest()
+        return False
 
     def note(self, frame: int) -> None:
         """Take note that a frame was written."""

@@ -75,7 +75,14 @@ class SessionKeeper:
     def _about(self) -> SessionFile:
         """What was done; image and model, which take longest to describe, do not change."""
         request = self._request
-        return SessionFile.of(self._history, request.model, request.path, request.axes)
+        return SessionFile.of(
+            self._history,
+            request.model,
+            request.path,
+            request.axes,
+            request.file_channel,
+            request.select,
+        )
 
     @property
     def kept(self) -> KeptSession | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,32 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.layer_adapters import show_frame, unwrapped
+from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.sources import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import napari.viewer
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
+    from napari_sam2.tracking.channels import Channels
     from napari_sam2.tracking.estimates import Quality
 
 _TITLE = "SAM 2 masklets"
 
 
-def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) -> LiveSession:
+def attach(
+    viewer: Viewer,
+    image: Image | Sequence[Image] | None = None,
+    axis: int | None = None,
+    *,
+    channel: Channels | None = None,
+    channel_axis: int | None = None,
+    planes: Mapping[int, int] | None = None,
+) -> LiveSession:
     """Open the dock widget in a viewer, if it is not open, and return its live session.
 
     Parameters
@@ -33,14 +46,23 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     viewer
         The viewer; `viewer` in napari's console.
     image
-        The layer to work on; by default the one that is worked on, or the only image.
+        The layer to work on; by default the one that is worked on, or the only image. Up to three
+        grey layers of one shape are mixed as red, green and blue.
     axis
-        The axis that frames are counted along; by default guessed.
+        The axis that frames are counted along; by default guessed. Axes are counted without
+        channels, as in the masklets.
+    channel
+        What the model sees of an image with channels: the index of one, or of up to three as red,
+        green and blue, None for a dark colour. By default the one on screen.
+    channel_axis
+        The axis of the image that holds channels, -1 for none; by default guessed.
+    planes
+        Index on each other axis than that of the frames; by default where the sliders stand.
 
     Raises
     ------
     InputError
-        If there is no image, or several to choose from.
+        If there is no image, or several to choose from, or no such axis, channel or plane.
 
     Examples
     --------
@@ -50,13 +72,16 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     >>> sam.propagate()
     >>> sam.masklets.shape
     """
-    viewer = unwrapped(viewer)
-    widget = _open_widget(viewer)
-    if widget is None:
-        widget = MaskletsWidget(viewer)
-        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
-    if image is not None and (axis is not None or unwrapped(image) is not widget.workbench.image):
-        widget.set_image(image, axis)
+    widget = open_dock(viewer)
+    layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
+    first = layers[0] or widget.workbench.image
+    chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
+    if first is not None and (chosen or first is not widget.workbench.image):
+        mixed = layers if len(layers) > 1 else ()
+        part = Part(channel_axis, channel, mixed, planes or {})
+        refused = widget.workbench.start(first, axis, part)
+        if refused is not None:
+            raise refused
     live = LiveSession(widget)
     live.wait()
     if widget.workbench.layers is None:
@@ -64,14 +89,18 @@ def attach(viewer: Viewer, image: Image | None = None, axis: int | None = None) 
     return live
 
 
-def open_dock(viewer: napari.viewer.Viewer) -> None:
-    """Open the dock widget: the command in napari's menus and palette."""
+def open_dock(viewer: napari.viewer.Viewer) -> MaskletsWidget:
+    """Open the dock widget, if it is not open: the command in napari's menus and palette."""
     viewer = unwrapped(viewer)
-    if _open_widget(viewer) is None:
-        viewer.window.add_dock_widget(MaskletsWidget(viewer), name=_TITLE, area="right")
+    widget = open_widget(viewer)
+    if widget is None:
+        widget = MaskletsWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
+    return widget
 
 
-def _open_widget(viewer: Any) -> MaskletsWidget | None:
+def open_widget(viewer: Any) -> MaskletsWidget | None:
+    """Return the dock widget of a viewer, if it is open."""
     docked = viewer.window.dock_widgets.values()
     return next((w for w in docked if isinstance(w, MaskletsWidget) and not w.closed), None)
 
@@ -159,6 +188,24 @@ class LiveSession:
         self.widget.workbench.prompting.add(prompts)
         self.wait()
 
+    def adopt(self, layer: Labels) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
+
+        They stay to the pixel until something is corrected; if objects exist already, all get
+        higher numbers.
+
+        Raises
+        ------
+        InputError
+            If the layer is of another shape, or has no labels.
+        """
+        bench = self.widget.workbench
+        before = bench.used_ids
+        bench.seeding.adopt(unwrapped(layer))
+        self.wait()
+        if bench.used_ids == before:
+            raise InputError(self.status)
+
     def find_all(self, frame: int, diameter: float | None = None) -> list[int]:
         """Find all cells of a frame that have no object yet; returns their new ids.
 
@@ -169,8 +216,7 @@ class LiveSession:
         """
         bench = self.widget.workbench
         before = set(self.prompts)
-        if bench.image is not None and bench.layers is not None:
-            show_frame(bench.viewer, bench.image, bench.layers.geometry, frame)
+        bench.show_frame(frame)
         bench.seeding.find_all(diameter)
         self.wait()
         return sorted(set(self.prompts) - before)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Labels, Points
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import part_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
+from napari_sam2.tracking.steps import AdoptMasks
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
@@ -96,13 +101,53 @@ class Seeding:
             return
         frame, geometry = bench.frame_on_screen, bench.layers.geometry
         try:
-            bench.prompting.add(seeds_from(layer, bench.image, geometry, frame, bench.used_ids))
+            bench.prompting.add(
+                seeds_from(layer, bench.layers.labels, geometry, frame, bench.used_ids)
+            )
         except InputError as error:
             bench.controller.tell(error)
 
+    def adopt(self, layer: Any) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return
+        bench.layers.read()
+        record = bench.controller.require_record()
+        if record is None:
+            return
+        geometry, layers_of = bench.layers.geometry, bench.layers.state_of
+        shift = max(bench.used_ids, default=0)
+        imported: list[bool] = []
+
+        def work(record: Record, run: Run) -> None:
+            run.follow = False
+
+            def progress(frame: int) -> None:
+                run.done, run.total = frame, geometry.length
+                if run.cancelled.is_set():
+                    raise Cancelled
+
+            step = AdoptMasks(masks_from(layer, geometry, shift, progress))
+            run.done, run.total = 0, step.cost
+            imported.append(run.consume(record.run(step, layers_of=layers_of)))
+
+        def said(run: Run) -> str:
+            if imported != [True]:
+                return "The import was cancelled; nothing was changed."
+            return "Imported. J goes to frames to check; a click corrects, H repairs around it."
+
+        bench.controller.start(
+            work, "Importing …", said=said, after=lambda _: bench.show_layers(record.layers)
+        )
+
+
+_HIGHEST = np.iinfo(np.uint16).max
+
 
 def seeds_from(
-    layer: Any, image: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
+    layer: Any, over: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
 ) -> Prompts:
     """Make an object of each label, or of each point, of a layer on a frame.
 
@@ -110,8 +155,8 @@ def seeds_from(
     ----------
     layer
         A Labels layer of the image's size, of one frame or of all; or a Points layer.
-    image
-        The layer that is worked on.
+    over
+        A layer that lies over the image and has its axes without channels.
     geometry
         Which of its axes are what.
     frame
@@ -127,22 +172,85 @@ def seeds_from(
     if isinstance(layer, Labels):
         return _renumbered(_labels_on(layer, geometry, frame), taken)
     if isinstance(layer, Points):
-        return _points_on(layer, image, geometry, frame, max(taken, default=0) + 1)
+        return _points_on(layer, over, geometry, frame, max(taken, default=0) + 1)
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
 
 
-def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
-    data = layer.data[0] if layer.multiscale else layer.data
-    shape = tuple(int(n) for n in data.shape)
-    if shape == geometry.shape:
-        plane = np.asarray(data[geometry.index(frame)])
-    elif shape == geometry.frame_shape:
-        plane = np.asarray(data)
-    else:
+def masks_from(
+    layer: Any, geometry: StackGeometry, shift: int, progress: Callable[[int], None]
+) -> dict[int, dict[int, Any]]:
+    """Return the masks of each label of a layer on all frames, as `mask_text` writes them.
+
+    Parameters
+    ----------
+    layer
+        A Labels layer of the image's shape without channels, or of its frames.
+    geometry
+        Which of its axes are what.
+    shift
+        Added to every id.
+    progress
+        Called with each frame before it is read.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit, or an id is too large for the masklets.
+    """
+    check_shape(layer.name, _data_of(layer).shape, geometry)
+    masks: dict[int, dict[int, Any]] = {}
+    for frame in range(geometry.length):
+        progress(frame)
+        plane = plane_of(_data_of(layer), geometry, frame)
+        if plane.max(initial=0) + shift > _HIGHEST:
+            raise InputError(f"'{layer.name}' has ids above {_HIGHEST - shift}; renumber them")
+        for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
+            if place is not None:
+                corner = (place[0].start, place[1].start)
+                text = part_text(plane.shape, corner, plane[place] == label)
+                masks.setdefault(label + shift, {})[frame] = text
+    if not masks:
+        raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
+    return masks
+
+
+def _data_of(layer: Labels) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def check_shape(name: str, shape: tuple[int, ...], geometry: StackGeometry) -> None:
+    """Refuse labels that are neither the image's without channels, nor of its frames alone.
+
+    Raises
+    ------
+    InputError
+        If the shape is another one.
+    """
+    frames = (geometry.length, *geometry.frame_shape)
+    if tuple(shape) not in (geometry.shape, geometry.flat_shape, frames):
         raise InputError(
-            f"'{layer.name}' has the shape {shape}, but the image {geometry.shape}; "
+            f"'{name}' has the shape {tuple(shape)}, but the image {geometry.shape}; "
             "choose labels of the same image"
         )
+
+
+def plane_of(data: Any, geometry: StackGeometry, frame: int) -> npt.NDArray[Any]:
+    """Return the labels (Y, X) of a frame, of an array that `check_shape` lets pass."""
+    place: Any = frame
+    if tuple(data.shape) == geometry.shape:
+        place = geometry.index(frame)
+    elif tuple(data.shape) == geometry.flat_shape:
+        place = replace(geometry, fixed=dict.fromkeys(geometry.fixed, 0)).index(frame)
+    return np.asarray(data[place])
+
+
+def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
+    data = _data_of(layer)
+    if tuple(data.shape) == geometry.frame_shape:
+        plane = np.asarray(data)
+    else:
+        check_shape(layer.name, data.shape, geometry)
+        plane = plane_of(data, geometry, frame)
     if not plane.any():
         raise InputError(f"'{layer.name}' has no labels on frame {frame}; go to another frame")
     return seeds_from_labels(plane, frame)
@@ -156,10 +264,10 @@ def _renumbered(prompts: Prompts, taken: Collection[int]) -> Prompts:
 
 
 def _points_on(
-    layer: Points, image: Any, geometry: StackGeometry, frame: int, first: int
+    layer: Points, over: Any, geometry: StackGeometry, frame: int, first: int
 ) -> Prompts:
-    world = [layer.data_to_world(point)[-image.ndim :] for point in layer.data]
-    places = np.array([image.world_to_data(place) for place in world]).reshape(-1, image.ndim)
+    world = [layer.data_to_world(point)[-over.ndim :] for point in layer.data]
+    places = np.array([over.world_to_data(place) for place in world]).reshape(-1, over.ndim)
     here = [place for place in places if geometry.complaint(place) is None]
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:

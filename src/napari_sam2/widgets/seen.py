@@ -10,7 +10,7 @@ from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_sam2.tracking.views import View
     from napari_sam2.widgets.workbench import Workbench
@@ -30,7 +30,7 @@ def show_current(bench: Workbench) -> None:
     session, object_id, frame = record.history.session, bench.object_id, bench.frame_on_screen
 
     def show(view: View) -> None:
-        _put_over(bench.viewer, image, layers.geometry, frame, view)
+        _put_over(bench.viewer, image, layers.labels, layers.geometry, frame, view)
         bench.viewer.layers.selection.active = layers.points
         bench.status.emit(
             f"{bench.notes.name(object_id)}, frame {frame}: the network sees this, at "
@@ -42,9 +42,20 @@ def show_current(bench: Workbench) -> None:
 
 
 def _put_over(
-    viewer: ViewerModel, image: Image, geometry: StackGeometry, frame: int, view: View
+    viewer: ViewerModel,
+    image: Image,
+    labels: Labels,
+    geometry: StackGeometry,
+    frame: int,
+    view: View,
 ) -> None:
-    """Put a view over the image, on its frame and in its place; takes the place of an older one."""
+    """Put a view over the image, on its frame and in its place; takes the place of an older one.
+
+    Parameters
+    ----------
+    labels
+        Lies over the image and has its axes without channels.
+    """
     if NAME in viewer.layers:
         viewer.layers.remove(NAME)
     y, x = geometry.plane
@@ -52,9 +63,9 @@ def _put_over(
     height, width = view.image.shape[:2]
     shape = [1] * len(geometry.shape)
     shape[y], shape[x] = height, width
-    settings: dict[str, Any] = copied_transform(image)
-    settings["translate"] = np.asarray(image.data_to_world(place))
-    scale = np.array(image.scale, float)
+    settings: dict[str, Any] = copied_transform(labels)
+    settings["translate"] = np.asarray(labels.data_to_world(place))
+    scale = np.array(labels.scale, float)
     scale[[y, x]] /= view.zoom
     settings["scale"] = scale
     settings.pop("affine")  # it is in the translation

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QVBoxLa
 
 from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.exporting import export, filters, with_suffix
+from napari_sam2.widgets.importing import import_masklets
 from napari_sam2.widgets.parts import button, row
 from napari_sam2.widgets.seen import show_current
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
 
 _SESSIONS = f"Sessions (*{SUFFIX})"
+_MASKLETS = "Masklets (*.tif *.tiff *.json *.npy);;All files (*)"
 
 
 class SessionForm(QWidget):
@@ -28,7 +30,9 @@ class SessionForm(QWidget):
         self.undo = button("Undo", "Take back what was done last, a propagation too [Ctrl+Z]")
         self.redo = button("Redo", "Do again what was undone last [Ctrl+Shift+Z]")
         self.export = button("Export …", "Write the masklets for Fiji, TrackMate, COCO and others")
-        self.more = button("More", "Seeds from other layers; save, open and restore sessions")
+        self.more = button(
+            "More", "Objects and masklets of other programs; save, open and restore sessions"
+        )
         self.restore = button("Restore", "Bring back what was done to this image the last time")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -76,6 +80,16 @@ class SessionActions:
         for layer in bench.seeding.sources:
             seeds.addAction(layer.name, lambda layer=layer: bench.seeding.add_layer(layer))
         seeds.setEnabled(bool(bench.seeding.sources))
+        masklets = menu.addMenu("Masklets from a layer, on all frames")
+        assert masklets is not None
+        labels = [layer for layer in bench.seeding.sources if hasattr(layer, "selected_label")]
+        for layer in labels:
+            masklets.addAction(layer.name, lambda layer=layer: bench.seeding.adopt(layer))
+        masklets.setEnabled(bool(labels))
+        imports = menu.addMenu("Import masklets")
+        assert imports is not None
+        imports.addAction("From a file (TIFF, COCO, SA-V) …", self.import_file)
+        imports.addAction("From a folder (Cell Tracking Challenge, OME-Zarr) …", self.import_folder)
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
         menu.addAction("What the model sees", lambda: show_current(bench))
         menu.addSeparator()
@@ -110,6 +124,22 @@ class SessionActions:
         if path:
             name = kinds[kind]
             export(self._bench, with_suffix(path, name), name)
+
+    def import_file(self) -> None:
+        """Ask for a file of labels, and make masklets of them."""
+        path, _ = QFileDialog.getOpenFileName(
+            self._form, "Import masklets", self._beside(""), _MASKLETS
+        )
+        if path:
+            import_masklets(self._bench, Path(path))
+
+    def import_folder(self) -> None:
+        """Ask for a folder of labels, and make masklets of them."""
+        path = QFileDialog.getExistingDirectory(
+            self._form, "Import masklets", str(Path(self._beside("")).parent)
+        )
+        if path:
+            import_masklets(self._bench, Path(path))
 
     def save(self) -> None:
         """Ask for a file for the session, which is kept up to date from then on."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
@@ -20,6 +21,7 @@ from napari_sam2.widgets.prompting import Prompting
 from napari_sam2.widgets.restoring import Restoring
 from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import Seeding
+from napari_sam2.widgets.sources import Part, Source
 from napari_sam2.widgets.tools import Tools
 from napari_sam2.widgets.undoing import Undoing
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > napari-sam2."
+_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
     "G follows all cells through the stack."
@@ -67,6 +69,8 @@ class Workbench:
         self.viewer = viewer
         self.controller = controller
         self.image: Image | None = None
+        self.source: Source | None = None
+        """What the model sees of the image."""
         self.layers: PromptLayers | None = None
         self.colours: ObjectColours | None = None
         self.notes = Notes()
@@ -112,19 +116,34 @@ class Workbench:
 
     # --- opening and closing -------------------------------------------------------------
 
-    def start(self, image: Image, axis: int | None) -> None:
-        """Make the prompt layers for `image` and open a session."""
-        self._leave()
+    def start(
+        self,
+        image: Image,
+        axis: int | None,
+        part: Part | None = None,
+        saved: Found | None = None,
+    ) -> InputError | None:
+        """Make the prompt layers for a part of `image` and open a session; see `open_session`.
+
+        What cannot be used is said and returned; all stays as it was then.
+        """
+        part = part or Part()
         try:
-            steps = adapters.steps_on_screen(self.viewer, image)
-            geometry = adapters.StackGeometry.of(adapters.image_shape(image), axis, steps)
+            source = Source.of(self.viewer, image, part)
+            axis = source.guess_axis() if axis is None else axis
+            geometry = source.geometry(self.viewer, axis, part)
             result, folder = results.new_result(geometry)
+        except InputError as error:
+            self.controller.tell(error)
+            return error
         except (MemoryError, OSError) as error:
-            self.status.emit(f"There is no room for the masklets: {error}.", "error")
-            return
-        self.image = image
+            refused = InputError(f"there is no room for the masklets: {error}")
+            self.controller.tell(refused)
+            return refused
+        self._leave()
+        self.image, self.source = image, source
         self.writer = results.ResultWriter(result, geometry)
-        self.layers = PromptLayers(image, geometry, result, self._defer)
+        self.layers = PromptLayers(source.transform, geometry, result, self._defer)
         self.colours = ObjectColours(self.layers.labels)
         self.take_notes(Notes())
         if folder is not None:
@@ -139,7 +158,9 @@ class Workbench:
         self.following.frame_range = (None, None)
         self.layers.set_current(self.object_id, self.positive)
         self.tools.use("point")
-        self.open_session()
+        adapters.show_planes(self.viewer, self.layers.labels, geometry)
+        self.open_session(saved)
+        return None
 
     def take_notes(self, notes: Notes) -> None:
         """Take these notes on objects from now on."""
@@ -171,21 +192,25 @@ class Workbench:
         saved
             What to do again in it, with the model that it was made with.
         """
-        if self.image is None or self.layers is None or self.writer is None:
+        if self.source is None or self.layers is None or self.writer is None:
             return
         self.restoring.expect(saved)
         content = None if saved is None else saved.content
         if content is not None:
             self.model = content.model
         geometry = self.layers.geometry
+        data, axis, channel_axis = self.source.array(geometry)
         request = SessionRequest(
-            data=adapters.stack_data(self.image, geometry),
-            axis=adapters.stack_axis(geometry),
-            rgb=bool(self.image.rgb),
+            data=data,
+            axis=axis,
+            channel_axis=channel_axis,
+            channel=self.source.channel,
             model=self.model,
             device=self.device,
             path=self.source_path,
-            axes=adapters.file_axes(self.image, geometry),
+            axes=self.source.file_axes(geometry),
+            file_channel=self.source.file_channel(),
+            select=self.source.file_planes(geometry),
             attention=None if content is None else content.attention,
             zoom=None if content is None else content.zoom,
         )
@@ -195,7 +220,7 @@ class Workbench:
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
         self.controller.close()
-        layers, self.layers, self.image = self.layers, None, None
+        layers, self.layers, self.image, self.source = self.layers, None, None, None
         if layers is None:
             return
         layers.changed.disconnect()
@@ -227,7 +252,7 @@ class Workbench:
 
     def _drop_image(self) -> None:
         self.controller.close()
-        self.layers = self.image = self.writer = None
+        self.layers = self.image = self.source = self.writer = None
 
     # --- objects -------------------------------------------------------------------------
 
@@ -304,11 +329,10 @@ class Workbench:
     @property
     def frame_on_screen(self) -> int:
         """The frame that the viewer shows."""
-        assert self.image is not None
         assert self.layers is not None
-        return adapters.frame_on_screen(self.viewer, self.image, self.layers.geometry)
+        return adapters.frame_on_screen(self.viewer, self.layers.labels, self.layers.geometry)
 
     def show_frame(self, frame: int) -> None:
         """Show a frame in the viewer."""
-        if self.image is not None and self.layers is not None:
-            adapters.show_frame(self.viewer, self.image, self.layers.geometry, frame)
+        if self.layers is not None:
+            adapters.show_frame(self.viewer, self.layers.labels, self.layers.geometry, frame)

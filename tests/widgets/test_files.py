@@ -1,0 +1,376 @@
+"""Masklets and sessions through napari's own File menu: opened, saved, and left alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from fakes import FakeFactory, blobs
+from napari.components import ViewerModel
+from napari.layers import Labels
+from npe2 import PluginManager
+
+from napari_sam2 import export_masklets, open_masklets
+from napari_sam2.layer_data import image_settings
+from napari_sam2.layer_reader import get_reader
+from napari_sam2.layer_writer import write_coco
+from napari_sam2.stacks import open_all
+from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.widgets import session_files
+from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.sources import Part
+from napari_sam2.widgets.worker import process_events
+
+PLUGIN = "napari-sam2"
+DROPPED = {"coco": "coco.json", "sa-v": "video.json"}
+FILES = {**DROPPED, "ctc": "01_RES", "zarr": "labels.zarr", "tiff": "labels.tif"}
+MANIFEST = Path(__file__).resolve().parents[2] / "src" / "napari_sam2" / "napari.yaml"
+
+
+@pytest.fixture(autouse=True)
+def plugin() -> None:
+    """napari's plugins, with the manifest of this checkout."""
+    manager = PluginManager.instance()
+    manager.discover()
+    if PLUGIN in manager._manifests:
+        manager.unregister(PLUGIN)
+    from npe2 import PluginManifest
+
+    manager.register(PluginManifest.from_file(MANIFEST))
+
+
+def labels() -> np.ndarray:
+    """Object 300 on all frames, object 7 on the first four; (6, 80, 100)."""
+    cells = (blobs() > 0).astype(np.uint16)
+    cells[:, :40] *= 300
+    cells[:, 40:] *= 7
+    cells[4:, 40:] = 0
+    return cells
+
+
+@pytest.mark.parametrize("kind", DROPPED)
+@pytest.mark.parametrize("axes", ["TYX", "ZYX"])
+def test_exported_and_dropped(tmp_path, kind, axes):
+    path = tmp_path / DROPPED[kind]
+    scale = {axes[0]: 3.0, "Y": 0.5, "X": 0.25}
+    export_masklets(path, labels(), kind, axes=axes, scale=scale, unit="micrometer")
+    viewer = ViewerModel()
+    (layer,) = viewer.open(path, plugin=PLUGIN)
+    assert layer._type_string == "labels"
+    np.testing.assert_array_equal(np.asarray(layer.data), labels())
+    np.testing.assert_allclose(layer.scale, (3, 0.5, 0.25))
+    assert layer.axis_labels == tuple(axes.lower())
+    assert str(layer.units[2]) == "micrometer"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".zarr", ".ctc"])
+def test_saved_with_the_file_menu(tmp_path, suffix):
+    viewer = ViewerModel()
+    layer = viewer.add_labels(
+        labels(), name="cells", scale=(3, 0.5, 0.25), axis_labels=("z", "y", "x"), units="um"
+    )
+    for _ in range(2):  # the second time it is replaced
+        (written,) = viewer.layers.save(str(tmp_path / f"cells{suffix}"), plugin=PLUGIN)
+    stack = open_masklets(written)
+    np.testing.assert_array_equal(np.asarray(stack.data), layer.data)
+    if suffix != ".ctc":
+        assert (stack.axes, stack.unit) == ("ZYX", "micrometer")
+        assert stack.scale == {"Z": 3, "Y": 0.5, "X": 0.25}
+
+
+def test_a_plain_name_is_still_saved_by_napari(tmp_path):
+    viewer = ViewerModel()
+    viewer.add_labels(labels(), name="cells")
+    (written,) = viewer.layers.save(str(tmp_path / "cells"))
+    assert written.endswith(".tif")
+
+
+def test_labels_of_four_axes_are_refused(tmp_path):
+    data, meta, _ = Labels(np.zeros((2, 2, 8, 8), np.uint8), name="volume").as_layer_data_tuple()
+    with pytest.raises(InputError, match="'volume' has 4 axes"):
+        write_coco(str(tmp_path / "v.json"), data, meta)
+
+
+def others(folder: Path) -> list[Path]:
+    """Files and folders of other programs that look a little like ours."""
+    made = []
+    for name, text in (
+        ("package.json", '{"name": "thing", "version": "1"}'),
+        ("list.json", '[{"images": 1, "file_name": 2}]'),
+        ("broken.json", "\x00\x01"),
+        ("empty.json", ""),
+    ):
+        (folder / name).write_text(text)
+        made.append(folder / name)
+    (folder / "folder.json").mkdir()
+    return [*made, folder / "folder.json", folder / "nothing.json"]
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path):
+    for path in others(tmp_path):
+        assert get_reader(str(path)) is None, path
+        assert session_files.get_reader(str(path)) is None, path
+    assert get_reader([str(tmp_path / "package.json")]) is None
+    (tmp_path / "bad.ns2.json").write_text('{"images": 1, "file_name": 2}')
+    assert get_reader(str(tmp_path / "bad.ns2.json")) is None
+    assert session_files.get_reader(str(tmp_path / "bad.ns2.json")) is None
+
+
+@pytest.fixture
+def session(open_desk, tmp_path) -> Path:
+    """A session on channel 1 of a file in plane 2, with one object on all frames."""
+    data = np.zeros((6, 4, 2, 80, 100), np.uint8)
+    data[:, 2, 1] = blobs()
+    image = tmp_path / "cells.tif"
+    tifffile.imwrite(image, data, imagej=True, metadata={"axes": "TZCYX"})
+    desk = open_desk()
+    opened = open_all(image)
+    desk.viewer.add_image(opened.data, **image_settings(opened, 1))
+    desk.done()
+    desk.viewer.dims.set_current_step(1, 0)
+    desk.viewer.dims.set_current_step(2, 2)
+    desk.widget.set_image(desk.viewer.layers[0])
+    desk.done()
+    assert desk.layers.geometry.fixed == {1: 2}
+    desk.point(0, 20, 20)
+    desk.done()
+    desk.widget.propagate()
+    desk.done()
+    desk.widget.save_session(tmp_path / "cells.ns2.json")
+    desk.done()
+    return tmp_path / "cells.ns2.json"
+
+
+def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
+    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    viewer = shared_viewer
+    try:
+        (image,) = viewer.open(session, plugin=PLUGIN)
+        assert image.name == "cells"
+        end = time.monotonic() + 60
+        while not viewer.window.dock_widgets and time.monotonic() < end:
+            process_events()
+        widget = viewer.window.dock_widgets["SAM 2 masklets"]
+        assert isinstance(widget, MaskletsWidget)
+        widget.wait()
+        bench = widget.workbench
+        assert bench.source.channel == 1
+        assert bench.layers.geometry.fixed == {1: 2}
+        found = viewer.layers["masklets"].data
+        assert found.shape == (6, 4, 80, 100)
+        for frame in range(6):
+            assert found[frame, 2, 20, 20 + 2 * frame] == 1
+        # And back: the layer is saved as a session by napari's own menu.
+        (written,) = viewer.layers["masklets"].save(
+            str(session.with_name("again.ns2.json")), plugin=PLUGIN
+        )
+        assert json.loads(Path(written).read_text())["image"]["channel"] == 1
+        with pytest.raises(OutputError, match="has no session"):
+            viewer.add_labels(labels(), name="other").save(
+                str(session.with_name("other.ns2.json")), plugin=PLUGIN
+            )
+    finally:
+        widget = viewer.window.dock_widgets["SAM 2 masklets"]
+        viewer.window.remove_dock_widget(widget)
+        widget._shut_down()
+        viewer.layers.clear()
+        process_events()
+
+
+def test_a_session_whose_image_is_gone(session):
+    (session.parent / "cells.tif").unlink()
+    with pytest.raises(Exception, match="give the image, too"):
+        ViewerModel().open(session, plugin=PLUGIN)
+
+
+def menu_of(desk, name: str) -> dict:
+    """Actions of a menu of 'More' by name."""
+    menu = desk.widget._session_actions.menu()
+    (part,) = [action.menu() for action in menu.actions() if action.text().startswith(name)]
+    return {action.text(): action for action in part.actions()}
+
+
+@pytest.mark.parametrize("kind", DROPPED)
+def test_exported_dropped_imported_corrected_and_exported_again(open_desk, tmp_path, kind):
+    export_masklets(tmp_path / FILES[kind], labels(), kind)
+    desk = open_desk(blobs())
+    (layer,) = desk.viewer.open(tmp_path / FILES[kind], plugin=PLUGIN)
+    menu_of(desk, "Masklets from a layer")[layer.name].trigger()
+    desk.done()
+    assert desk.status.startswith("Imported.")
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+    desk.widget.export(tmp_path / "again.tif")
+    desk.done()
+    np.testing.assert_array_equal(open_masklets(tmp_path / "again.tif").data, labels())
+    desk.widget.object_id = 7
+    desk.point(4, 55, 68)
+    desk.done()
+    assert desk.frame(4)[55, 68] == 7
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+    assert not desk.layers.labels.data.any()
+    desk.widget.redo()
+    desk.done()
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+
+
+def test_imports_do_not_take_the_ids_of_others(open_desk):
+    desk = open_desk(blobs())
+    desk.point(0, 20, 20)
+    desk.done()
+    layer = desk.viewer.add_labels((labels() == 7).astype(np.uint8), name="other")
+    desk.widget.workbench.seeding.adopt(layer)
+    desk.done()
+    assert desk.widget.session.object_ids == [1, 2]
+    small = desk.viewer.add_labels(np.zeros((6, 4, 4), np.uint8), name="small")
+    desk.widget.workbench.seeding.adopt(small)
+    desk.done()
+    assert "choose labels of the same image" in desk.status
+
+
+def test_folders_are_left_to_the_readers_of_others(tmp_path):
+    export_masklets(tmp_path / "01_RES", labels(), "ctc")
+    (tmp_path / "01_RES" / "res_track.txt").unlink()
+    (layer,) = ViewerModel().open(tmp_path / "01_RES")  # without asking which reader to take
+    np.testing.assert_array_equal(np.asarray(layer.data), labels())
+
+
+def choose_for_import(desk, monkeypatch, path: Path) -> None:
+    """Take the entry of the menu, with this answer to its dialog."""
+    opened = (lambda *_: str(path)) if path.is_dir() else (lambda *_: (str(path), ""))
+    name = "getExistingDirectory" if path.is_dir() else "getOpenFileName"
+    monkeypatch.setattr(f"napari_sam2.widgets.session_form.QFileDialog.{name}", opened)
+    entries = menu_of(desk, "Import masklets")
+    (chosen,) = [a for text, a in entries.items() if ("a folder" in text) == path.is_dir()]
+    chosen.trigger()
+    desk.done()
+
+
+@pytest.mark.parametrize("kind", [*FILES, "imagej", "plain"])
+def test_imported_with_the_menu(open_desk, tmp_path, monkeypatch, kind):
+    path = tmp_path / FILES.get(kind, "labels.tif")
+    if kind == "plain":
+        tifffile.imwrite(path, labels(), photometric="minisblack")
+    else:
+        export_masklets(path, labels(), kind)
+    desk = open_desk(blobs(), scale=(3, 0.5, 0.25), translate=(1, 2, 3))
+    choose_for_import(desk, monkeypatch, path)
+    assert desk.status.startswith("Imported.")
+    np.testing.assert_array_equal(desk.layers.labels.data, labels())
+    layer = desk.viewer.layers[path.name.split(".")[0]]
+    np.testing.assert_array_equal(np.asarray(layer.data), labels())
+    np.testing.assert_allclose(layer.scale, (3, 0.5, 0.25))
+    np.testing.assert_allclose(layer.translate, (1, 2, 3))
+    assert not layer.visible  # the masklets show the same
+    assert desk.viewer.layers.selection.active is desk.layers.points
+    desk.widget.undo()
+    desk.done()
+    assert not desk.layers.labels.data.any()
+
+
+def test_a_cancelled_dialog_imports_nothing(desk, monkeypatch):
+    before = list(desk.viewer.layers)
+    for name, answer in (("getExistingDirectory", ""), ("getOpenFileName", ("", ""))):
+        dialog = f"napari_sam2.widgets.session_form.QFileDialog.{name}"
+        monkeypatch.setattr(dialog, lambda *_, answer=answer: answer)
+    for action in menu_of(desk, "Import masklets").values():
+        action.trigger()
+    desk.done()
+    assert list(desk.viewer.layers) == before
+
+
+def test_what_cannot_be_imported_is_said(desk, tmp_path, monkeypatch):
+    before = list(desk.viewer.layers)
+    export_masklets(tmp_path / "small.tif", labels()[:, :40], "tiff")
+    choose_for_import(desk, monkeypatch, tmp_path / "small.tif")
+    assert "'small.tif' has the shape (6, 40, 100)" in desk.status
+    (tmp_path / "empty").mkdir()
+    choose_for_import(desk, monkeypatch, tmp_path / "empty")
+    assert "empty" in desk.status
+    assert list(desk.viewer.layers) == before
+    assert not desk.widget.workbench.used_ids
+
+
+@pytest.mark.parametrize("along", ["t", "z"])
+def test_imported_into_a_plane(open_desk, tmp_path, monkeypatch, along):
+    """Of (T, Z, Y, X), the cells at index 2 of the other axis."""
+    data = np.zeros((6, 4, 80, 100), np.uint8)
+    data[:, 2] = blobs()
+    data = data if along == "t" else data.swapaxes(0, 1)
+    export_masklets(tmp_path / "labels.tif", labels(), "tiff")
+    desk = open_desk(
+        data, axis_labels=("t", "z", "y", "x"), scale=(5, 4, 3, 2), translate=(1, 1, 1, 1)
+    )
+    axis = "tz".index(along)
+    desk.widget.set_image(desk.viewer.layers["cells"], axis, Part(planes={1 - axis: 2}))
+    desk.done()
+    choose_for_import(desk, monkeypatch, tmp_path / "labels.tif")
+    for frame in range(6):
+        np.testing.assert_array_equal(desk.frame(frame), labels()[frame])
+    layer = desk.viewer.layers["labels"]
+    world = desk.layers.labels.data_to_world(desk.layers.geometry.to_data(3, 20, 26))
+    assert np.asarray(layer.data)[tuple(np.round(layer.world_to_data(world)).astype(int))] == 300
+    desk.widget.undo()
+    desk.done()
+    menu_of(desk, "Objects from a layer")["labels"].trigger()  # it fits there, too
+    desk.done()
+    assert desk.widget.session.object_ids == [7, 300]
+
+
+@pytest.fixture
+def busy_desk(open_desk):
+    """A desk with an object, and a layer of two others over it."""
+    desk = open_desk(blobs())
+    desk.point(0, 20, 20)
+    desk.done()
+    return desk, desk.viewer.add_labels(labels(), name="other")
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_an_import_shows_how_far_it_is_and_ends_early(busy_desk, calls):
+    """It is cancelled while the first or second object is made, or as the frames come."""
+    desk, layer = busy_desk
+    before, session = desk.layers.labels.data.copy(), desk.widget.session
+    original, ran = session.adopt_masks, []
+
+    def adopt(object_id, masks):
+        original(object_id, masks)
+        ran.append((desk.widget.controller.run.done, desk.widget.controller.run.total))
+        if len(ran) == calls:
+            desk.widget.controller.run.cancelled.set()
+
+    session.adopt_masks = adopt
+    desk.widget.workbench.seeding.adopt(layer)
+    if not calls:
+        desk.widget.cancel()
+    desk.done()
+    assert "cancelled" in desk.status
+    assert ran == [(0, 8), (1, 8)][:calls]
+    np.testing.assert_array_equal(desk.layers.labels.data, before)
+    assert session.object_ids == [1]
+    session.adopt_masks = original
+    desk.widget.workbench.seeding.adopt(layer)
+    desk.done()
+    assert session.object_ids == [1, 8, 301]
+
+
+def test_seeds_that_are_cancelled_leave_nothing(busy_desk):
+    desk, layer = busy_desk
+    before, session = desk.layers.labels.data.copy(), desk.widget.session
+    original = session.result
+
+    def result(frame):
+        desk.widget.controller.run.cancelled.set()
+        return original(frame)
+
+    session.result = result
+    desk.widget.workbench.seeding.add_layer(layer)
+    desk.done()
+    assert "cancelled" in desk.status
+    np.testing.assert_array_equal(desk.layers.labels.data, before)
+    assert session.object_ids == list(desk.layers.prompts) == [1]
