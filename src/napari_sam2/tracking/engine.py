@@ -23,7 +23,7 @@ from napari_sam2.model.prompt_encoder import (
     PromptInputs,
     carried,
 )
-from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate
@@ -232,8 +232,7 @@ class Engine:
             if not len(prompt.points) and prompt.box is None:
                 return adopted
             earlier = adopted.best_logits[0]
-        recollection = None if look is None else self._recollect([look])
-        conditioned = self.model.recall(features, recollection)
+        conditioned = self._recall(frame, features, [] if look is None else [look])
         return self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
@@ -271,6 +270,12 @@ class Engine:
         device = self.model.device
         mask = None if earlier is None else earlier[None, None].clamp(-32, 32).to(device)
         return PromptInputs(points[None].to(device), labels[None].to(device), mask)
+
+    def _recall(self, frame: int, features: ImageFeatures, looks: Sequence[Look]) -> Tensor:
+        if not looks:
+            return self.model.recall(features, None)
+        prepared = self.encodings.prepared(frame, [look.window for look in looks])
+        return self.model.recall(features, self._recollect(looks), prepared)
 
     def _recollect(self, looks: Sequence[Look]) -> Recollection:
         """Gather what objects of equal selections remember into one batch."""
@@ -334,7 +339,7 @@ class Engine:
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
         features = self.encodings.windows(frame, windows)
-        conditioned = self.model.recall(features, self._recollect(looks))
+        conditioned = self._recall(frame, features, looks)
         prompts = None
         if self.model.config.carried_mask:
             masks = torch.stack([look.carried() for look in looks])
