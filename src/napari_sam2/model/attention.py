@@ -27,7 +27,6 @@ Keys = Callable[[slice, slice], Tensor]
 _QUERIES, _KEYS = 512, 1024  # of a tile: its scores stay in the caches
 _AT_ONCE = _QUERIES * _KEYS
 _GRID_QUERIES, _SIDE = 256, 16  # of a tile of grids: 16 x 16 tokens of every memory
-_MARGIN = 1.5  # what narrower matrices cost
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def grids_pay(memories: int, size: tuple[int, int], raw: int, width: int) -> boo
     raw, width : channels of memories and of keys.
     """
     saved = memories * math.prod(size) * (width - 2 * raw)
-    return saved > _MARGIN * sum(size) * raw * width / 2
+    cost = sum(size) * raw * width / 2
+    return saved > 2 * cost  # the matrices become narrower, and so slower
 
 
 def attend(q_nld: Tensor, keys: Keys, read_nmv: Tensor) -> Tensor:

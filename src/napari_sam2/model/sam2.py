@@ -1,7 +1,7 @@
 """SAM 2: encode a frame, recall memories, predict masks, memorize them.
 
 Four verbs, batched over N objects, without state: what is remembered of an object lives in
-`tracking.memory_bank`.
+`tracking.memory_bank`. `prepare` is the part of `recall` that objects on one frame can share.
 
 Ravi et al. 2024, *SAM 2: Segment Anything in Images and Videos*, section 4 and appendix D.1.
 """
