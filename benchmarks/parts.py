@@ -21,12 +21,12 @@ from _page import machine, write_section
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_sam2.model.attention import attend
+from napari_sam2.model.attention import Grids, attend_to_grids
 from napari_sam2.model.config import PUBLISHED
 from napari_sam2.model.sam2 import SAM2
 
 TITLE = "## Parts of whole-frame tracking"
-QUERIES, KEYS, WIDTH, MEMORY = 4096, 7 * 4096 + 64, 256, 64
+SIDE, QUERIES, KEYS, WIDTH, MEMORY = 64, 4096, 7 * 4096 + 64, 256, 64
 MATRIX, SIZE = 2048, 1024
 
 
@@ -42,16 +42,22 @@ def best_of(turns: int, *functions: Callable[[], Any]) -> list[float]:
 
 
 def attention(turns: int) -> tuple[float, float]:
-    """Seconds of ours, values projected afterwards, and of the fused kernel."""
-    q, k = torch.randn(1, QUERIES, WIDTH), torch.randn(1, KEYS, WIDTH)
-    memory, project = torch.randn(1, KEYS, MEMORY), torch.nn.Linear(MEMORY, WIDTH)
+    """Seconds of ours, memories not projected, and of the fused kernel on projected ones."""
+    q, raw, loose = torch.randn(1, QUERIES, WIDTH), torch.randn(1, KEYS, MEMORY), 7 * QUERIES
+    columns, rows = torch.randn(2, 1, SIDE, MEMORY + 1, WIDTH // 2) / 8
+    read, project = torch.randn(1, KEYS, MEMORY), torch.nn.Linear(MEMORY, WIDTH)
+    placed = F.pad(raw[0, :loose], (0, 1), value=1.0).view(7, SIDE, SIDE, -1)
+    left, right = (placed.transpose(1, 2) @ columns).transpose(1, 2), placed @ rows
+    k = torch.cat([left, right], 3).view(1, loose, WIDTH)
+    k = torch.cat([k, torch.randn(1, KEYS - loose, WIDTH)], 1)
+    grids = Grids(raw, 7, columns, rows)
 
     def ours() -> Tensor:
-        out: Tensor = project(attend(q, lambda rows, tokens: k[rows, tokens], memory))
+        out: Tensor = project(attend_to_grids(q, lambda i, tokens: k[i, tokens], read, grids))
         return out
 
     def fused() -> Tensor:
-        return F.scaled_dot_product_attention(q[:, None], k[:, None], project(memory)[:, None])
+        return F.scaled_dot_product_attention(q[:, None], k[:, None], project(read)[:, None])
 
     difference = float((ours() - fused()[:, 0]).abs().max())
     assert difference < 1e-4, difference

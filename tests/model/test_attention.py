@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_sam2.model.attention import _KEYS, _QUERIES, Keys, attend
+from napari_sam2.model.memory_attention import MemoryAttentionLayer, MemoryTokens, _grids
+from napari_sam2.model.positions import TokenGrid, no_rotation, rotary_phases
 
 
 def cut_from(k: torch.Tensor) -> Keys:
@@ -43,3 +45,32 @@ def test_objects_do_not_see_each_other() -> None:
     for i in range(4):
         alone = attend(q[i : i + 1], cut_from(k[i : i + 1]), memory[i : i + 1])
         torch.testing.assert_close(every[i : i + 1], alone)
+
+
+@pytest.mark.parametrize("pointers", [0, 12])
+@pytest.mark.parametrize("origins", [((0, 0),), ((3, 5),), ((0, 7), (40, 2), (11, 0))])
+def test_moving_projections_to_the_queries_changes_nothing(
+    origins: tuple[tuple[int, int], ...], pointers: int
+) -> None:
+    torch.manual_seed(0)
+    width, raw, count, n, cpu = 64, 8, 4, 3, torch.device("cpu")
+    layer = MemoryAttentionLayer(width, raw, 32).requires_grad_(False)
+    layer.cross_attn_image.k_proj.weight.mul_(4)  # some tokens shall matter more than others
+    grid, seen = TokenGrid(21, 18, origins), TokenGrid(30, 20, origins)
+    pieces = [rotary_phases(grid, width, cpu)] * count
+    pieces += [tuple(p.expand(len(origins), -1, -1, -1) for p in no_rotation(pointers, width, cpu))]
+    cos, sin = (torch.cat(parts, dim=2) for parts in zip(*pieces, strict=True))
+    tokens = count * grid.height * grid.width + pointers
+    memory = MemoryTokens(
+        torch.randn(n, tokens, raw),
+        torch.randn(n, tokens, raw),
+        (cos, sin),
+        (count, grid.height, grid.width),
+    )
+    assert _grids(layer.cross_attn_image.k_proj, memory) is not None
+    x, phases = torch.randn(n, seen.height * seen.width, width), rotary_phases(seen, width, cpu)
+    with torch.enable_grad():
+        expected = layer.recall(x, memory, phases)
+    with torch.no_grad():
+        found = layer.recall(x, memory, phases)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -97,6 +97,32 @@ def test_objects_in_a_batch_do_not_see_each_other(model: SAM2, features: ImageFe
         close(memory.features[i : i + 1], kept.features)
 
 
+def test_what_is_prepared_serves_all_objects(model: SAM2, features: ImageFeatures) -> None:
+    both, prepared = remembered(features, 2), model.prepare(features)
+    kept = prepared.clone()
+    for known in (both, row(both, 0), row(both, 1)):
+        with torch.no_grad():
+            found = model.recall(features, known, prepared)
+            assert torch.equal(found, model.recall(features, known))
+    assert torch.equal(prepared, kept)
+
+
+def test_memories_may_lie_on_several_grids(model: SAM2) -> None:
+    """On one large grid keys are never made; with gradients they always are."""
+    features = model.encode_image(torch.randn(1, 3, 32 * 14, 32 * 12))
+    alike = remembered(features, 2)
+    alike = dataclasses.replace(alike, memories=[*alike.memories] * 3, slots=(6, 0, 1, 2, 3, 4))
+    first, *others = alike.memories
+    moved = Memory(first.features, TokenGrid(28, 24, ((4, 6),)))
+    mixed = dataclasses.replace(alike, memories=[moved, *others])
+    for known in (alike, mixed):
+        with torch.enable_grad():
+            expected = model.recall(features, known)
+        with torch.no_grad():
+            close(model.recall(features, known), expected)
+    assert (model.recall(features, alike) - expected).abs().max() > 1e-3
+
+
 def test_order_of_memories_does_not_matter(model: SAM2, features: ImageFeatures) -> None:
     known = remembered(features, 1)
     turned = dataclasses.replace(

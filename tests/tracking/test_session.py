@@ -62,6 +62,22 @@ def test_both_directions_reach_every_frame_once(model, attention):
     assert [r.frame for r in session.propagate(start=2, stop=6)] == [4, 5, 3, 2]
 
 
+def test_what_objects_of_a_frame_have_in_common_is_prepared_once(model, monkeypatch):
+    prepared = []
+
+    def counting(features):
+        prepared.append(features)
+        return type(model).prepare(model, features)
+
+    policy = TrackingPolicy(attention="exact", batch_tokens=1)
+    session = TrackingSession(model, Frames(moving_disk(4), contrast=(0, 255)), policy)
+    session.add_mask(1, 0, drawn())
+    session.add_mask(2, 0, drawn(box=(40, 60, 60, 80)))
+    monkeypatch.setattr(model, "prepare", counting)
+    assert len(list(session.propagate("forward"))) == 4
+    assert len(prepared) == 3, "once for each frame after the first"
+
+
 def test_an_object_is_not_invented_before_its_first_prompt_when_going_forward(model):
     session = a_session(model)
     session.add_mask(1, 0, drawn())

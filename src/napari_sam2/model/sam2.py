@@ -1,7 +1,7 @@
 """SAM 2: encode a frame, recall memories, predict masks, memorize them.
 
 Four verbs, batched over N objects, without state: what is remembered of an object lives in
-`tracking.memory_bank`.
+`tracking.memory_bank`. `prepare` is the part of `recall` that objects on one frame can share.
 
 Ravi et al. 2024, *SAM 2: Segment Anything in Images and Videos*, section 4 and appendix D.1.
 """
@@ -19,7 +19,7 @@ from napari_sam2.model.config import ModelConfig
 from napari_sam2.model.image_encoder import ImageEncoder
 from napari_sam2.model.layers import MLP
 from napari_sam2.model.mask_decoder import DecoderOutput, MaskDecoder, choose_single
-from napari_sam2.model.memory_attention import MemoryAttention
+from napari_sam2.model.memory_attention import MemoryAttention, MemoryTokens
 from napari_sam2.model.memory_encoder import MemoryEncoder
 from napari_sam2.model.positions import (
     TokenGrid,
@@ -192,7 +192,23 @@ class SAM2(nn.Module):
         )
         return ImageFeatures(stride16, stride8, stride4, TokenGrid(h // 16, w // 16))
 
-    def recall(self, features: ImageFeatures, recollection: Recollection | None) -> Tensor:
+    def prepare(self, features: ImageFeatures) -> Tensor:
+        """Return the first part of `recall`, which is the same for all objects: (B, L, C)."""
+        device, hidden = self.device, self.config.hidden
+        x = features.stride16.flatten(2).transpose(1, 2)
+        place = sine_positions(features.grid, hidden, self.config.grid, device)
+        phases = rotary_phases(features.grid, hidden, device)
+        prepared: Tensor = self.memory_attention.prepare(
+            x, place.flatten(2).transpose(1, 2), phases
+        )
+        return prepared
+
+    def recall(
+        self,
+        features: ImageFeatures,
+        recollection: Recollection | None,
+        prepared: Tensor | None = None,
+    ) -> Tensor:
         """Condition a frame on what N objects remember.
 
         Parameters
@@ -200,6 +216,7 @@ class SAM2(nn.Module):
         features : the frame, or a window of it for each object.
         recollection : memories and pointers; None on a frame that is seen for the first time,
             which only marks the map as such.
+        prepared : from `prepare`, if it is there already.
 
         Returns
         -------
@@ -207,37 +224,24 @@ class SAM2(nn.Module):
         """
         if recollection is None:
             return features.stride16 + self.no_memory.view(1, -1, 1, 1)
-        tokens, places, grids = self._memory_tokens(recollection)
-        n, (h, w) = tokens.shape[0], features.stride16.shape[-2:]
-        device = tokens.device
-        x = features.stride16.flatten(2).transpose(1, 2)
-        reference, hidden = self.config.grid, self.config.hidden
-        place = sine_positions(features.grid, hidden, reference, device)
-        phases = [rotary_phases(grid, hidden, device) for grid in grids]
-        placed = sum(grid.height * grid.width for grid in grids)
-        phases.append(no_rotation(tokens.shape[1] - placed, hidden, device))
-        out = self.memory_attention(
-            x,
-            place.flatten(2).transpose(1, 2),
-            tokens,
-            places,
-            rotary_phases(features.grid, hidden, device),
-            (_join([p[0] for p in phases], n), _join([p[1] for p in phases], n)),
-        )
-        result: Tensor = out.transpose(1, 2).reshape(n, -1, h, w)
-        return result
+        memory = self._memory_tokens(recollection)
+        if prepared is None:
+            prepared = self.prepare(features)
+        phases = rotary_phases(features.grid, self.config.hidden, self.device)
+        out: Tensor = self.memory_attention(prepared, memory, phases)
+        return out.transpose(1, 2).reshape(len(out), -1, *features.stride16.shape[-2:])
 
-    def _memory_tokens(self, recollection: Recollection) -> tuple[Tensor, Tensor, list[TokenGrid]]:
-        """Lay memories and pointers out as tokens (N, M, Cm) with their positions."""
+    def _memory_tokens(self, recollection: Recollection) -> MemoryTokens:
+        """Lay memories and pointers out as tokens."""
         memory_width, device = self.config.memory, self.device
         n = recollection.pointers.shape[0]
-        tokens, places, grids = [], [], []
+        tokens, places, phases = [], [], []
         for memory, slot in zip(recollection.memories, recollection.slots, strict=True):
             tokens.append(memory.features.to(self.no_memory.dtype).flatten(2).transpose(1, 2))
             place = sine_positions(memory.grid, memory_width, self.config.grid, device)
             place = place.flatten(2).transpose(1, 2) + self.memory_times[slot]
             places.append(place.expand(n, -1, -1))
-            grids.append(memory.grid)
+            phases.append(rotary_phases(memory.grid, self.config.hidden, device))
         count = recollection.pointers.shape[1]
         if count:
             # A pointer is wider than a memory: it is cut into several tokens.
@@ -250,7 +254,16 @@ class SAM2(nn.Module):
                 code = parts.new_zeros(1, parts.shape[1], memory_width)
             tokens.append(parts)
             places.append(code.expand(n, -1, -1))
-        return torch.cat(tokens, dim=1), torch.cat(places, dim=1), grids
+            phases.append(no_rotation(parts.shape[1], self.config.hidden, device))
+        read, grids = torch.cat(tokens, dim=1), {memory.grid for memory in recollection.memories}
+        cos, sin = (_join(parts, n) for parts in zip(*phases, strict=True))
+        one = grids.pop() if len(grids) == 1 else None
+        return MemoryTokens(
+            read,
+            read + torch.cat(places, dim=1),
+            (cos, sin),
+            None if one is None else (len(recollection.memories), one.height, one.width),
+        )
 
     def predict_masks(
         self,

@@ -80,6 +80,7 @@ class Encodings:
         self._most = kept * (_TOKENS_KEPT if divided else max(h * w for h, w in levels))
         self._tokens = 0
         self._maps: OrderedDict[tuple[int, Window], Maps] = OrderedDict()
+        self._prepared: tuple[int, Tensor] | None = None
 
     def windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
         """Return the encoding of windows of one size and level on a frame."""
@@ -116,9 +117,18 @@ class Encodings:
         per_token = 4 * self.model.config.hidden * (1 + 1 + 2)
         return per_token * max(min(self._most, frames * each) - self._tokens, 0)
 
+    def prepared(self, frame: int, windows: Sequence[Window]) -> Tensor | None:
+        """Return `SAM2.prepare` of a whole frame, kept for all its objects; None for windows."""
+        if self.divided or any(w != whole(self.levels[w.grid]) for w in windows):
+            return None
+        if self._prepared is None or self._prepared[0] != frame:
+            self._prepared = frame, self.model.prepare(self.windows(frame, windows))
+        return self._prepared[1]
+
     def forget(self) -> None:
         """Drop all encodings; they are made again when asked for."""
         self._maps.clear()
+        self._prepared = None
         self._tokens = 0
 
     def _encoded(self, frame: int, windows: Sequence[Window]) -> list[Maps]:

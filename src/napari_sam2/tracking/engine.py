@@ -24,7 +24,7 @@ from napari_sam2.model.prompt_encoder import (
     PromptInputs,
     carried,
 )
-from napari_sam2.model.sam2 import SAM2, MaskPrediction, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate
@@ -251,10 +251,9 @@ class Engine:
             if not len(prompt.points) and prompt.box is None:
                 return adopted
             earlier = adopted.best_logits[0]
-        if look is not None:
-            self._awaken([look])
-        recollection = None if look is None else self._recollect([look])
-        conditioned = self.model.recall(features, recollection)
+        looks = [] if look is None else [look]
+        self._awaken(looks)
+        conditioned = self._recall(frame, features, looks)
         return self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
@@ -292,6 +291,12 @@ class Engine:
         device = self.model.device
         mask = None if earlier is None else earlier[None, None].clamp(-32, 32).to(device)
         return PromptInputs(points[None].to(device), labels[None].to(device), mask)
+
+    def _recall(self, frame: int, features: ImageFeatures, looks: Sequence[Look]) -> Tensor:
+        if not looks:
+            return self.model.recall(features, None)
+        prepared = self.encodings.prepared(frame, [look.window for look in looks])
+        return self.model.recall(features, self._recollect(looks), prepared)
 
     def _recollect(self, looks: Sequence[Look]) -> Recollection:
         """Gather what objects of equal selections remember into one batch."""
@@ -356,7 +361,7 @@ class Engine:
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
         features = self.encodings.windows(frame, windows)
-        conditioned = self.model.recall(features, self._recollect(looks))
+        conditioned = self._recall(frame, features, looks)
         prompts = None
         if self.model.config.carried_mask:
             masks = torch.stack([look.carried() for look in looks])
