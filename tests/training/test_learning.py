@@ -13,7 +13,13 @@ from napari_sam2.model.prompt_encoder import BOX_START, NEGATIVE, PADDING, POSIT
 from napari_sam2.tracking.windows import suitable_zoom
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
-from napari_sam2.training.batches import BatchConfig, _redrawn, _zoomed, make_batch
+from napari_sam2.training.batches import (
+    BatchConfig,
+    _magnification_error,
+    _redrawn,
+    _zoomed,
+    make_batch,
+)
 from napari_sam2.training.fit import TrainConfig, Trainer, learning_rate, plan_steps, train
 from napari_sam2.training.losses import frame_loss, hard_iou
 from napari_sam2.training.steps import clip_step, image_step, prepare
@@ -114,15 +120,16 @@ def test_outlines_move_and_neighbours_stay_apart(outward, radius):
 
 
 def test_some_single_frames_are_magnified_too_much_or_too_little():
-    def radii(searched):
-        config = dataclasses.replace(
-            SMALL, pixels=8 * 192 * 192, sizes=(192,), zoom_spread=0.0, searched=searched
-        )
-        batches = [make_batch(config, number, clips=False) for number in range(4)]
-        labels = [plane for batch in batches for plane in batch.labels[:, 0]]
-        return [np.sqrt(np.bincount(x.flatten().numpy())[1:].max() / np.pi) for x in labels]
+    def octaves(searched, clips):
+        config = dataclasses.replace(SMALL, zoom_spread=0.1, searched=searched)
+        rng = np.random.default_rng(0)
+        return np.log2([_magnification_error(rng, config, clips) for _ in range(2000)])
 
-    assert np.std(np.log(radii(1.0))) > 1.3 * np.std(np.log(radii(0.0)))
+    far = np.abs(octaves(0.35, clips=False)) > 0.6
+    assert 0.12 < far.mean() < 0.24  # half of those that are searched for
+    assert np.abs(octaves(1.0, clips=False)).max() == pytest.approx(1.25, abs=0.01)
+    for never in (octaves(0.0, clips=False), octaves(1.0, clips=True)):
+        assert np.abs(never).max() < 0.7
 
 
 def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():
