@@ -335,7 +335,8 @@ class FakeSession:
     def stale_frames(self) -> dict[int, tuple[int, ...]]:
         found = {}
         for object_id, frames in self.changed.items():
-            later = {t for i, t in self.tracked if i == object_id and t > min(frames)}
+            first = min(frames, default=len(self.frames))
+            later = {t for i, t in self.tracked if i == object_id and t > first}
             found[object_id] = tuple(sorted(later - set(self.prompts.get(object_id, {}))))
         return {i: frames for i, frames in found.items() if frames}
 
