@@ -23,7 +23,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window, box_of, suitable_zoom, whole
 
-LEAST_QUALITY = 0.6
+LEAST_QUALITY = 0.65
 
 _SIDE, _STRIDE = 12, 6  # tokens of a window, and between windows
 _PITCH = {True: 24.0, False: 32.0}  # model pixels between clicks, in windows and on whole frames
