@@ -122,6 +122,8 @@ def correct(
     """
     window, prediction = _averaged(engine, frame, prompt, known, known.estimate.window.grid, 1)
     prediction = obey(prediction, engine.geometry(window), window, prompt, known.within(window))
+    if not prompt.positive.any():
+        return window, prediction  # what is not the object does not say what is
     present = _candidate(engine, window, prediction.best_logits[0], float(prediction.best_iou))
     first = int(np.argmax(prompt.positive))
     alone = Prompt(points=prompt.points[first][None], positive=prompt.positive[first][None])
