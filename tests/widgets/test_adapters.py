@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -165,6 +166,23 @@ def test_worker_keeps_one_thread_and_the_newest_job():
     worker.close()
     worker.submit(lambda: job("late"))
     assert "late" not in seen
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_keeps_the_garbage_collection_from_what_exists(fails):
+    frozen = []
+
+    def job():
+        frozen.append(gc.get_freeze_count())
+        if fails:
+            raise ValueError
+
+    worker, over = Worker(run_now), threading.Event()
+    worker.submit(job, done=lambda _: over.set(), failed=lambda _: over.set())
+    assert over.wait(5)
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0  # what is deleted afterwards is freed again
+    worker.close()
 
 
 def test_errors_in_words():
