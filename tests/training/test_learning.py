@@ -15,13 +15,13 @@ from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
 from napari_sam2.training.batches import (
     BatchConfig,
-    _magnification_error,
+    _magnification,
     _redrawn,
-    _zoomed,
     make_batch,
 )
 from napari_sam2.training.fit import TrainConfig, Trainer, learning_rate, plan_steps, train
 from napari_sam2.training.losses import frame_loss, hard_iou
+from napari_sam2.training.magnifying import Magnification, magnified
 from napari_sam2.training.steps import clip_step, image_step, prepare
 from napari_sam2.training.synthetic import Clip
 from tests.tracking.toy import TOY, toy_model
@@ -120,29 +120,48 @@ def test_outlines_move_and_neighbours_stay_apart(outward, radius):
 
 
 def test_some_single_frames_are_magnified_too_much_or_too_little():
-    def octaves(searched, clips):
+    def drawn(searched, clips):
         config = dataclasses.replace(SMALL, zoom_spread=0.1, searched=searched)
         rng = np.random.default_rng(0)
-        return np.log2([_magnification_error(rng, config, clips) for _ in range(2000)])
+        return [_magnification(rng, config, clips) for _ in range(2000)]
 
-    far = np.abs(octaves(0.35, clips=False)) > 0.6
-    assert 0.12 < far.mean() < 0.24  # half of those that are searched for
-    assert np.abs(octaves(1.0, clips=False)).max() == pytest.approx(1.25, abs=0.01)
-    for never in (octaves(0.0, clips=False), octaves(1.0, clips=True)):
-        assert np.abs(never).max() < 0.7
+    assert 0.3 < np.mean([m.searched for m in drawn(0.35, clips=False)]) < 0.4
+    octaves = np.log2([m.error for m in drawn(1.0, clips=False)])
+    assert octaves.min() == pytest.approx(-3, abs=0.02)
+    assert octaves.max() == pytest.approx(2.25, abs=0.02)
+    for usual in (drawn(0.0, clips=False), drawn(1.0, clips=True)):
+        assert not any(m.searched for m in usual)
+        assert np.abs(np.log2([m.error for m in usual])).max() < 0.7
+
+
+def disk_clip(side, centre, radius):
+    y, x = np.mgrid[:side, :side]
+    disk = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+    return Clip(np.stack([disk, disk]).astype(np.float32), np.stack([disk, disk]) * 7, "test")
 
 
 def test_a_magnified_clip_keeps_its_labels_and_what_they_lie_on():
-    y, x = np.mgrid[:64, :64]
-    disk = (y - 40) ** 2 + (x - 20) ** 2 < 36
-    clip = Clip(np.stack([disk, disk]).astype(np.float32), np.stack([disk, disk]) * 7, "test")
-    zoomed = _zoomed(clip, np.random.default_rng(0), 1.0)
-    assert zoomed.images.shape == clip.images.shape
-    assert set(np.unique(zoomed.labels)) == {0, 7}
-    inside = zoomed.labels[0] == 7
+    view = magnified(disk_clip(64, (40, 20), 6), np.random.default_rng(0), Magnification(1.0), 64)
+    assert view.images.shape == view.labels.shape == (2, 64, 64)
+    assert set(np.unique(view.labels)) == {0, 7}
+    inside = view.labels[0] == 7
     assert np.sqrt(inside.sum() / np.pi) == pytest.approx(6 * suitable_zoom(6), rel=0.1)
-    assert zoomed.images[0][inside].mean() > 0.9
-    assert zoomed.images[0][~inside].mean() < 0.1
+    assert view.images[0][inside].mean() > 0.9
+    assert view.images[0][~inside].mean() < 0.1
+
+
+def test_a_search_shows_specks_and_objects_that_are_cut_off():
+    speck = Magnification(2.0**-2.5, searched=True)
+    side = speck.source(128)
+    assert side == 512
+    view = magnified(disk_clip(side, (250, 250), 16), np.random.default_rng(0), speck, 128)
+    assert view.labels.shape == (2, 128, 128)
+    assert np.sqrt((view.labels[0] == 7).sum() / np.pi) == pytest.approx(4, abs=0.4)
+    assert view.images.sum() == pytest.approx((view.labels > 0).sum(), rel=0.1)  # not aliased
+    huge = magnified(
+        disk_clip(128, (64, 64), 40), np.random.default_rng(0), Magnification(4.0, True), 128
+    )
+    assert (huge.labels > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("clips", [False, True])

@@ -11,18 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import expand_labels, find_boundaries
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from napari_sam2.tracking.windows import suitable_zoom
+from napari_sam2.training.magnifying import Magnification, magnified
 from napari_sam2.training.static import StaticImages
 from napari_sam2.training.synthetic import Clip, make_clip
-
-_MIN_AREA = 80  # px; smaller ones are followed on a finer level
-_MOST_ZOOM = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,9 +33,8 @@ class BatchConfig:
     objects : most objects per image.
     zoom_spread : every crop is magnified around one of its objects by about what suits that
         (log-normal), as a session's levels do; small cells are blurred then, as they are in use.
-    searched : part of the single frames whose magnification is off by up to `search_octaves`: a
-        click says nothing of the object's size, so a session asks at many magnifications, and the
-        predicted IoU has to tell which of the answers is good.
+    searched : part of the single frames whose magnification is off, as in a search.
+    search_octaves : by how much it is, from too little to too much.
     clip_length : fewest and most frames of a clip.
     outline : in each clip all outlines are moved outward by a part of the radius between these
         two; annotators differ, and what is meant has to be read off the prompt and remembered.
@@ -55,8 +50,8 @@ class BatchConfig:
     weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     objects: int = 8
     zoom_spread: float = 0.3
-    searched: float = 0.35
-    search_octaves: float = 1.25
+    searched: float = 0.45
+    search_octaves: tuple[float, float] = (-3.0, 2.25)
     clip_length: tuple[int, int] = (4, 8)
     outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
@@ -100,13 +95,13 @@ def _one_clip(config: BatchConfig, rng: np.random.Generator, frames: int, size: 
     return make_clip(int(rng.integers(2**31)), frames, (size, size))
 
 
-def _pick_objects(clip: Clip, rng: np.random.Generator, most: int) -> list[int]:
+def _pick_objects(clip: Clip, rng: np.random.Generator, most: int, smallest: int) -> list[int]:
     """Choose objects of the first frame; every other time first those that change in size.
 
     Ends are rare, and the hardest to learn.
     """
     ids, areas = np.unique(clip.labels[0], return_counts=True)
-    fit = (ids > 0) & (areas >= _MIN_AREA)
+    fit = (ids > 0) & (areas >= smallest)
     ids, areas = ids[fit], areas[fit]
     order = rng.permutation(len(ids))
     if len(clip.labels) > 1 and rng.random() < 0.5:
@@ -129,12 +124,13 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     ids: list[int] = []
     most = config.objects if frames == 1 else config.objects // 2
     while len(images) < count:
-        made = _one_clip(config, rng, frames, size)
+        magnification = _magnification(rng, config, clips)
+        made = _one_clip(config, rng, frames, magnification.source(size))
         for _ in range(min(config.views, count - len(images))):
-            clip = _view(_zoomed(made, rng, _magnification_error(rng, config, clips)), rng)
+            clip = _view(magnified(made, rng, magnification, size), rng)
             if clips:
                 clip = _redrawn(clip, rng.uniform(*config.outline))
-            picked = _pick_objects(clip, rng, most)
+            picked = _pick_objects(clip, rng, most, magnification.smallest)
             if picked:
                 owner += [len(images)] * len(picked)
                 ids += picked
@@ -148,34 +144,10 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     )
 
 
-def _magnification_error(rng: np.random.Generator, config: BatchConfig, clips: bool) -> float:
-    """Draw by how much, as a factor, a crop is magnified more than suits its object."""
+def _magnification(rng: np.random.Generator, config: BatchConfig, clips: bool) -> Magnification:
     if not clips and rng.random() < config.searched:
-        return float(2 ** rng.uniform(-config.search_octaves, config.search_octaves))
-    return float(np.exp(rng.normal(0, config.zoom_spread)))
-
-
-def _zoomed(clip: Clip, rng: np.random.Generator, error: float) -> Clip:
-    """Magnify a clip around an object of its first frame; its size stays."""
-    ids, areas = np.unique(clip.labels[0], return_counts=True)
-    fit = np.flatnonzero((ids > 0) & (areas >= min(_MIN_AREA, areas[ids > 0].max(initial=0))))
-    if not len(fit):
-        return clip
-    size = clip.labels.shape[-1]
-    chosen = int(rng.choice(fit))
-    radius = np.sqrt(areas[chosen] / np.pi)
-    wanted = suitable_zoom(radius) * error
-    zoom = float(np.clip(wanted, 1, max(1, min(0.3 * size / radius, _MOST_ZOOM))))
-    ys, xs = np.nonzero(clip.labels[0] == ids[chosen])
-    middle = np.array([ys.mean(), xs.mean()]) + rng.uniform(-0.2, 0.2, 2) * size / zoom
-    half = size / zoom / 2
-    y0, x0 = np.clip(middle - half, 0, size - 2 * half)
-    steps = (np.arange(size, dtype=np.float32) + 0.5) / zoom
-    y, x = (torch.from_numpy(2 * (o + steps) / size - 1).float() for o in (y0, x0))
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]
-    images = _sampled(clip.images, grid, "bilinear")
-    labels = _sampled(clip.labels, grid, "nearest").astype(np.int32)
-    return Clip(images, labels, clip.kind)
+        return Magnification(float(2 ** rng.uniform(*config.search_octaves)), searched=True)
+    return Magnification(float(np.exp(rng.normal(0, config.zoom_spread))))
 
 
 def _redrawn(clip: Clip, outward: float) -> Clip:
@@ -197,13 +169,6 @@ def _grown(labels: npt.NDArray[np.int32], pixels: float) -> npt.NDArray[np.int32
 def _shrunk(labels: npt.NDArray[np.int32], pixels: float) -> npt.NDArray[np.int32]:
     depth = distance_transform_edt(~find_boundaries(labels, mode="outer"))
     return np.where(depth > pixels, labels, 0).astype(np.int32)
-
-
-def _sampled(stack: npt.NDArray[Any], grid: Tensor, mode: str) -> npt.NDArray[np.float32]:
-    planes = torch.from_numpy(stack.astype(np.float32))[None]
-    found = F.grid_sample(planes, grid, mode=mode, padding_mode="border", align_corners=False)
-    values: npt.NDArray[np.float32] = found[0].numpy()
-    return values
 
 
 def _view(clip: Clip, rng: np.random.Generator) -> Clip:
