@@ -11,7 +11,8 @@ from torch import Tensor
 from napari_sam2.model.config import MICRO, HieraConfig
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import PromptInputs
-from napari_sam2.model.sam2 import NO_OBJECT, SAM2, ImageFeatures, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.model.values import NO_OBJECT, ImageFeatures, Memory, Recollection
 
 CONFIG = dataclasses.replace(
     MICRO,

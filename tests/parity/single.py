@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_sam2.model.mask_decoder import choose_single, stability
 from napari_sam2.model.prompt_encoder import BOX_END, BOX_START, NEGATIVE, POSITIVE, PromptInputs
-from napari_sam2.model.sam2 import ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.model.values import ImageFeatures, MaskPrediction, Memory, Recollection
 
 Case = Callable[["Frame"], Differences]
 

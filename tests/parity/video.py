@@ -25,7 +25,7 @@ import torch
 from oracle import Differences, Pair, heads_output
 from torch import Tensor
 
-from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.policy import TrackingPolicy

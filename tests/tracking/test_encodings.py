@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.sam2 import ImageFeatures
+from napari_sam2.model.values import ImageFeatures
 from napari_sam2.tracking.encodings import Encodings, cuts
 from napari_sam2.tracking.frames import Frames, enlarged_part
 from napari_sam2.tracking.windows import Geometry, Window

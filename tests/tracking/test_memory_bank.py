@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.sam2 import Memory
+from napari_sam2.model.values import Memory
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 
 

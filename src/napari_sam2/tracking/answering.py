@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate

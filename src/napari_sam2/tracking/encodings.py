@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.sam2 import SAM2, ImageFeatures
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.model.values import ImageFeatures
 from napari_sam2.tracking.encoding_store import EncodingStore, Maps
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window, whole

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.mask_decoder import stability
-from napari_sam2.model.sam2 import NO_OBJECT, MaskPrediction
+from napari_sam2.model.values import NO_OBJECT, MaskPrediction
 from napari_sam2.tracking.windows import Window, box_of
 
 _MARGIN = 2  # cells kept around a mask, so that its outline is resampled as it was

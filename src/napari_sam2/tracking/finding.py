@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine, Hypotheses
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finishing import obey

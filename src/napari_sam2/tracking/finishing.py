@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.obeying import changed_at, obeying
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied

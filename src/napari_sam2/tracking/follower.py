@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from napari_sam2.model.sam2 import MaskPrediction
+from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine, Look
 from napari_sam2.tracking.estimates import Estimate, qualities
 from napari_sam2.tracking.objects import TrackedObject

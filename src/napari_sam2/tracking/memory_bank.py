@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from napari_sam2.model.sam2 import Memory
+from napari_sam2.model.values import Memory
 from napari_sam2.tracking.windows import Window
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_sam2.tracking.estimate_log import EstimateLog
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.objects import Pending, TrackedObject
-from napari_sam2.tracking.prompts import parse_prompt, prompt_as_json
+from napari_sam2.tracking.prompts_json import parse_prompt, prompt_as_json
 from napari_sam2.tracking.windows import Window
 
 _LEVEL = 1  # of compression: more costs many times the time for a few percent

@@ -18,7 +18,7 @@ from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.prompts import VERSION, objects_as_json, read_json
+from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
 from napari_sam2.tracking.steps import AddPrompts, AdoptMasks, Propagate, SetPrompt, Step
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.mask_text import mask_text
-from napari_sam2.tracking.prompts import (
+from napari_sam2.tracking.prompts_json import (
     objects_as_json,
     parse_objects,
     parse_prompt,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.sam2 import ImageFeatures
+from napari_sam2.model.values import ImageFeatures
 
 _OFFSETS = (1, 2, 4, 8)  # in cells of 4 px, downward and to the right
 _CHANNELS = 1 + 2 * len(_OFFSETS)

@@ -15,7 +15,8 @@ from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.memory_encoder import ConvNeXtBlock
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import PromptInputs, carried
-from napari_sam2.model.sam2 import SAM2, ImageFeatures, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.model.values import ImageFeatures, Memory, Recollection
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch

@@ -12,10 +12,10 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 
 from napari_sam2.widgets.overview import EMPTY, Overview
+from napari_sam2.widgets.row_table import RowTable
 from napari_sam2.widgets.swatch import swatch
 
 _HEADERS = ("No.", "Frames", "Why")
@@ -73,7 +73,7 @@ class CheckModel(QAbstractTableModel):
         return None
 
 
-class CheckList(QTableView):
+class CheckList(RowTable):
     """A view of the doubts; choosing a row visits it."""
 
     visited = Signal(int)
@@ -84,18 +84,8 @@ class CheckList(QTableView):
         self.doubts = CheckModel(colour_of, self)
         self.setModel(self.doubts)
         self.setAccessibleName("Frames to check")
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setTabKeyNavigation(False)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        line = self.fontMetrics().height() + 6
-        self.verticalHeader().setDefaultSectionSize(line)
-        self.verticalHeader().setMinimumSectionSize(line)
-        header = self.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         width = self.fontMetrics().horizontalAdvance
         self.setColumnWidth(0, width("1000") + 28)
         self.setColumnWidth(1, width("100–100") + 14)
@@ -123,11 +113,3 @@ class CheckList(QTableView):
     def _on_current(self, index: QModelIndex, _before: QModelIndex) -> None:
         if not self._choosing and index.isValid():
             self.visited.emit(index.row())
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Leave letters to the dock: here they would only search for a row."""
-        assert event is not None
-        if event.text().isalpha() and event.modifiers() == Qt.KeyboardModifier.NoModifier:
-            event.ignore()
-        else:
-            super().keyPressEvent(event)

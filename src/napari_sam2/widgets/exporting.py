@@ -112,11 +112,11 @@ class Export:
 
 def export(bench: Workbench, path: Path, format: str | None = None) -> None:
     """Write the masklets to a file; returns at once. Cancelling leaves nothing behind."""
-    if bench.layers is None or bench.source is None or bench.writer is None:
-        bench.say_what_to_do()
+    layers = bench.require_layers()
+    if layers is None or bench.source is None or bench.writer is None:
         return
-    dtype = bench.layers.labels.data.dtype
-    one = Export(path, format, bench.source, bench.layers.geometry, bench.writer, dtype)
+    dtype = layers.labels.data.dtype
+    one = Export(path, format, bench.source, layers.geometry, bench.writer, dtype)
 
     def work(record: Record, run: Run) -> None:
         run.follow = False

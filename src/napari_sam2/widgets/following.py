@@ -34,11 +34,10 @@ class Following:
 
     def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
         """Follow objects, by default all, over the chosen frames; returns at once."""
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return
-        bench.layers.read()
+        layers.read()
         wish = self.wish(direction, object_ids)
 
         def work(record: Record, run: Run) -> None:

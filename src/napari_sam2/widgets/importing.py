@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def import_masklets(bench: Workbench, path: Path) -> None:
     """Open labels of any format beside the image and make them masklets; returns at once."""
-    if bench.layers is None:
-        bench.say_what_to_do()
+    layers = bench.require_layers()
+    if layers is None:
         return
-    geometry = bench.layers.geometry
+    geometry = layers.geometry
     opened: list[Stack] = []
 
     def work(record: Record, run: Run) -> None:

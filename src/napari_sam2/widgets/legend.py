@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_sam2.widgets.confidence_colours import NOTHING, score_colours
-from napari_sam2.widgets.timeline import draw_mark
+from napari_sam2.widgets.marks import draw_gap, draw_mark
 
 _BAR = 60  # px
 _MARKS = (
@@ -55,8 +55,7 @@ class Legend(QWidget):
         for shape, words in _MARKS:
             at = QPointF(x + 4, 9)
             if shape == "line":
-                painter.setPen(QPen(QColor(230, 97, 1), 3))
-                painter.drawLine(at - QPointF(5, 0), at + QPointF(5, 0))
+                draw_gap(painter, at - QPointF(5, 0), at + QPointF(5, 0))
             elif shape == "square":
                 painter.fillRect(QRectF(x - 1, 4, 10, 10), QColor(*NOTHING[self._dark]))
             else:

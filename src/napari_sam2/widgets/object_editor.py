@@ -74,13 +74,13 @@ class ObjectEditor:
 
     def _delete(self, object_id: int) -> None:
         bench, controller = self._bench, self._bench.controller
-        if bench.layers is None or bench.writer is None:
-            bench.say_what_to_do()
+        layers = bench.require_layers()
+        if layers is None or bench.writer is None:
             return
         if controller.run is not None:
             bench.status.emit("Cancel the propagation first.", "error")
             return
-        change = bench.layers.remove_object(object_id)
+        change = layers.remove_object(object_id)
         bench.notes.forget(object_id)
         record, writer = controller.record, bench.writer
 
@@ -124,10 +124,7 @@ class ObjectEditor:
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
         bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
-            return
-        if self._busy():
+        if bench.require_layers() is None or self._busy():
             return
         old, frame, new = bench.object_id, bench.frame_on_screen, max(bench.used_ids, default=0) + 1
 
@@ -187,11 +184,11 @@ class ObjectEditor:
     def _do(self, job: Callable[[Record, LayersOf], T], then: Callable[[T], None]) -> None:
         """Do a job on the worker's thread, then show the layers and tell how it went."""
         bench, controller = self._bench, self._bench.controller
-        if bench.layers is None:
-            bench.say_what_to_do()
+        layers = bench.require_layers()
+        if layers is None:
             return
-        bench.layers.read()
-        record, layers_of = controller.require_record(), bench.layers.state_of
+        layers.read()
+        record, layers_of = controller.require_record(), layers.state_of
         if record is None:
             return
 

@@ -13,11 +13,12 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QKeyEvent, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QWidget
 
 from napari_sam2.widgets.confidence_colours import score_colours
 from napari_sam2.widgets.overview import Summary
+from napari_sam2.widgets.row_table import RowTable
 from napari_sam2.widgets.swatch import swatch
 
 ID, NAME, FRAMES, LOWEST, LOCK, SHOW = range(6)
@@ -160,7 +161,7 @@ def described(row: Summary) -> str:
     return "\n".join(lines)
 
 
-class ObjectTable(QTableView):
+class ObjectTable(RowTable):
     """A view of `ObjectModel` that emits what the user wants; letters go to the dock's keys."""
 
     picked = Signal(int)
@@ -178,12 +179,8 @@ class ObjectTable(QTableView):
         self._proxy.setSortRole(SORT_ROLE)
         self.setModel(self._proxy)
         self.setAccessibleName("Objects")
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
-        self.setTabKeyNavigation(False)  # Tab leaves the table
-        self.setShowGrid(False)
-        self.setWordWrap(False)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.setSortingEnabled(True)
         self.sortByColumn(ID, Qt.SortOrder.AscendingOrder)
@@ -194,13 +191,8 @@ class ObjectTable(QTableView):
         self.customContextMenuRequested.connect(self._show_menu)
 
     def _lay_out(self) -> None:
-        self.verticalHeader().hide()
-        line = self.fontMetrics().height() + 6
-        self.verticalHeader().setDefaultSectionSize(line)
-        self.verticalHeader().setMinimumSectionSize(line)
         header = self.horizontalHeader()
         header.setMinimumSectionSize(20)
-        header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setSortIndicatorShown(False)  # it would take the place of the names
@@ -212,7 +204,7 @@ class ObjectTable(QTableView):
         for column in (LOCK, SHOW):
             self.setColumnWidth(column, width(_HEADERS[column]) + 14)
         self._widths = [self.columnWidth(column) for column in range(len(_HEADERS))]
-        self.setMinimumHeight(4 * line)
+        self.setMinimumHeight(4 * self.verticalHeader().defaultSectionSize())
 
     def sizeHint(self) -> Any:
         """Return room for five rows."""
@@ -319,11 +311,3 @@ class ObjectTable(QTableView):
 
     def _show_menu(self, place: Any) -> None:
         self.menu().popup(self.viewport().mapToGlobal(place))
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Leave letters to the dock: here they would only search for a row."""
-        assert event is not None
-        if event.text().isalpha() and event.modifiers() == Qt.KeyboardModifier.NoModifier:
-            event.ignore()
-        else:
-            super().keyPressEvent(event)

@@ -15,10 +15,9 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState
+from napari_sam2.widgets.prompt_looks import colour, new_layers
 from napari_sam2.widgets.record import LayerChange
 
-POSITIVE_COLOUR = "#2fd35b"
-NEGATIVE_COLOUR = "#ff4d5e"
 _AREAS = ("polygon", "ellipse")
 
 
@@ -66,29 +65,7 @@ class PromptLayers:
         self._planes: dict[int, npt.NDArray[Any]] = {}
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
-        common = dict(transform)
-        self.labels = Labels(result, name="masklets", opacity=0.6, **common)
-        self.shapes = Shapes(
-            ndim=len(geometry.shape),
-            name="prompts: boxes",
-            features={"object": np.zeros(0, int)},
-            face_color="transparent",
-            edge_color="white",
-            edge_width=_line_width(geometry),
-            **common,
-        )
-        self.points = Points(
-            ndim=len(geometry.shape),
-            name="prompts: points",
-            features={"object": np.zeros(0, int), "positive": np.zeros(0, bool)},
-            size=_point_size(geometry),
-            border_width=0.12,
-            border_color="white",
-            face_color=POSITIVE_COLOUR,
-            # Not larger than 16 px on screen; a lower limit would show napari's hidden points.
-            canvas_size_limits=(0, 16),
-            **common,
-        )
+        self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
         self._connect()
         self.apply_current()
 
@@ -165,7 +142,7 @@ class PromptLayers:
         gone = [key for key in self._known if key not in found]
         new = [key for key, prompt in found.items() if self._known.get(key) != prompt]
         self._known = found
-        self._colour()
+        colour(*self.layers)
         if gone or new:
             change = self._noted()
             for key in gone:
@@ -195,7 +172,7 @@ class PromptLayers:
             state.write(self.points, self.shapes)
         self._painted, self._absent = dict(state.painted), set(state.absent)
         self._known = self._collect()
-        self._colour()
+        colour(*self.layers)
         self.apply_current()
 
     def put(self, prompts: Prompts) -> LayerChange:
@@ -212,7 +189,7 @@ class PromptLayers:
         self._painted |= state.painted
         self._absent |= state.absent
         self._known = self._collect()
-        self._colour()
+        colour(*self.layers)
         self.apply_current()
         return self._noted()
 
@@ -281,16 +258,6 @@ class PromptLayers:
             found.setdefault(key, Prompt(absent=True))
         return found
 
-    def _colour(self) -> None:
-        if len(self.points.data):
-            positive = self.points.features["positive"].astype(bool).to_list()
-            self.points.face_color = [POSITIVE_COLOUR if p else NEGATIVE_COLOUR for p in positive]
-            # Not by colour alone: some eyes do not tell red from green.
-            self.points.symbol = ["disc" if p else "diamond" for p in positive]
-        if len(self.shapes.data):
-            ids = self.shapes.features["object"].astype(int)
-            self.shapes.edge_color = np.array([self.labels.get_color(i) for i in ids])
-
     # --- painting ------------------------------------------------------------------------
 
     def _on_paint(self, event: Any) -> None:
@@ -353,11 +320,3 @@ class PromptLayers:
     def set_editable(self, editable: bool) -> None:
         """Allow painting, or not while a propagation writes the array."""
         self.labels.editable = editable
-
-
-def _point_size(geometry: StackGeometry) -> float:
-    return float(np.clip(min(geometry.frame_shape) / 60, 1, 10))
-
-
-def _line_width(geometry: StackGeometry) -> float:
-    return float(np.clip(min(geometry.frame_shape) / 250, 0.3, 4))

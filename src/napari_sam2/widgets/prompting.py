@@ -89,9 +89,8 @@ class Prompting:
         InputError
             If the prompt cannot be used.
         """
-        layers = self._bench.layers
+        layers = self._bench.require_layers()
         if layers is None:
-            self._bench.say_what_to_do()
             return
         self._check(object_id, frame, prompt)
         change = layers.put({object_id: {frame: prompt}})
@@ -111,9 +110,8 @@ class Prompting:
         InputError
             If a prompt cannot be used; none is added then.
         """
-        bench, count = self._bench, len(prompts)
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers, count = self._bench, self._bench.require_layers(), len(prompts)
+        if layers is None:
             return
         record = bench.controller.record
         if bench.controller.run is not None or record is None:
@@ -122,7 +120,7 @@ class Prompting:
         for object_id, by_frame in prompts.items():
             for frame, prompt in by_frame.items():
                 self._check(object_id, frame, prompt)
-        change = bench.layers.put(prompts)
+        change = layers.put(prompts)
         added: list[bool] = []
 
         def work(record: Record, run: Run) -> None:
@@ -152,16 +150,13 @@ class Prompting:
     def end_here(self) -> None:
         """Say that the current object is not on the frame on screen: it ends here."""
         bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
-        else:
+        if bench.require_layers() is not None:
             self.say(bench.object_id, bench.frame_on_screen, Prompt(absent=True))
 
     def approve(self, object_id: int, frame: int) -> None:
         """Say that the mask on a frame is right: it becomes a prompt, which nothing overwrites."""
         bench = self._bench
-        if bench.layers is None or bench.writer is None:
-            bench.say_what_to_do()
+        if bench.require_layers() is None or bench.writer is None:
             return
         mask = bench.writer.read(frame) == object_id
         if not mask.any():

@@ -42,11 +42,10 @@ class Restoring:
         path
             A session file; None for the one that was found.
         """
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return
-        if bench.layers.prompts or bench.controller.run is not None:
+        if layers.prompts or bench.controller.run is not None:
             bench.status.emit("Restoring needs a fresh start; choose the image again.", "error")
             return
         try:
@@ -59,7 +58,7 @@ class Restoring:
             return
         assert bench.image is not None
         assert bench.source is not None
-        other = bench.source.part_for(found.content.image, bench.layers.geometry)
+        other = bench.source.part_for(found.content.image, layers.geometry)
         if other is None:
             bench.open_session(found)
         else:  # it was made with another channel or plane

@@ -104,9 +104,8 @@ class Review:
 
         An accepted mask is a prompt: nothing overwrites it, and repair starts from it.
         """
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return
         object_id, frame = bench.object_id, bench.frame_on_screen
         name = f"{bench.notes.name(object_id)}, frame {frame}"
@@ -114,7 +113,7 @@ class Review:
         if row is None or not self.overview.known[row, frame]:
             bench.status.emit(f"{name}: nothing is known there yet.", "info")
             return
-        prompt = bench.layers.prompts.get(object_id, {}).get(frame)
+        prompt = layers.prompts.get(object_id, {}).get(frame)
         if bench.notes.toggle_approved(object_id, frame):
             if prompt is None and self.overview.covered[row, frame]:
                 bench.prompting.approve(object_id, frame)

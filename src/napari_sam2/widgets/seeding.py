@@ -46,11 +46,10 @@ class Seeding:
         diameter
             Of a typical cell in pixels; None: found out from the frame.
         """
-        bench = self._bench
-        if bench.layers is None or bench.writer is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None or bench.writer is None:
             return
-        bench.layers.read()
+        layers.read()
         frame = bench.frame_on_screen
         taken = bench.writer.read(frame)
         last: list[Found] = []
@@ -95,29 +94,25 @@ class Seeding:
 
     def add_layer(self, layer: Any) -> None:
         """Make an object of each label, or point, of a layer on the frame on screen."""
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return
-        frame, geometry = bench.frame_on_screen, bench.layers.geometry
+        frame, geometry = bench.frame_on_screen, layers.geometry
         try:
-            bench.prompting.add(
-                seeds_from(layer, bench.layers.labels, geometry, frame, bench.used_ids)
-            )
+            bench.prompting.add(seeds_from(layer, layers.labels, geometry, frame, bench.used_ids))
         except InputError as error:
             bench.controller.tell(error)
 
     def adopt(self, layer: Any) -> None:
         """Make the labels of a layer on all frames masklets, to be reviewed and corrected."""
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return
-        bench.layers.read()
+        layers.read()
         record = bench.controller.require_record()
         if record is None:
             return
-        geometry, layers_of = bench.layers.geometry, bench.layers.state_of
+        geometry, layers_of = layers.geometry, layers.state_of
         shift = max(bench.used_ids, default=0)
         imported: list[bool] = []
 

@@ -20,9 +20,8 @@ NAME = "what the model sees"
 
 def show_current(bench: Workbench) -> None:
     """Show what the network gets to see of the current object on the frame on screen."""
-    layers, image, controller = bench.layers, bench.image, bench.controller
+    layers, image, controller = bench.require_layers(), bench.image, bench.controller
     if layers is None or image is None:
-        bench.say_what_to_do()
         return
     record = controller.require_record()
     if record is None:

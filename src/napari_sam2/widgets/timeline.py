@@ -23,10 +23,10 @@ from qtpy.QtGui import (
     QPaintEvent,
     QPen,
     QPixmap,
-    QPolygonF,
 )
 from qtpy.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
+from napari_sam2.widgets.marks import MARK, SHAPES, draw_gap, draw_mark
 from napari_sam2.widgets.overview import EMPTY, Overview
 from napari_sam2.widgets.swatch import swatch
 from napari_sam2.widgets.timeline_picture import TimelinePicture
@@ -34,7 +34,6 @@ from napari_sam2.widgets.timeline_picture import TimelinePicture
 ROW = 15  # px
 AXIS = 16  # px, the numbers of the frames
 _GAP = 2  # px between rows
-_MARK = 4.0  # px, half the size of a mark
 _KEYS = {
     Qt.Key.Key_Left: (-1, 0),
     Qt.Key.Key_Right: (1, 0),
@@ -247,16 +246,15 @@ class Timeline(QAbstractScrollArea):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         strip = self._strip()
         step = strip.width() / picture.columns
-        painter.setPen(QPen(QColor(230, 97, 1), 3))
         for row, start, stop in picture.runs("gap", rows):
             y = self.y_of(row) - _GAP / 2
             left, right = strip.left() + start * step, strip.left() + stop * step
-            painter.drawLine(QPointF(left + 1, y), QPointF(max(right - 1, left + 2), y))
-        for name, shape in MARKS.items():
+            draw_gap(painter, QPointF(left + 1, y), QPointF(max(right - 1, left + 2), y))
+        for name, shape in SHAPES.items():
             pixels = picture.marks(name, rows).astype(float)
             pixels[:, 1] = strip.left() + (pixels[:, 1] + 0.5) * step
             # Marks that would lie on each other are drawn once.
-            cells = np.unique(pixels // (1, 2 * _MARK), axis=0, return_index=True)[1]
+            cells = np.unique(pixels // (1, 2 * MARK), axis=0, return_index=True)[1]
             for row, x in pixels[cells]:
                 draw_mark(painter, shape, QPointF(x, self.y_of(int(row)) - _GAP / 2))
 
@@ -328,28 +326,6 @@ class Timeline(QAbstractScrollArea):
             QToolTip.showText(place.globalPos(), text, self)
             return True
         return super().viewportEvent(event)
-
-
-MARKS = {"jump": "triangle", "approved": "tick", "prompted": "diamond"}
-"""Marks of an overview and their shapes."""
-
-
-def draw_mark(painter: QPainter, shape: str, at: QPointF) -> None:
-    """Draw a mark; the shapes differ, for eyes that do not tell the colours."""
-    r = _MARK
-    if shape == "tick":
-        way = QPolygonF([at + QPointF(-r, 0), at + QPointF(-1, r - 1), at + QPointF(r, -r)])
-        for width, colour in ((4.0, QColor(0, 0, 0)), (2.0, QColor(255, 255, 255))):
-            painter.setPen(QPen(colour, width))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawPolyline(way)
-        return
-    corners = [(0, -r), (r, 0), (0, r), (-r, 0)]
-    if shape == "triangle":
-        corners = [(0, -r), (r, r - 1), (-r, r - 1)]
-    painter.setPen(QPen(QColor(0, 0, 0), 1))
-    painter.setBrush(QColor(255, 255, 255) if shape == "diamond" else QColor(255, 220, 0))
-    painter.drawPolygon(QPolygonF([at + QPointF(x, y) for x, y in corners]))
 
 
 def _steps() -> Any:

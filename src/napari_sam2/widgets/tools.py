@@ -35,8 +35,8 @@ class Tools:
     def use(self, name: str) -> None:
         """Take up a tool: point, box, polygon or brush."""
         bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        layers = bench.require_layers()
+        if layers is None:
             bench.changed.emit()
             return
         layer, mode = self._all()[name]
@@ -46,7 +46,7 @@ class Tools:
             layer.visible = True
             bench.viewer.layers.selection.active = layer
             layer.mode = mode
-            bench.layers.apply_current()
+            layers.apply_current()
         bench.changed.emit()
 
     @property

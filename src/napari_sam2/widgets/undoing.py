@@ -32,9 +32,8 @@ class Undoing:
 
     def _turn(self, way: Literal["undo", "redo"]) -> None:
         bench, controller = self._bench, self._bench.controller
-        layers = bench.layers
+        layers = bench.require_layers()
         if layers is None:
-            bench.say_what_to_do()
             return
         layers.read()
         if controller.run is not None:

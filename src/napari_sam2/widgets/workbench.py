@@ -114,6 +114,12 @@ class Workbench:
             text = "Choose the image to work on."
         self.status.emit(text, "info")
 
+    def require_layers(self) -> PromptLayers | None:
+        """Return the prompt layers; where there are none, tell the user what to do."""
+        if self.layers is None:
+            self.say_what_to_do()
+        return self.layers
+
     # --- opening and closing -------------------------------------------------------------
 
     def start(
@@ -268,10 +274,10 @@ class Workbench:
 
     def new_object(self) -> None:
         """Start another object, or stay with the current one if it is still new."""
-        if self.layers is None:
-            self.say_what_to_do()
+        layers = self.require_layers()
+        if layers is None:
             return
-        self.layers.read()
+        layers.read()
         used = self.used_ids
         if self.object_id in used:
             self.set_object(max(used) + 1)

@@ -1,0 +1,21 @@
+"""`napari-sam2 demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    input_path: Annotated[
+        Path | None, typer.Argument(metavar="[INPUT]", help="A stack; default: the sample.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    gui: Annotated[bool, typer.Option("--gui/--no-gui", help="Open napari at the end.")] = True,
+) -> None:
+    """Track the sample, or a stack with automatic seeds, and show the result."""
+    from napari_sam2 import demo as demonstration
+
+    demonstration.run(input_path, output, gui)

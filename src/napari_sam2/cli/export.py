@@ -1,0 +1,48 @@
+"""`napari-sam2 export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_sam2.terminal import progress, say
+
+
+def export(
+    labels: Annotated[
+        Path, typer.Argument(help="Label image, CTC folder, COCO or SA-V JSON: what to convert.")
+    ],
+    output: Annotated[Path, typer.Option(help="File to write, or folder for ctc.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="tiff, imagej, zarr, ctc, coco, sa-v, csv (measurements) or tracks. "
+            "Default: by the name of OUTPUT."
+        ),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
+    channel: Annotated[int | None, typer.Option(help="Channel of the image.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of LABELS, e.g. TYX.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+) -> None:
+    """Convert masklets into another format, or measure them."""
+    from napari_sam2.export.formats import convert
+
+    try:
+        with progress(f"exporting {labels.name}") as report:
+            frames = convert(
+                labels,
+                output,
+                to,
+                axes=axes,
+                image=image,
+                channel=channel,
+                overwrite=overwrite,
+                progress=report,
+            )
+    except KeyboardInterrupt:
+        say("stopped; nothing was written")
+        raise typer.Exit(130) from None
+    print(f"{output}: {frames} frames")

@@ -1,0 +1,177 @@
+"""`napari-sam2 track`, from prompts or from a session."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_sam2.cli.options import ChannelOption, DeviceOption, ModelOption, channels, load
+from napari_sam2.terminal import debugging, explained, progress, say
+from napari_sam2.tracking.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_sam2.batch import Outcome
+    from napari_sam2.tracking.channels import Channels
+
+
+class Direction(StrEnum):
+    """Which way to propagate."""
+
+    both = "both"
+    forward = "forward"
+    backward = "backward"
+
+
+class Attention(StrEnum):
+    """What a frame attends to: the whole of its memories, or a window around each object."""
+
+    exact = "exact"
+    windowed = "windowed"
+
+
+def track(
+    output: Annotated[Path, typer.Option(help="Labels to write: .tif or .zarr.")],
+    stack: Annotated[
+        Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Prompts (.json), or a label image as seeds.")
+    ] = None,
+    session: Annotated[
+        Path | None,
+        typer.Option(help="Instead of prompts: a session (.ns2.json), to be done again."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Instead of prompts: find all cells of a frame.")
+    ] = False,
+    diameter: Annotated[
+        float | None,
+        typer.Option(help="Of a typical cell in pixels, with --everything. Default: all sizes."),
+    ] = None,
+    model: ModelOption = "micro",
+    device: DeviceOption = "auto",
+    axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
+    direction: Annotated[Direction, typer.Option()] = Direction.both,
+    start: Annotated[int | None, typer.Option(help="First frame.")] = None,
+    stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
+    prompt_frame: Annotated[int, typer.Option(help="Of a label image or --everything.")] = 0,
+    attention: Annotated[
+        Attention | None, typer.Option(help="Default: what suits the model.")
+    ] = None,
+    zoom: Annotated[
+        float | None, typer.Option(help="Magnification. Default: by the size of each object.")
+    ] = None,
+    channel: ChannelOption = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
+    ] = None,
+    contrast: Annotated[
+        tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
+    ] = None,
+    close_gaps: Annotated[
+        int,
+        typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
+    ] = 0,
+    encodings: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+) -> None:
+    """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
+
+    With --session, the image, the model and all that was done come from the file, and options
+    that would change the outcome are ignored.
+    """
+    if (prompts is not None) + (session is not None) + everything > 1:
+        raise InputError("give one of --prompts, --everything and --session, not several")
+    if diameter is not None and not everything:
+        raise InputError("--diameter is for --everything; leave it out, or find all cells")
+    if session is not None:
+        chosen = _selection(select or [])
+        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite)
+        return
+    if stack is None or (prompts is None and not everything):
+        raise InputError(
+            "give STACK and --prompts or --everything, or --session FILE to do a session again"
+        )
+    from napari_sam2.batch import TrackJob, find_cells
+    from napari_sam2.batch import track as run
+    from napari_sam2.tracking.everything import check_diameter
+    from napari_sam2.tracking.policy import TrackingPolicy
+
+    job = TrackJob.open(
+        stack,
+        prompts,
+        output,
+        axes=axes,
+        channel=channels(channel),
+        select=_selection(select or []),
+        contrast=contrast,
+        prompt_frame=prompt_frame,
+        direction=direction.value,
+        start=start,
+        stop=stop,
+        overwrite=overwrite,
+        close_gaps=close_gaps,
+    )
+    check_diameter(diameter, job.frames.shape)
+    network = load(model, device)
+    policy = TrackingPolicy(
+        attention=attention.value if attention else None, zoom=zoom, encodings=encodings
+    )
+    if everything:
+        with progress("finding cells", "clicks") as report:
+            job = find_cells(job, network, prompt_frame, diameter, policy, report)
+    with progress(f"tracking {len(job.prompts)} objects") as report:
+        outcome = run(job, network, policy, report)
+    _conclude(outcome, output, len(job.prompts))
+
+
+def _replay(
+    session: Path,
+    stack: Path | None,
+    output: Path,
+    axes: str | None,
+    channel: Channels | None,
+    select: dict[str, int],
+    device: str,
+    overwrite: bool,
+) -> None:
+    from napari_sam2.replay import ReplayJob, replay
+
+    job = ReplayJob.open(
+        session, stack, output, axes=axes, channel=channel, select=select, overwrite=overwrite
+    )
+    network = load(job.session.model, device)
+    with progress(f"doing {len(job.session.steps)} steps again") as report:
+        outcome = replay(job, network, report)
+    _conclude(outcome, output, len(job.session.object_ids))
+
+
+def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
+    """Say how a run ended, with the exit code that goes with it."""
+    kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"
+    if isinstance(outcome.failure, KeyboardInterrupt):
+        say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
+        raise typer.Exit(130)
+    if outcome.failure is not None:
+        if debugging():
+            raise outcome.failure
+        code, message = explained(outcome.failure)
+        say(f"{message}; {kept}" if outcome.done else message)
+        raise typer.Exit(code)
+    print(f"{output}: {objects} objects over {outcome.done} frames")
+
+
+def _selection(items: list[str]) -> dict[str, int]:
+    chosen = {}
+    for item in items:
+        letter, _, index = item.partition("=")
+        if len(letter) != 1 or not index.isdecimal():
+            raise InputError(f"--select {item} is not understood; write an axis and index, as Z=3")
+        chosen[letter.upper()] = int(index)
+    return chosen
