@@ -24,7 +24,8 @@ from napari_sam2.model.prompt_encoder import (
     PromptInputs,
     carried,
 )
-from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.model.values import ImageFeatures, MaskPrediction, Memory, Recollection
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.estimates import Estimate
