@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
-from napari_sam2.widgets.overview import EMPTY, Notes, Overview
+from napari_sam2.widgets.notes import Notes
+from napari_sam2.widgets.overview import EMPTY, Overview
 
 LENGTH = 12
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.results_file import NoResults
 from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.widgets.overview import Notes
+from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found

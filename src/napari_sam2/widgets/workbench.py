@@ -14,8 +14,8 @@ from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.opening import SessionRequest
-from napari_sam2.widgets.overview import Notes
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.prompting import Prompting
 from napari_sam2.widgets.restoring import Restoring
