@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +33,12 @@ from napari_sam2.tracking.finishing import tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import moved, resized_mask
+from napari_sam2.tracking.resampling import in_window, mask_logits, moved, resized_mask
 from napari_sam2.tracking.room import Room, out_of_memory
 from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
 
+T = TypeVar("T")
+U = TypeVar("U")
 Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
 
 _ASKED = 24  # hypotheses kept
@@ -233,7 +236,7 @@ class Engine:
         ----------
         frame : the prompt's frame.
         window : where it is answered.
-        prompt : what the user said.
+        prompt : what the user said; not a mask alone, which is its own answer.
         look : memories to use; None on a frame that was not tracked.
         earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
         """
@@ -246,17 +249,17 @@ class Engine:
         features = self.encodings.windows(frame, [window])
         self._checked()
         if prompt.mask is not None:
-            full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
-            adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
-            if not len(prompt.points) and prompt.box is None:
-                return adopted
-            earlier = adopted.best_logits[0]
+            earlier = mask_logits(self.drawn(window, prompt))
         looks = [] if look is None else [look]
         self._awaken(looks)
         conditioned = self._recall(frame, features, looks)
         return self.model.predict_masks(
             conditioned, features, self._inputs(window, prompt, earlier)
         )
+
+    def drawn(self, window: Window, prompt: Prompt) -> Tensor:
+        """Return the mask of a prompt in model pixels of a window: (16 h, 16 w), 0 or 1."""
+        return in_window(window, *resized_mask(self.geometry(window), *prompt.part))
 
     def click(
         self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]
@@ -338,25 +341,11 @@ class Engine:
             shape = (look.window.height, look.window.width, look.window.grid)
             groups.setdefault((look.selection.signature, sizes, shape), []).append(i)
         for members in groups.values():
-            window = looks[members[0]].window
-            count = max(1, self.batch_tokens // (window.height * window.width))
-            for start in range(0, len(members), count):
-                part = members[start : start + count]
-                found = self._track_some(frame, [looks[i] for i in part])
-                yield from zip(part, found, strict=True)
-
-    def _track_some(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
-        """Track a batch; in halves where memory runs out, and in the end on the CPU."""
-        if len(looks) == 1:
-            return self.room.attempt(lambda: self._track_batch(frame, looks))
-        try:
-            return self._track_batch(frame, looks)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        self.batch_tokens = max(self.batch_tokens // 2, 64)
-        half = len(looks) // 2
-        return [*self._track_some(frame, looks[:half]), *self._track_some(frame, looks[half:])]
+            some = [looks[i] for i in members]
+            found = self._in_batches(
+                some, some[0].window, lambda part: self._track_batch(frame, part)
+            )
+            yield from zip(members, found, strict=True)
 
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
@@ -372,9 +361,15 @@ class Engine:
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         scores = prediction.object_score.tolist()
+        logits = prediction.best_logits
         for i, look in enumerate(looks):
-            logits = prediction.best_logits[i]
-            item = _remembered(memory, i, look.window, prediction.pointer, logits, scores[i])
+            item = Remembered(
+                _memory(memory, i, look.window),
+                prediction.pointer[i : i + 1].clone(),
+                logits[i].clone(),
+                look.window,
+                scores[i],
+            )
             look.bank.remember(frame, item, conditioning=False)
             results.append(_row(prediction, i))
         return results
@@ -386,33 +381,91 @@ class Engine:
                 item, prompted = look.bank[t], t in look.bank.conditioning
                 if item.memory is None:
                     self._checked()
-                    assert item.window is not None  # it is offered
-                    assert item.logits is not None
-                    again = self.memorize(
-                        t, item.window, item.logits, item.score, item.pointer, prompted
-                    )
+                    (again,) = self.memorize(t, [item], prompted)
                     look.bank.remember(t, again, prompted)
 
     def memorize(
-        self, frame: int, window: Window, logits_hw: Tensor, score: float,
-        pointer: Tensor | None, prompted: bool,
-    ) -> Remembered:  # fmt: skip
-        """Encode one object's mask on a frame into what is remembered of it."""
+        self, frame: int, items: Sequence[Remembered], prompted: bool
+    ) -> Iterator[Remembered]:
+        """Encode masks on a frame into memories.
 
-        def compute() -> Memory:
-            features = self.encodings.windows(frame, [window])
+        Parameters
+        ----------
+        frame : that they are on.
+        items : of one object each, in windows of one size and level; memories are made anew.
+        prompted : the user has seen and accepted them.
+
+        Yields
+        ------
+        Remembered
+            The items in their order, with memories.
+        """
+
+        def compute(some: Sequence[Remembered]) -> list[Remembered]:
+            windows = [_window(item) for item in some]
+            features = self.encodings.windows(frame, windows)
             device = self.model.device
-            scores = torch.tensor([score], device=device)
-            return self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
+            logits = [item.logits.to(device) for item in some if item.logits is not None]
+            scores = torch.tensor([item.score for item in some], device=device)
+            memory = self.model.memorize(features, torch.stack(logits), scores, prompted)
+            return [
+                replace(item, memory=_memory(memory, i, windows[i])) for i, item in enumerate(some)
+            ]
 
-        return _remembered(self.room.attempt(compute), 0, window, pointer, logits_hw, score)
+        return self._in_batches(items, _window(items[0]), compute)
+
+    def pointers(
+        self, frame: int, windows: Sequence[Window], prompts: Sequence[Prompt]
+    ) -> Iterator[Tensor]:
+        """Show masks of prompts to the network, for the object pointers that they leave.
+
+        Parameters
+        ----------
+        frame : of the prompts.
+        windows : where each is, of one size and level.
+        prompts : with masks.
+
+        Yields
+        ------
+        Tensor
+            (1, C), for each of them.
+        """
+
+        def compute(some: Sequence[tuple[Window, Prompt]]) -> list[Tensor]:
+            features = self.encodings.windows(frame, [window for window, _ in some])
+            masks = torch.stack([self.drawn(*one) for one in some])[:, None]
+            shown = self.model.adopt_masks(features, masks.to(self.model.device))
+            return [pointer[None].clone() for pointer in shown.pointer]
+
+        return self._in_batches([*zip(windows, prompts, strict=True)], windows[0], compute)
+
+    def _in_batches(
+        self, items: Sequence[T], window: Window, compute: Callable[[Sequence[T]], list[U]]
+    ) -> Iterator[U]:
+        """Compute something of each item, all of which are looked at in windows of one size."""
+        count = max(1, self.batch_tokens // (window.height * window.width))
+        for start in range(0, len(items), count):
+            yield from self._in_halves(items[start : start + count], compute)
+
+    def _in_halves(self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]) -> list[U]:
+        """Compute a batch; in halves where memory runs out, and in the end on the CPU."""
+        if len(items) == 1:
+            return self.room.attempt(lambda: compute(items))
+        try:
+            return compute(items)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        self.batch_tokens = max(self.batch_tokens // 2, 64)
+        half = len(items) // 2
+        return [*self._in_halves(items[:half], compute), *self._in_halves(items[half:], compute)]
 
 
 def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
     """Where a prompt and the mask that it corrects are, in data pixels."""
     if prompt.mask is not None:
-        ys, xs = np.nonzero(prompt.mask)
-        return float(ys.min()), float(xs.min()), float(ys.max() + 1), float(xs.max() + 1)
+        (rows, columns), _ = prompt.part
+        return float(rows.start), float(columns.start), float(rows.stop), float(columns.stop)
     marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
     if seen is not None:
         marks.append(np.array(seen).reshape(2, 2))
@@ -421,19 +474,15 @@ def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
     return float(y0), float(x0), float(y1), float(x1)
 
 
-def _remembered(
-    memory: Memory,
-    i: int,
-    window: Window,
-    pointers: Tensor | None,
-    logits_hw: Tensor,
-    score: float,
-) -> Remembered:
+def _memory(memory: Memory, i: int, window: Window) -> Memory:
     # Half the memory, and the precision that the published predictor keeps.
     features = memory.features[i : i + 1].to(torch.bfloat16)
-    grid = TokenGrid(window.height, window.width, ((window.row, window.column),))
-    pointer = None if pointers is None else pointers[i : i + 1].clone()
-    return Remembered(Memory(features, grid), pointer, logits_hw.clone(), window, score)
+    return Memory(features, TokenGrid(window.height, window.width, ((window.row, window.column),)))
+
+
+def _window(item: Remembered) -> Window:
+    assert item.window is not None  # it is offered
+    return item.window
 
 
 def _pointers(look: Look, device: torch.device) -> list[Tensor]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.adopting import adopt
+from napari_sam2.tracking.adopting import GivenMasks, adopt, check_given
 from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
@@ -25,7 +24,6 @@ from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.merging import DRAWN_LOGIT, merged, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction, Pass, passes
@@ -200,8 +198,8 @@ class TrackingSession(Roster):
         for (object_id, frame), prompt in order:
             self._answer(object_id, frame, prompt, None)
 
-    def adopt_masks(self, object_id: int, masks: Mapping[int, Mapping[str, Any]]) -> None:
-        """Make a new object of masks that another program found, see `adopting.adopt`.
+    def adopt_masks(self, object_id: int, masks: GivenMasks) -> None:
+        """Make a new object of masks that another program found, see `adopt_objects`.
 
         Parameters
         ----------
@@ -213,15 +211,56 @@ class TrackingSession(Roster):
         InputError
             If the id is taken, or a frame or mask cannot be used; there is no new object then.
         """
-        if object_id in self._objects:
-            raise InputError(f"there is an object {object_id} already; give the masks another id")
-        if not masks:
-            raise InputError(f"object {object_id} has no masks; leave it out")
-        for frame, text in masks.items():
-            self._checked(object_id, frame, Prompt(mask=mask_of(text)))
-        first = min(masks)
-        self._prompt(object_id, first, Prompt(mask=mask_of(masks[first])), None)
-        adopt(self._engine, self._objects[object_id], masks)
+        for _ in self._adopted({object_id: masks}):
+            pass
+
+    def adopt_objects(self, masks: Mapping[int, GivenMasks]) -> Generator[FrameResult, None, None]:
+        """Make new objects of masks that another program found, frame by frame.
+
+        The network is not asked, until the objects are followed or corrected. Stop iterating
+        before the end, and there are no new objects.
+
+        Parameters
+        ----------
+        masks : object id, of no object yet -> frame -> mask, as `mask_text` writes it.
+
+        Yields
+        ------
+        FrameResult
+            One per frame with masks, holding all objects.
+
+        Raises
+        ------
+        InputError
+            If an id is taken, or a frame or mask cannot be used; there are no new objects then.
+        """
+        shown = {frame for some in masks.values() for frame in some}
+        for frame in self._adopted(masks):
+            if frame in shown:
+                yield self.result(frame)
+
+    def _adopted(self, masks: Mapping[int, GivenMasks]) -> Iterator[int]:
+        """Make objects of masks; yields each frame once all objects have taken it in."""
+        for i, some in masks.items():
+            if i in self._objects:
+                raise InputError(f"there is an object {i} already; give the masks another id")
+            check_given(i, some, self.frames.shape, len(self.frames))
+        spans = {i: range(min(some), max(some) + 1) for i, some in masks.items()}
+        first = min((span.start for span in spans.values()), default=0)
+        last = max((span.stop for span in spans.values()), default=0)
+        complete = False
+        try:
+            for frame in range(first, last):
+                for i in (i for i, span in spans.items() if frame in span):
+                    if frame == spans[i].start:
+                        self._objects[i] = TrackedObject(self._new_bank())
+                    adopt(self._engine, self._objects[i], frame, masks[i].get(frame))
+                yield frame
+            complete = True
+        finally:
+            if not complete:
+                for i in masks:
+                    self._objects.pop(i, None)
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
         """Say all that is said of an object on a frame, in the place of what was said before.
@@ -418,7 +457,7 @@ class TrackingSession(Roster):
         """
         ids = self._checked_ids(object_ids)
         parts = {i: self._objects[i].stretches() for i in ids}
-        self._follower.memorize_prompts(ids)
+        self._follower.memorize_prompts(i for i, p in parts.items() if p.forward or p.backward)
         for reverse in (False, True):
             frames = {i: set(p.backward if reverse else p.forward) for i, p in parts.items()}
             for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
