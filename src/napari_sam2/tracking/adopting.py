@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch.nn.functional as F
 
 from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
@@ -16,7 +17,7 @@ from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.mask_text import mask_of, part_of
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, check_mask, described
-from napari_sam2.tracking.resampling import SURE, Place, in_window, mask_logits, resized_mask
+from napari_sam2.tracking.resampling import SURE, Place, in_window, resized_mask
 from napari_sam2.tracking.windows import Geometry, around, whole
 
 # Of one object: by frame, as `mask_text` writes them.
@@ -85,7 +86,8 @@ def _estimate(
         columns.start + xs[-1] + 1,
     )
     window = around(geometry, box)
-    logits = mask_logits(in_window(window, (rows, columns), small))
+    covered = F.avg_pool2d(in_window(window, (rows, columns), small)[None], 4)[0]
+    logits = (2 * covered - 1) * SURE
     if not (logits > 0).any():  # it covers less than half of any cell
         logits[logits == logits.max()] = SURE
     estimate = Estimate.of(window, logits, _GIVEN)
