@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.sam2 import MaskPrediction
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finding import Known, correct, find, outline
 from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.follower import estimated
+from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.resampling import SURE, mask_logits

@@ -1,4 +1,4 @@
-"""The session's calls into the network: which windows, which batches.
+"""The session's calls into the network: answers, tracking and memories, in batches.
 
 Knows frames and windows, but nothing of prompts' history or of the order of interactions.
 """
@@ -9,14 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import (
     BOX_END,
     BOX_START,
@@ -25,47 +23,20 @@ from napari_sam2.model.prompt_encoder import (
     PromptInputs,
     carried,
 )
-from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.model.sam2 import SAM2, ImageFeatures, MaskPrediction
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
-from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.finishing import tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
+from napari_sam2.tracking.looks import Look, alike, memory_of, prediction_of, recollection
+from napari_sam2.tracking.memory_bank import Remembered
+from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import in_window, mask_logits, moved, resized_mask
-from napari_sam2.tracking.room import Room, out_of_memory
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
-
-T = TypeVar("T")
-U = TypeVar("U")
-Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
+from napari_sam2.tracking.resampling import mask_logits
+from napari_sam2.tracking.room import Room
+from napari_sam2.tracking.windows import Geometry, Window
 
 _ASKED = 24  # hypotheses kept
-_CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
-
-
-@dataclass(frozen=True)
-class Look:
-    """One object about to be looked at on a frame.
-
-    Parameters
-    ----------
-    bank, selection : what it remembers, and which of it the frame gets to see.
-    window : where it is looked for.
-    last : the mask seen last.
-    """
-
-    bank: MemoryBank
-    window: Window
-    selection: Selection
-    last: Estimate | None = None
-
-    def carried(self) -> Tensor:
-        """Logits (4 h, 4 w), in the window, of the mask seen last."""
-        if self.last is None:
-            raise ValueError("no mask to carry over")
-        return moved(self.last.logits(), self.last.window, self.window)
 
 
 @dataclass(frozen=True)
@@ -89,17 +60,16 @@ class Hypotheses:
     pointers: Tensor
 
 
-class Engine:
+class Engine(Placement):
     """The network on one stack.
 
     Parameters
     ----------
     model : the network, on its device.
     frames : the stack.
-    levels : magnifications at which frames are looked at, coarse to fine.
-    windowed : look at objects in windows; otherwise at whole frames, as published.
+    levels, windowed : see `Placement`.
     cached_frames : see `Encodings`.
-    batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
+    batch_tokens : see `Room`.
     store : of encodings of whole frames.
     """
 
@@ -113,15 +83,13 @@ class Engine:
         batch_tokens: int,
         store: EncodingStore | None = None,
     ) -> None:
+        super().__init__(levels, windowed)
         self.model = model
         self.frames = frames
-        self.levels = {g.tokens: g for g in levels}
-        self.windowed = windowed
-        self.batch_tokens = batch_tokens
         # Published models know whole frames only.
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
-        self.room = Room(model, self.encodings)
+        self.room = Room(model, self.encodings, batch_tokens)
         self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
         self._check: Callable[[], None] | None = None
 
@@ -138,69 +106,6 @@ class Engine:
         if self._check is not None:
             self._check()
 
-    def geometry(self, window: Window) -> Geometry:
-        """Return the level that a window lies on."""
-        return self.levels[window.grid]
-
-    def fitting(self, extent: Extent) -> Geometry:
-        """Return the level on which something is of the size that the network knows best."""
-        radius = max(np.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])) / 2, 0.5)
-        zoom = suitable_zoom(radius)
-        return min(self.levels.values(), key=lambda g: abs(np.log(zoom / g.zoom)))
-
-    def prompt_window(
-        self, prompt: Prompt, start: Estimate | None, level: tuple[int, int] | None
-    ) -> Window:
-        """Choose where a prompt is answered.
-
-        Parameters
-        ----------
-        prompt : what the user said.
-        start : the mask that it corrects, if any.
-        level : to be used; that of `start`, or what suits the prompt, if it is None.
-        """
-        if not self.windowed:
-            return whole(next(iter(self.levels.values())))
-        seen = None if start is None else self.extent(start)
-        extent = _extent(prompt, seen)
-        if start is not None and level is None:
-            level = start.window.grid
-        geometry = self.fitting(extent) if level is None else self.levels[level]
-        known = prompt.mask is not None or prompt.box is not None or seen is not None
-        return self.window_on(geometry, extent, 8 if known else _CLICK_SIDE)
-
-    def extent(self, estimate: Estimate) -> Extent | None:
-        """Return where a mask is, in data pixels."""
-        box = estimate.box()
-        if box is None:
-            return None
-        sy, sx = self.geometry(estimate.window).scale
-        return box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx
-
-    def next_window(self, last: Estimate) -> Window:
-        """Choose where to look for an object, given where it was seen last."""
-        geometry = self.geometry(last.window)
-        if not self.windowed:
-            return whole(geometry)
-        box = last.box()
-        if box is None:
-            return grown(geometry, last.window)
-        return around(geometry, box, usual=max(last.window.height, last.window.width))
-
-    def must_find(self, prompt: Prompt) -> bool:
-        """Whether clicks alone have to tell how large the object is."""
-        return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
-
-    def may_average(self, prompt: Prompt) -> bool:
-        """Whether a box tells how large the object is, and several levels can show it."""
-        return len(self.levels) > 1 and prompt.box is not None and prompt.mask is None
-
-    def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
-        """Return a window of a level around something, given in data pixels."""
-        sy, sx = geometry.scale
-        y0, x0, y1, x1 = extent
-        return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
-
     def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
         """Return all that clicks on an object of unknown size may mean on one level.
 
@@ -209,7 +114,7 @@ class Engine:
         key = (frame, geometry.tokens, prompt.points.tobytes(), prompt.positive.tobytes())
         if key in self._asked:
             return self._asked[key]
-        window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
+        window = self.click_window(geometry, prompt)
 
         def compute() -> Hypotheses:
             self._checked()
@@ -257,10 +162,6 @@ class Engine:
             conditioned, features, self._inputs(window, prompt, earlier)
         )
 
-    def drawn(self, window: Window, prompt: Prompt) -> Tensor:
-        """Return the mask of a prompt in model pixels of a window: (16 h, 16 w), 0 or 1."""
-        return in_window(window, *resized_mask(self.geometry(window), *prompt.part))
-
     def click(
         self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]
     ) -> MaskPrediction:
@@ -299,27 +200,8 @@ class Engine:
         if not looks:
             return self.model.recall(features, None)
         prepared = self.encodings.prepared(frame, [look.window for look in looks])
-        return self.model.recall(features, self._recollect(looks), prepared)
-
-    def _recollect(self, looks: Sequence[Look]) -> Recollection:
-        """Gather what objects of equal selections remember into one batch."""
-        first, device = looks[0].selection, self.model.device
-        memories = []
-        for k in range(len(first.memories)):
-            items = [look.bank[look.selection.memories[k][0]].memory for look in looks]
-            parts = [item for item in items if item is not None]
-            origins = tuple(part.grid.origins[0] for part in parts)
-            origins = origins[:1] if len(set(origins)) == 1 else origins
-            grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
-            features = torch.cat([part.features.to(device) for part in parts])
-            memories.append(Memory(features, grid))
-        none = torch.zeros(0, self.model.config.hidden)
-        pointers = torch.stack(
-            [torch.cat([none.to(device), *_pointers(look, device)]) for look in looks]
-        )
-        times = torch.tensor([time for _, time in first.pointers], device=device)
-        slots = [slot for _, slot in first.memories]
-        return Recollection(memories, slots, pointers, times, first.horizon)
+        known = recollection(looks, self.model.config.hidden, self.model.device)
+        return self.model.recall(features, known, prepared)
 
     def track(self, frame: int, looks: Sequence[Look]) -> Iterator[tuple[int, MaskPrediction]]:
         """Find objects on a frame by what they remember.
@@ -330,19 +212,9 @@ class Engine:
         has taken the frame in by then.
         """
         self._awaken(looks)
-        groups: dict[object, list[int]] = {}
-        for i, look in enumerate(looks):
-            # Memories of windows of other sizes make other shapes.
-            sizes = tuple(
-                (m.grid.height, m.grid.width)
-                for t, _ in look.selection.memories
-                if (m := look.bank[t].memory) is not None
-            )
-            shape = (look.window.height, look.window.width, look.window.grid)
-            groups.setdefault((look.selection.signature, sizes, shape), []).append(i)
-        for members in groups.values():
+        for members in alike(looks):
             some = [looks[i] for i in members]
-            found = self._in_batches(
+            found = self.room.in_batches(
                 some, some[0].window, lambda part: self._track_batch(frame, part)
             )
             yield from zip(members, found, strict=True)
@@ -364,14 +236,14 @@ class Engine:
         logits = prediction.best_logits
         for i, look in enumerate(looks):
             item = Remembered(
-                _memory(memory, i, look.window),
+                memory_of(memory, i, look.window),
                 prediction.pointer[i : i + 1].clone(),
                 logits[i].clone(),
                 look.window,
                 scores[i],
             )
             look.bank.remember(frame, item, conditioning=False)
-            results.append(_row(prediction, i))
+            results.append(prediction_of(prediction, i))
         return results
 
     def _awaken(self, looks: Sequence[Look]) -> None:
@@ -409,10 +281,11 @@ class Engine:
             scores = torch.tensor([item.score for item in some], device=device)
             memory = self.model.memorize(features, torch.stack(logits), scores, prompted)
             return [
-                replace(item, memory=_memory(memory, i, windows[i])) for i, item in enumerate(some)
+                replace(item, memory=memory_of(memory, i, windows[i]))
+                for i, item in enumerate(some)
             ]
 
-        return self._in_batches(items, _window(items[0]), compute)
+        return self.room.in_batches(items, _window(items[0]), compute)
 
     def pointers(
         self, frame: int, windows: Sequence[Window], prompts: Sequence[Prompt]
@@ -437,65 +310,9 @@ class Engine:
             shown = self.model.adopt_masks(features, masks.to(self.model.device))
             return [pointer[None].clone() for pointer in shown.pointer]
 
-        return self._in_batches([*zip(windows, prompts, strict=True)], windows[0], compute)
-
-    def _in_batches(
-        self, items: Sequence[T], window: Window, compute: Callable[[Sequence[T]], list[U]]
-    ) -> Iterator[U]:
-        """Compute something of each item, all of which are looked at in windows of one size."""
-        count = max(1, self.batch_tokens // (window.height * window.width))
-        for start in range(0, len(items), count):
-            yield from self._in_halves(items[start : start + count], compute)
-
-    def _in_halves(self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]) -> list[U]:
-        """Compute a batch; in halves where memory runs out, and in the end on the CPU."""
-        if len(items) == 1:
-            return self.room.attempt(lambda: compute(items))
-        try:
-            return compute(items)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        self.batch_tokens = max(self.batch_tokens // 2, 64)
-        half = len(items) // 2
-        return [*self._in_halves(items[:half], compute), *self._in_halves(items[half:], compute)]
-
-
-def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
-    """Where a prompt and the mask that it corrects are, in data pixels."""
-    if prompt.mask is not None:
-        (rows, columns), _ = prompt.part
-        return float(rows.start), float(columns.start), float(rows.stop), float(columns.stop)
-    marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
-    if seen is not None:
-        marks.append(np.array(seen).reshape(2, 2))
-    places = np.concatenate(marks)
-    (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
-    return float(y0), float(x0), float(y1), float(x1)
-
-
-def _memory(memory: Memory, i: int, window: Window) -> Memory:
-    # Half the memory, and the precision that the published predictor keeps.
-    features = memory.features[i : i + 1].to(torch.bfloat16)
-    return Memory(features, TokenGrid(window.height, window.width, ((window.row, window.column),)))
+        return self.room.in_batches([*zip(windows, prompts, strict=True)], windows[0], compute)
 
 
 def _window(item: Remembered) -> Window:
     assert item.window is not None  # it is offered
     return item.window
-
-
-def _pointers(look: Look, device: torch.device) -> list[Tensor]:
-    kept = [look.bank[t].pointer for t, _ in look.selection.pointers]
-    return [pointer.to(device) for pointer in kept if pointer is not None]
-
-
-def _row(prediction: MaskPrediction, i: int) -> MaskPrediction:
-    s = slice(i, i + 1)
-    return MaskPrediction(
-        prediction.logits[s],
-        prediction.iou[s],
-        prediction.object_score[s],
-        prediction.pointer[s],
-        prediction.chosen[s],
-    )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from napari_sam2.model.sam2 import MaskPrediction
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Pass
