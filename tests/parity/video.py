@@ -99,8 +99,13 @@ def play_ours(pair: Pair, frames: Frames, script: Script, theirs: Played | None 
                 if theirs is not None:
                     known = theirs.record[step, action.object_id, action.frame]
                     remember_as[:] = [known.logits]
+                key = (step, action.object_id, action.frame)
+                count = len(answers)
                 _say(session, action)
-                played.record[step, action.object_id, action.frame] = _seen(answers[-1])
+                if len(answers) > count:
+                    played.record[key] = _seen(answers[-1])
+                else:  # a mask, which is its own answer
+                    played.record[key] = _drawn(session, action, remember_as)
                 continue
             for result in session.propagate(action.direction):
                 played.labels[step, result.frame] = result.labels
@@ -131,6 +136,18 @@ def _seen(prediction: MaskPrediction) -> Seen:
         prediction.object_score[0],
         prediction.pointer[0],
     )
+
+
+def _drawn(session: TrackingSession, say: Say, remember_as: list[Tensor]) -> Seen:
+    """What is made of a mask: its logits at once, its pointer when it is memorized."""
+    obj, engine = session._objects[say.object_id], session._engine
+    answer = obj.pending[say.frame]
+    (pointer,) = engine.pointers(say.frame, [answer.window], [obj.prompts[say.frame]])
+    if remember_as:
+        obj.pending[say.frame] = replace(answer, logits=remember_as.pop())
+    score = torch.tensor(answer.score)
+    iou = torch.tensor(obj.estimates[say.frame].quality.iou)
+    return Seen(answer.logits, iou, score, pointer[0])
 
 
 def _latest(record: Record, object_id: int, frame: int, step: int) -> Seen:

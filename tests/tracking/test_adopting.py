@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
+from napari_sam2.model.config import Attention
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.mask_text import mask_of, mask_text
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import AdoptMasks, CloseGaps, Repair, SetPrompt
@@ -117,6 +122,119 @@ def test_as_json_and_again(history: History, frames: Frames) -> None:
     assert again == step
     history.do(again)
     np.testing.assert_array_equal(labels(history), expected(frames))
+
+
+def two_disks(frames: Frames) -> AdoptMasks:
+    """The disk, and one that stands still, a frame later; each to the pixel."""
+    y, x = np.mgrid[: frames.shape[0], : frames.shape[1]]
+    still = mask_text((y - 50) ** 2 + (x - 80) ** 2 < 49)
+    moving = {t: mask_text(disk(frames, t)) for t in range(LENGTH)}
+    return AdoptMasks({4: moving, 2: dict.fromkeys(range(1, LENGTH), still)})
+
+
+def test_the_network_is_asked_only_when_an_object_is_followed(
+    history: History, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = history.session, []
+    encode = session.model.encode_image
+
+    def counted(image: torch.Tensor) -> object:
+        asked.append(len(image))
+        return encode(image)
+
+    monkeypatch.setattr(session.model, "encode_image", counted)
+    step = two_disks(frames)
+    history.do(step)
+    for t in range(LENGTH):
+        for i, masks in step.masks.items():
+            expected = mask_of(masks[t]) if t in masks else np.zeros(frames.shape, bool)
+            np.testing.assert_array_equal(session.result(t).labels == i, expected)
+    assert not asked
+    history.do(SetPrompt(4, 5, Prompt(mask=disk(frames, 5))))
+    assert not asked
+    history.do(Repair())
+    assert asked
+    four, two = (session._objects[i] for i in (4, 2))
+    assert sorted(four.bank.conditioning) == [0, 5]
+    assert not two.bank.conditioning  # nothing was said of it
+
+
+def test_followed_as_from_a_mask_that_was_painted(history: History, frames: Frames) -> None:
+    """Both at once, as a batch, like each alone."""
+    step = two_disks(frames)
+    history.do(step)
+    followed = {r.frame: r.labels for r in history.session.propagate("forward")}
+    for i, masks in step.masks.items():
+        first = min(masks)
+        alone = TrackingSession(history.session.model, frames)
+        alone.add_mask(i, first, mask_of(masks[first]))
+        for result in alone.propagate("forward"):
+            same = (followed[result.frame] == i) == (result.labels == i)
+            assert same.mean() > 0.9995, result.frame
+        one, other = (s._objects[i].bank[first] for s in (history.session, alone))
+        torch.testing.assert_close(one.pointer, other.pointer, rtol=1e-4, atol=1e-4)
+        assert one.memory is not None
+        assert other.memory is not None
+        torch.testing.assert_close(one.memory.features, other.memory.features, rtol=0.02, atol=0.02)
+
+
+def test_ended_early_there_are_no_new_objects(history: History, frames: Frames) -> None:
+    history.do(AdoptMasks({9: {0: mask_text(disk(frames, 0))}}))
+    session = history.session
+    for count in range(LENGTH + 1):
+        results = session.adopt_objects(two_disks(frames).masks)
+        seen = [next(results).frame for _ in range(count)]
+        assert seen == list(range(count))
+        results.close()
+        assert session.object_ids == [9]
+    assert len(list(session.adopt_objects(two_disks(frames).masks))) == LENGTH
+    assert session.object_ids == [9, 4, 2]
+
+
+def test_a_speck_is_no_gap(history: History, frames: Frames) -> None:
+    """A single pixel, of an object that is looked at as a large one."""
+    speck = np.zeros(frames.shape, bool)
+    speck[31, 40] = True
+    large = np.zeros(frames.shape, bool)
+    large[4:60, 4:90] = True
+    history.do(AdoptMasks({4: {0: mask_text(large), 1: mask_text(speck), 2: mask_text(large)}}))
+    trace = history.session.traces()[4]
+    assert (trace.area > 0).all()
+    np.testing.assert_allclose(trace.centre[1], (31, 40), atol=4)
+    np.testing.assert_array_equal(history.session.result(1).labels == 4, speck)
+
+
+@pytest.mark.parametrize("attention", ["exact", "windowed"])
+def test_outlines_are_where_the_masks_are(frames: Frames, attention: Attention) -> None:
+    """What a correction starts from: the masks as the network sees them."""
+    model = load_model("micro", device="cpu")
+    session = TrackingSession(model, frames, TrackingPolicy(attention=attention))
+    session.adopt_masks(4, adopting(frames).masks[4])
+    assert session.traces()[4].frames.tolist() == list(range(LENGTH))
+    for t, mask in given(frames).items():
+        estimate = session._objects[4].estimates[t]
+        size = session._engine.geometry(estimate.window).size
+        whole = torch.from_numpy(mask.astype(np.float32))[None, None]
+        seen = interpolate(whole, size, mode="bilinear", antialias=True)[0, 0] >= 0.5
+        cells = mask_logits(seen.float()) if t == 0 else avg_pool2d(seen.float()[None], 4)[0] - 0.5
+        expected = cells[estimate.window.slices(4)] > 0
+        assert expected.any()
+        np.testing.assert_array_equal(estimate.logits() > 0, expected)
+        assert estimate.window.is_whole == (attention == "exact")
+
+
+def test_merged_with_what_was_shown_elsewhere(history: History, frames: Frames) -> None:
+    """The mask that the absorbed one began with is a prompt of the other, and is followed."""
+    early = {t: mask_text(disk(frames, t)) for t in (0, 1)}
+    late = {t: mask_text(disk(frames, t)) for t in (4, 5, 6)}
+    history.do(AdoptMasks({4: early, 5: late}))
+    session = history.session
+    session.merge_objects(4, 5)
+    assert sorted(session.prompts[4]) == [0, 4]
+    list(session.propagate("forward"))
+    for t in range(LENGTH):
+        found, truth = session.result(t).labels == 4, disk(frames, t)
+        assert (found & truth).sum() / (found | truth).sum() > 0.8, t
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2.tracking.finding import Candidate, _overlap, surest
+from napari_sam2.tracking.engine import Hypotheses
+from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.finding import Candidate, Known, _overlap, correct, surest
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
 from tests.tracking.toy import moving_disk, toy_model
@@ -105,3 +108,48 @@ def test_a_box_is_seen_at_several_magnifications_and_the_mask_obeys_it():
     asked.clear()
     session.add_points(1, 0, [[36, 26]], [False])  # corrects it where it lives
     assert len(asked) == 1
+
+
+def disk_in(engine, geometry, y, x, radius=10):
+    """A window around a disk, given in data pixels, and its logits there."""
+    window = engine.window_on(geometry, (y - radius, x - radius, y + radius, x + radius))
+    places = [
+        4 * (np.arange(4 * side) + 0.5) / scale + 16 * start / scale - 0.5
+        for side, start, scale in (
+            (window.height, window.row, geometry.scale[0]),
+            (window.width, window.column, geometry.scale[1]),
+        )
+    ]
+    ys, xs = np.meshgrid(*places, indexing="ij")
+    inside = (ys - y) ** 2 + (xs - x) ** 2 < radius**2
+    return window, torch.from_numpy(np.where(inside, 8.0, -8.0)).float()
+
+
+@pytest.mark.parametrize(
+    ("points", "positive", "centre"),
+    [
+        ([[5, 5], [60, 10]], [False, False], (30, 20)),
+        ([[60, 10], [20, 70]], [False, True], (20, 70)),  # the other one can win
+    ],
+)
+def test_clicks_that_are_all_negative_let_no_other_object_win(points, positive, centre):
+    """Every magnification holds another disk for the object that the clicks are about."""
+    engine = TrackingSession(toy_model(), Frames(moving_disk(1), axis=0))._engine
+
+    def other(_frame, _prompt, geometry):
+        window, logits = disk_in(engine, geometry, 20, 70)
+        pointers = torch.zeros(4, engine.model.config.hidden)
+        return Hypotheses(
+            window, logits.repeat(4, 1, 1), torch.full((4,), 0.99), torch.tensor([5.0]), pointers
+        )
+
+    engine.hypotheses = other
+    geometry = engine.fitting((20, 10, 40, 30))
+    window, logits = disk_in(engine, geometry, 30, 20)
+    known = Known(Estimate.of(window, logits, Quality(0.9, 5.0, 1.0)), logits)
+    prompt = Prompt(points=np.array(points, float), positive=np.array(positive))
+    found, prediction = correct(engine, 0, prompt, None, known)
+    place, values = to_data(engine.geometry(found), found, prediction.best_logits[0])
+    ys, xs = np.nonzero(values > 0)
+    middle = (ys.mean() + place[0].start, xs.mean() + place[1].start)
+    np.testing.assert_allclose(middle, centre, atol=3)

@@ -11,6 +11,7 @@ import torch
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.room import Room, out_of_memory, tokens_at_once
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.windows import Window
 from tests.tracking.toy import moving_disk, toy_model
 
 
@@ -59,6 +60,25 @@ def test_batches_are_halved_and_the_result_is_the_same():
         assert np.mean(a == b) > 0.999
 
 
+def test_every_item_of_a_batch_is_computed_in_its_order():
+    room = Room(SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(), 5 * 64)
+    seen = []
+
+    def squares(items):
+        if len(items) > 2:
+            raise full()
+        seen.append(list(items))
+        return [item**2 for item in items]
+
+    window = Window(0, 0, 8, 8, (8, 8))
+    assert list(room.in_batches(range(12), window, squares)) == [k**2 for k in range(12)]
+    assert [k for some in seen for k in some] == list(range(12))
+    assert room.batch_tokens < 5 * 64
+    seen.clear()
+    list(room.in_batches(range(3), Window(0, 0, 64, 64, (64, 64)), squares))
+    assert seen == [[0], [1], [2]]  # one is always tried
+
+
 class Machine:
     """A model on a card that has room for nothing, with a host that has."""
 
@@ -83,7 +103,7 @@ def test_in_the_end_the_cpu_takes_over_and_that_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     machine = Machine()
     with pytest.warns(RuntimeWarning, match="going on with the CPU"):
-        assert Room(machine, machine).attempt(machine.compute) == "done"
+        assert Room(machine, machine, 64).attempt(machine.compute) == "done"
     assert machine.device.type == "cpu"
     assert machine.forgotten == 2
 
@@ -92,7 +112,7 @@ def test_what_the_cpu_has_no_room_for_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     machine = Machine(room_on_host=False)
     with pytest.warns(RuntimeWarning), pytest.raises(torch.OutOfMemoryError):
-        Room(machine, machine).attempt(machine.compute)
+        Room(machine, machine, 64).attempt(machine.compute)
 
 
 def test_other_errors_pass_at_once():
@@ -102,7 +122,7 @@ def test_other_errors_pass_at_once():
         calls.append(1)
         raise ValueError("no")
 
-    room = Room(SimpleNamespace(device=torch.device("cpu")), SimpleNamespace())
+    room = Room(SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(), 64)
     with pytest.raises(ValueError, match="no"):
         room.attempt(compute)
     assert calls == [1]

@@ -268,13 +268,16 @@ class FakeSession:
         part = self.frames.image(frame)[10:30, 12:42]
         return View(part.repeat(2, 0).repeat(2, 1), (10 - 0.25, 12 - 0.25), (2.0, 2.0))
 
-    def adopt_masks(self, object_id: int, masks: dict[int, Any]) -> None:
-        self._begin()
-        for frame, text in masks.items():
-            self.tracked[object_id, frame] = mask_of(text)
-        first = min(masks)
-        self.prompts[object_id] = {first: Prompt(mask=mask_of(masks[first]))}
-        self.masks[object_id, first] = mask_of(masks[first])
+    def adopt_objects(self, masks: dict[int, dict[int, Any]]):
+        """Yield, as the real one does, each frame once its masks are there."""
+        for frame in sorted({t for some in masks.values() for t in some}):
+            self._begin()
+            for i, text in ((i, some[frame]) for i, some in masks.items() if frame in some):
+                self.tracked[i, frame] = mask = mask_of(text)
+                if i not in self.prompts:
+                    self.prompts[i] = {frame: Prompt(mask=mask)}
+                    self.masks[i, frame] = mask
+            yield self.result(frame)
 
     def gaps(self, longest: int = 1, object_ids: Any = None) -> dict[int, tuple[int, ...]]:
         self.threads.add(threading.current_thread().name)

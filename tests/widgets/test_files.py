@@ -331,29 +331,30 @@ def busy_desk(open_desk):
     return desk, desk.viewer.add_labels(labels(), name="other")
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2])
+@pytest.mark.parametrize("calls", [0, 1, 2, 6])
 def test_an_import_shows_how_far_it_is_and_ends_early(busy_desk, calls):
-    """It is cancelled while the first or second object is made, or as the frames come."""
+    """It is cancelled at once, while a frame is taken in, or with the last one."""
     desk, layer = busy_desk
     before, session = desk.layers.labels.data.copy(), desk.widget.session
-    original, ran = session.adopt_masks, []
+    original, ran = session.result, []
 
-    def adopt(object_id, masks):
-        original(object_id, masks)
-        ran.append((desk.widget.controller.run.done, desk.widget.controller.run.total))
+    def result(frame):
+        run = desk.widget.controller.run
+        ran.append((run.done, run.total))
         if len(ran) == calls:
-            desk.widget.controller.run.cancelled.set()
+            run.cancelled.set()
+        return original(frame)
 
-    session.adopt_masks = adopt
+    session.result = result
     desk.widget.workbench.seeding.adopt(layer)
     if not calls:
         desk.widget.cancel()
     desk.done()
     assert "cancelled" in desk.status
-    assert ran == [(0, 8), (1, 8)][:calls]
+    assert ran == [(6 + k, 12) for k in range(calls)]  # all frames were read before
     np.testing.assert_array_equal(desk.layers.labels.data, before)
     assert session.object_ids == [1]
-    session.adopt_masks = original
+    session.result = original
     desk.widget.workbench.seeding.adopt(layer)
     desk.done()
     assert session.object_ids == [1, 8, 301]

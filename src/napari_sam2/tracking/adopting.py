@@ -3,54 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch.nn.functional as F
 
+from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.mask_text import mask_of
+from napari_sam2.tracking.mask_text import mask_of, part_of
 from napari_sam2.tracking.objects import TrackedObject
-from napari_sam2.tracking.resampling import resized_mask
+from napari_sam2.tracking.prompt import Prompt, check_mask, described
+from napari_sam2.tracking.resampling import SURE, Place, in_window, resized_mask
 from napari_sam2.tracking.windows import Geometry, around, whole
 
-_GIVEN = Quality(iou=1.0, object_score=10.0, stability=1.0)
-_LOGIT = 10.0
+# Of one object: by frame, as `mask_text` writes them.
+GivenMasks = Mapping[int, Mapping[str, Any]]
+
+_GIVEN = Quality(iou=1.0, object_score=SURE, stability=1.0)
 
 
-def adopt(engine: Engine, obj: TrackedObject, masks: Mapping[int, Mapping[str, Any]]) -> None:
-    """Take masks as what tracking found between the first of them and the last.
+def check_given(object_id: int, masks: GivenMasks, shape: tuple[int, int], length: int) -> None:
+    """Refuse masks that do not fit a stack of `length` frames of `shape` (Y, X).
 
-    On frames between them that have none, the object is absent. Corrections and repair treat them
-    as they treat tracked masks; as long as nothing replaces them, they stay to the pixel.
+    Raises
+    ------
+    InputError
+        If there are none, or one of them cannot be used.
+    """
+    if object_id < 1:
+        raise InputError(f"object ids start at 1, not {object_id}")
+    if not masks:
+        raise InputError(f"object {object_id} has no masks; leave it out")
+    for frame, text in masks.items():
+        who = described(object_id, frame)
+        if not 0 <= frame < length:
+            raise InputError(f"{who}: the stack has frames 0 to {length - 1}")
+        mask_shape, _, part = part_of(text)
+        check_mask(shape, mask_shape, part, who)
+
+
+def adopt(engine: Engine, obj: TrackedObject, frame: int, text: Mapping[str, Any] | None) -> None:
+    """Take what is given of an object on a frame as what tracking found there.
+
+    To be called for each frame from the first mask to the last. Where there is none, the object is
+    absent. Corrections and repair treat the masks as they treat tracked ones; as long as nothing
+    replaces them, they stay to the pixel. The network is not asked.
 
     Parameters
     ----------
     engine : knows the levels.
-    obj : prompted with the first of the masks.
-    masks : by frame, as `mask_text` writes them.
+    obj : at first, a new one.
+    frame : the one after the last.
+    text : its mask, checked, as `mask_text` writes it; None where there is none.
     """
-    first, last = min(masks), max(masks)
-    geometry = engine.levels[obj.estimates[first].window.grid]
-    obj.tracked[first] = False
-    for frame in range(first + 1, last + 1):
-        estimate = obj.absence()
-        if frame in masks:
-            estimate = _estimate(engine, geometry, mask_of(masks[frame]))
-        obj.pass_frame(frame, False, estimate)
-        if frame in masks:
-            obj.given[frame] = masks[frame]
+    if text is None:
+        obj.pass_frame(frame, False, obj.absence())
+    elif not obj.prompts:
+        answer(engine, obj, frame, Prompt(mask=mask_of(text)), continued=False)
+        obj.tracked[frame] = False
+    else:
+        (first,) = obj.prompts
+        _, place, part = part_of(text)
+        geometry = engine.geometry(obj.estimates[first].window)
+        obj.pass_frame(frame, False, _estimate(engine, geometry, place, part))
+        obj.given[frame] = text
 
 
-def _estimate(engine: Engine, geometry: Geometry, mask: npt.NDArray[np.bool_]) -> Estimate:
-    full = resized_mask(geometry, mask)
-    window = whole(geometry)
+def _estimate(
+    engine: Engine, geometry: Geometry, place: Place, part: npt.NDArray[np.bool_]
+) -> Estimate:
+    """Express a mask as logits, on the level that the object lives on."""
+    (rows, columns), small = resized_mask(geometry, place, part)
+    ys, xs = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
+    box = (
+        rows.start + ys[0],
+        columns.start + xs[0],
+        rows.start + ys[-1] + 1,
+        columns.start + xs[-1] + 1,
+    )
+    window = around(geometry, box)
+    covered = F.avg_pool2d(in_window(window, (rows, columns), small)[None], 4)[0]
+    logits = (2 * covered - 1) * SURE
+    if not (logits > 0).any():  # it covers less than half of any cell
+        logits[logits == logits.max()] = SURE
+    estimate = Estimate.of(window, logits, _GIVEN)
     if engine.windowed:
-        ys, xs = full.nonzero(as_tuple=True)
-        window = around(
-            geometry, (float(ys.min()), float(xs.min()), float(ys.max()) + 1, float(xs.max()) + 1)
-        )
-    covered = F.avg_pool2d(full[window.slices(16)][None], 4)[0]
-    return Estimate.of(window, (2 * covered - 1) * _LOGIT, _GIVEN)
+        return estimate
+    row, column = estimate.corner
+    corner = (row + 4 * window.row, column + 4 * window.column)
+    return replace(estimate, window=whole(geometry), corner=corner)

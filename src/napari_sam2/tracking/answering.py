@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finding import Known, correct, find, outline
 from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.follower import estimated
+from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
+from napari_sam2.tracking.resampling import SURE, mask_logits
 from napari_sam2.tracking.windows import Window
 
 
@@ -29,9 +32,41 @@ def answer(
     """
     obj.note_prompt(frame)
     continued = continued and frame not in obj.ends
-    start, level = obj.start_of(frame, continued), obj.level(frame)
+    start = obj.start_of(frame, continued)
     if start is not None and engine.windowed and not start.kept.size:
         start = None  # it was lost: there is nothing to correct, it has to be found
+    if prompt.only_mask:
+        answered = _by_mask(engine, obj, frame, prompt, start)
+    else:
+        answered = _by_network(engine, obj, frame, prompt, start, continued)
+    obj.prompts[frame] = prompt
+    obj.ends.discard(frame)
+    obj.note_change(frame)
+    obj.pending[frame], obj.estimates[frame] = answered
+    return answered[1]
+
+
+def _by_mask(
+    engine: Engine, obj: TrackedObject, frame: int, prompt: Prompt, start: Estimate | None
+) -> tuple[Pending, Estimate]:
+    """Take a mask for its own answer; the network is asked for its pointer when that is needed."""
+    level = obj.level(frame) if start is None else start.window.grid
+    window = engine.prompt_window(prompt, start, level)
+    logits = mask_logits(engine.drawn(window, prompt))
+    quality = Quality(1.0, SURE, float(stability(logits)))
+    return Pending(window, logits, SURE, None), Estimate.of(window, logits, quality)
+
+
+def _by_network(
+    engine: Engine,
+    obj: TrackedObject,
+    frame: int,
+    prompt: Prompt,
+    start: Estimate | None,
+    continued: bool,
+) -> tuple[Pending, Estimate]:
+    """Ask in the way that what is known of the object calls for."""
+    level = obj.level(frame)
     alone = engine.windowed and frame not in obj.tracked
     if start is None and engine.must_find(prompt):
         window, prediction = find(engine, frame, prompt, level)
@@ -43,15 +78,9 @@ def answer(
         window, prediction = correct(engine, frame, prompt, level, Known(start, exact))
     else:
         window, prediction = _by_memory(engine, obj, frame, prompt, start, continued)
-    logits = prediction.best_logits[0]
-    estimate = estimated(window, prediction)
     score = float(prediction.object_score[0])
-    obj.prompts[frame] = prompt
-    obj.ends.discard(frame)
-    obj.note_change(frame)
-    obj.pending[frame] = Pending(window, logits, score, prediction.pointer)
-    obj.estimates[frame] = estimate
-    return estimate
+    answer = Pending(window, prediction.best_logits[0], score, prediction.pointer)
+    return answer, estimated(window, prediction)
 
 
 def _by_memory(

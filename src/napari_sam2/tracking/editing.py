@@ -54,7 +54,6 @@ def _take_prompt(
         return
     known = absorbed.pending.get(frame) or absorbed.bank.conditioning[frame]
     logits = old.logits() if known.logits is None else known.logits
-    assert known.pointer is not None  # only tracked frames lose theirs
     kept.pending[frame] = Pending(
         new.window,
         moved(logits, old.window, new.window),

@@ -1,4 +1,4 @@
-"""The session's calls into the network: which windows, which batches.
+"""The session's calls into the network: answers, tracking and memories, in batches.
 
 Knows frames and windows, but nothing of prompts' history or of the order of interactions.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import (
     BOX_END,
     BOX_START,
@@ -25,45 +24,20 @@ from napari_sam2.model.prompt_encoder import (
     carried,
 )
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.model.values import ImageFeatures, MaskPrediction, Memory, Recollection
+from napari_sam2.model.values import ImageFeatures, MaskPrediction
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
-from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.finishing import tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
+from napari_sam2.tracking.looks import Look, alike, memory_of, prediction_of, recollection
+from napari_sam2.tracking.memory_bank import Remembered
+from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import moved, resized_mask
-from napari_sam2.tracking.room import Room, out_of_memory
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
-
-Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
+from napari_sam2.tracking.resampling import mask_logits
+from napari_sam2.tracking.room import Room
+from napari_sam2.tracking.windows import Geometry, Window
 
 _ASKED = 24  # hypotheses kept
-_CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
-
-
-@dataclass(frozen=True)
-class Look:
-    """One object about to be looked at on a frame.
-
-    Parameters
-    ----------
-    bank, selection : what it remembers, and which of it the frame gets to see.
-    window : where it is looked for.
-    last : the mask seen last.
-    """
-
-    bank: MemoryBank
-    window: Window
-    selection: Selection
-    last: Estimate | None = None
-
-    def carried(self) -> Tensor:
-        """Logits (4 h, 4 w), in the window, of the mask seen last."""
-        if self.last is None:
-            raise ValueError("no mask to carry over")
-        return moved(self.last.logits(), self.last.window, self.window)
 
 
 @dataclass(frozen=True)
@@ -87,17 +61,16 @@ class Hypotheses:
     pointers: Tensor
 
 
-class Engine:
+class Engine(Placement):
     """The network on one stack.
 
     Parameters
     ----------
     model : the network, on its device.
     frames : the stack.
-    levels : magnifications at which frames are looked at, coarse to fine.
-    windowed : look at objects in windows; otherwise at whole frames, as published.
+    levels, windowed : see `Placement`.
     cached_frames : see `Encodings`.
-    batch_tokens : tokens of all objects of a batch together; bounds the memory in use.
+    batch_tokens : see `Room`.
     store : of encodings of whole frames.
     """
 
@@ -111,15 +84,13 @@ class Engine:
         batch_tokens: int,
         store: EncodingStore | None = None,
     ) -> None:
+        super().__init__(levels, windowed)
         self.model = model
         self.frames = frames
-        self.levels = {g.tokens: g for g in levels}
-        self.windowed = windowed
-        self.batch_tokens = batch_tokens
         # Published models know whole frames only.
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
-        self.room = Room(model, self.encodings)
+        self.room = Room(model, self.encodings, batch_tokens)
         self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
         self._check: Callable[[], None] | None = None
 
@@ -136,69 +107,6 @@ class Engine:
         if self._check is not None:
             self._check()
 
-    def geometry(self, window: Window) -> Geometry:
-        """Return the level that a window lies on."""
-        return self.levels[window.grid]
-
-    def fitting(self, extent: Extent) -> Geometry:
-        """Return the level on which something is of the size that the network knows best."""
-        radius = max(np.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])) / 2, 0.5)
-        zoom = suitable_zoom(radius)
-        return min(self.levels.values(), key=lambda g: abs(np.log(zoom / g.zoom)))
-
-    def prompt_window(
-        self, prompt: Prompt, start: Estimate | None, level: tuple[int, int] | None
-    ) -> Window:
-        """Choose where a prompt is answered.
-
-        Parameters
-        ----------
-        prompt : what the user said.
-        start : the mask that it corrects, if any.
-        level : to be used; that of `start`, or what suits the prompt, if it is None.
-        """
-        if not self.windowed:
-            return whole(next(iter(self.levels.values())))
-        seen = None if start is None else self.extent(start)
-        extent = _extent(prompt, seen)
-        if start is not None and level is None:
-            level = start.window.grid
-        geometry = self.fitting(extent) if level is None else self.levels[level]
-        known = prompt.mask is not None or prompt.box is not None or seen is not None
-        return self.window_on(geometry, extent, 8 if known else _CLICK_SIDE)
-
-    def extent(self, estimate: Estimate) -> Extent | None:
-        """Return where a mask is, in data pixels."""
-        box = estimate.box()
-        if box is None:
-            return None
-        sy, sx = self.geometry(estimate.window).scale
-        return box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx
-
-    def next_window(self, last: Estimate) -> Window:
-        """Choose where to look for an object, given where it was seen last."""
-        geometry = self.geometry(last.window)
-        if not self.windowed:
-            return whole(geometry)
-        box = last.box()
-        if box is None:
-            return grown(geometry, last.window)
-        return around(geometry, box, usual=max(last.window.height, last.window.width))
-
-    def must_find(self, prompt: Prompt) -> bool:
-        """Whether clicks alone have to tell how large the object is."""
-        return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
-
-    def may_average(self, prompt: Prompt) -> bool:
-        """Whether a box tells how large the object is, and several levels can show it."""
-        return len(self.levels) > 1 and prompt.box is not None and prompt.mask is None
-
-    def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
-        """Return a window of a level around something, given in data pixels."""
-        sy, sx = geometry.scale
-        y0, x0, y1, x1 = extent
-        return around(geometry, (y0 * sy, x0 * sx, y1 * sy, x1 * sx), least)
-
     def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
         """Return all that clicks on an object of unknown size may mean on one level.
 
@@ -207,7 +115,7 @@ class Engine:
         key = (frame, geometry.tokens, prompt.points.tobytes(), prompt.positive.tobytes())
         if key in self._asked:
             return self._asked[key]
-        window = self.window_on(geometry, _extent(prompt, None), _CLICK_SIDE)
+        window = self.click_window(geometry, prompt)
 
         def compute() -> Hypotheses:
             self._checked()
@@ -234,7 +142,7 @@ class Engine:
         ----------
         frame : the prompt's frame.
         window : where it is answered.
-        prompt : what the user said.
+        prompt : what the user said; not a mask alone, which is its own answer.
         look : memories to use; None on a frame that was not tracked.
         earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
         """
@@ -247,11 +155,7 @@ class Engine:
         features = self.encodings.windows(frame, [window])
         self._checked()
         if prompt.mask is not None:
-            full = resized_mask(self.geometry(window), prompt.mask)[window.slices(16)]
-            adopted = self.model.adopt_masks(features, full[None, None].to(self.model.device))
-            if not len(prompt.points) and prompt.box is None:
-                return adopted
-            earlier = adopted.best_logits[0]
+            earlier = mask_logits(self.drawn(window, prompt))
         looks = [] if look is None else [look]
         self._awaken(looks)
         conditioned = self._recall(frame, features, looks)
@@ -297,27 +201,8 @@ class Engine:
         if not looks:
             return self.model.recall(features, None)
         prepared = self.encodings.prepared(frame, [look.window for look in looks])
-        return self.model.recall(features, self._recollect(looks), prepared)
-
-    def _recollect(self, looks: Sequence[Look]) -> Recollection:
-        """Gather what objects of equal selections remember into one batch."""
-        first, device = looks[0].selection, self.model.device
-        memories = []
-        for k in range(len(first.memories)):
-            items = [look.bank[look.selection.memories[k][0]].memory for look in looks]
-            parts = [item for item in items if item is not None]
-            origins = tuple(part.grid.origins[0] for part in parts)
-            origins = origins[:1] if len(set(origins)) == 1 else origins
-            grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
-            features = torch.cat([part.features.to(device) for part in parts])
-            memories.append(Memory(features, grid))
-        none = torch.zeros(0, self.model.config.hidden)
-        pointers = torch.stack(
-            [torch.cat([none.to(device), *_pointers(look, device)]) for look in looks]
-        )
-        times = torch.tensor([time for _, time in first.pointers], device=device)
-        slots = [slot for _, slot in first.memories]
-        return Recollection(memories, slots, pointers, times, first.horizon)
+        known = recollection(looks, self.model.config.hidden, self.model.device)
+        return self.model.recall(features, known, prepared)
 
     def track(self, frame: int, looks: Sequence[Look]) -> Iterator[tuple[int, MaskPrediction]]:
         """Find objects on a frame by what they remember.
@@ -328,36 +213,12 @@ class Engine:
         has taken the frame in by then.
         """
         self._awaken(looks)
-        groups: dict[object, list[int]] = {}
-        for i, look in enumerate(looks):
-            # Memories of windows of other sizes make other shapes.
-            sizes = tuple(
-                (m.grid.height, m.grid.width)
-                for t, _ in look.selection.memories
-                if (m := look.bank[t].memory) is not None
+        for members in alike(looks):
+            some = [looks[i] for i in members]
+            found = self.room.in_batches(
+                some, some[0].window, lambda part: self._track_batch(frame, part)
             )
-            shape = (look.window.height, look.window.width, look.window.grid)
-            groups.setdefault((look.selection.signature, sizes, shape), []).append(i)
-        for members in groups.values():
-            window = looks[members[0]].window
-            count = max(1, self.batch_tokens // (window.height * window.width))
-            for start in range(0, len(members), count):
-                part = members[start : start + count]
-                found = self._track_some(frame, [looks[i] for i in part])
-                yield from zip(part, found, strict=True)
-
-    def _track_some(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
-        """Track a batch; in halves where memory runs out, and in the end on the CPU."""
-        if len(looks) == 1:
-            return self.room.attempt(lambda: self._track_batch(frame, looks))
-        try:
-            return self._track_batch(frame, looks)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        self.batch_tokens = max(self.batch_tokens // 2, 64)
-        half = len(looks) // 2
-        return [*self._track_some(frame, looks[:half]), *self._track_some(frame, looks[half:])]
+            yield from zip(members, found, strict=True)
 
     def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
         windows = [look.window for look in looks]
@@ -373,11 +234,17 @@ class Engine:
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         results = []
         scores = prediction.object_score.tolist()
+        logits = prediction.best_logits
         for i, look in enumerate(looks):
-            logits = prediction.best_logits[i]
-            item = _remembered(memory, i, look.window, prediction.pointer, logits, scores[i])
+            item = Remembered(
+                memory_of(memory, i, look.window),
+                prediction.pointer[i : i + 1].clone(),
+                logits[i].clone(),
+                look.window,
+                scores[i],
+            )
             look.bank.remember(frame, item, conditioning=False)
-            results.append(_row(prediction, i))
+            results.append(prediction_of(prediction, i))
         return results
 
     def _awaken(self, looks: Sequence[Look]) -> None:
@@ -387,67 +254,66 @@ class Engine:
                 item, prompted = look.bank[t], t in look.bank.conditioning
                 if item.memory is None:
                     self._checked()
-                    assert item.window is not None  # it is offered
-                    assert item.logits is not None
-                    again = self.memorize(
-                        t, item.window, item.logits, item.score, item.pointer, prompted
-                    )
+                    (again,) = self.memorize(t, [item], prompted)
                     look.bank.remember(t, again, prompted)
 
     def memorize(
-        self, frame: int, window: Window, logits_hw: Tensor, score: float,
-        pointer: Tensor | None, prompted: bool,
-    ) -> Remembered:  # fmt: skip
-        """Encode one object's mask on a frame into what is remembered of it."""
+        self, frame: int, items: Sequence[Remembered], prompted: bool
+    ) -> Iterator[Remembered]:
+        """Encode masks on a frame into memories.
 
-        def compute() -> Memory:
-            features = self.encodings.windows(frame, [window])
+        Parameters
+        ----------
+        frame : that they are on.
+        items : of one object each, in windows of one size and level; memories are made anew.
+        prompted : the user has seen and accepted them.
+
+        Yields
+        ------
+        Remembered
+            The items in their order, with memories.
+        """
+
+        def compute(some: Sequence[Remembered]) -> list[Remembered]:
+            windows = [_window(item) for item in some]
+            features = self.encodings.windows(frame, windows)
             device = self.model.device
-            scores = torch.tensor([score], device=device)
-            return self.model.memorize(features, logits_hw[None].to(device), scores, prompted)
+            logits = [item.logits.to(device) for item in some if item.logits is not None]
+            scores = torch.tensor([item.score for item in some], device=device)
+            memory = self.model.memorize(features, torch.stack(logits), scores, prompted)
+            return [
+                replace(item, memory=memory_of(memory, i, windows[i]))
+                for i, item in enumerate(some)
+            ]
 
-        return _remembered(self.room.attempt(compute), 0, window, pointer, logits_hw, score)
+        return self.room.in_batches(items, _window(items[0]), compute)
 
+    def pointers(
+        self, frame: int, windows: Sequence[Window], prompts: Sequence[Prompt]
+    ) -> Iterator[Tensor]:
+        """Show masks of prompts to the network, for the object pointers that they leave.
 
-def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
-    """Where a prompt and the mask that it corrects are, in data pixels."""
-    if prompt.mask is not None:
-        ys, xs = np.nonzero(prompt.mask)
-        return float(ys.min()), float(xs.min()), float(ys.max() + 1), float(xs.max() + 1)
-    marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
-    if seen is not None:
-        marks.append(np.array(seen).reshape(2, 2))
-    places = np.concatenate(marks)
-    (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
-    return float(y0), float(x0), float(y1), float(x1)
+        Parameters
+        ----------
+        frame : of the prompts.
+        windows : where each is, of one size and level.
+        prompts : with masks.
 
+        Yields
+        ------
+        Tensor
+            (1, C), for each of them.
+        """
 
-def _remembered(
-    memory: Memory,
-    i: int,
-    window: Window,
-    pointers: Tensor | None,
-    logits_hw: Tensor,
-    score: float,
-) -> Remembered:
-    # Half the memory, and the precision that the published predictor keeps.
-    features = memory.features[i : i + 1].to(torch.bfloat16)
-    grid = TokenGrid(window.height, window.width, ((window.row, window.column),))
-    pointer = None if pointers is None else pointers[i : i + 1].clone()
-    return Remembered(Memory(features, grid), pointer, logits_hw.clone(), window, score)
+        def compute(some: Sequence[tuple[Window, Prompt]]) -> list[Tensor]:
+            features = self.encodings.windows(frame, [window for window, _ in some])
+            masks = torch.stack([self.drawn(*one) for one in some])[:, None]
+            shown = self.model.adopt_masks(features, masks.to(self.model.device))
+            return [pointer[None].clone() for pointer in shown.pointer]
 
-
-def _pointers(look: Look, device: torch.device) -> list[Tensor]:
-    kept = [look.bank[t].pointer for t, _ in look.selection.pointers]
-    return [pointer.to(device) for pointer in kept if pointer is not None]
+        return self.room.in_batches([*zip(windows, prompts, strict=True)], windows[0], compute)
 
 
-def _row(prediction: MaskPrediction, i: int) -> MaskPrediction:
-    s = slice(i, i + 1)
-    return MaskPrediction(
-        prediction.logits[s],
-        prediction.iou[s],
-        prediction.object_score[s],
-        prediction.pointer[s],
-        prediction.chosen[s],
-    )
+def _window(item: Remembered) -> Window:
+    assert item.window is not None  # it is offered
+    return item.window

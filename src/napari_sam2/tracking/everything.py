@@ -259,7 +259,7 @@ def _answered(
         windows, order = [whole(geometry)] * len(points), [*range(len(points))]
         limits = (_LEAST_CELLS, 8 * geometry.tokens[0] * geometry.tokens[1])
     size = 1 if not windows else windows[0].height * windows[0].width
-    count = max(1, engine.batch_tokens // size)
+    count = max(1, engine.room.batch_tokens // size)
     for start in range(0, len(order), count):
         part = order[start : start + count]
         prediction = engine.click(frame, [windows[i] for i in part], points[part])

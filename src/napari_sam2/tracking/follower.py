@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.engine import Engine, Look
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.looks import Look
+from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Pass
 from napari_sam2.tracking.windows import Window
@@ -27,15 +30,30 @@ class Follower:
 
     def memorize_prompts(self, ids: Iterable[int]) -> None:
         """Take the prompted frames into the memory banks."""
+        alike: dict[tuple[int, tuple[int, int], int, int], list[TrackedObject]] = {}
         waiting = sorted((f, i) for i in ids for f in self.objects[i].pending)
-        for frame, object_id in waiting:
-            obj = self.objects[object_id]
-            item = obj.pending[frame]
-            kept = self.engine.memorize(
-                frame, item.window, item.logits, item.score, item.pointer, prompted=True
-            )
-            obj.bank.remember(frame, kept, conditioning=True)
-            del obj.pending[frame]
+        for frame, i in waiting:
+            window = self.objects[i].pending[frame].window
+            key = (frame, window.grid, window.height, window.width)
+            alike.setdefault(key, []).append(self.objects[i])
+        for (frame, *_), objects in alike.items():
+            self._show(frame, [obj for obj in objects if obj.pending[frame].pointer is None])
+            answers = [obj.pending[frame] for obj in objects]
+            items = [Remembered(None, a.pointer, a.logits, a.window, a.score) for a in answers]
+            kept = self.engine.memorize(frame, items, prompted=True)
+            for obj, item in zip(objects, kept, strict=True):
+                obj.bank.remember(frame, item, conditioning=True)
+                del obj.pending[frame]
+
+    def _show(self, frame: int, objects: Sequence[TrackedObject]) -> None:
+        """Ask for the pointers of masks that the network has not seen."""
+        if not objects:
+            return
+        answers = [obj.pending[frame] for obj in objects]
+        prompts = [obj.prompts[frame] for obj in objects]
+        pointers = self.engine.pointers(frame, [a.window for a in answers], prompts)
+        for obj, answer, pointer in zip(objects, answers, pointers, strict=True):
+            obj.pending[frame] = replace(answer, pointer=pointer)
 
     def recover(self, way: Pass, ids: Iterable[int]) -> None:
         """Remember again the frames before a start in the middle of what was tracked."""
@@ -54,9 +72,8 @@ class Follower:
                 if way.follows(obj.anchors, start):
                     pointer = None if kept is None else kept.pointer
                     score = estimate.quality.object_score
-                    again = self.engine.memorize(
-                        near, estimate.window, estimate.logits(), score, pointer, prompted=False
-                    )
+                    item = Remembered(None, pointer, estimate.logits(), estimate.window, score)
+                    (again,) = self.engine.memorize(near, [item], prompted=False)
                     obj.bank.remember(near, again, conditioning=False)
 
     def track(self, frame: int, way: Pass, ids: Iterable[int]) -> None:

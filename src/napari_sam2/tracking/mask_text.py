@@ -43,7 +43,7 @@ def part_text(
 
 
 def mask_of(text: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-    """Return the mask (Y, X) that `mask_text` wrote.
+    """Return the mask (Y, X) that `mask_text` wrote, read-only.
 
     Raises
     ------
@@ -53,6 +53,7 @@ def mask_of(text: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
     shape, place, part = part_of(text)
     mask = np.zeros(shape, dtype=bool)
     mask[place] = part
+    mask.setflags(write=False)
     return mask
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
@@ -14,7 +13,7 @@ from napari_sam2.tracking.mask_text import part_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import to_data
+from napari_sam2.tracking.resampling import Place, to_data
 from napari_sam2.tracking.results import FrameResult
 
 DRAWN_LOGIT = 10.0
@@ -46,7 +45,7 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
 
 def claimed(
     engine: Engine, obj: TrackedObject, frame: int
-) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits of an object in data pixels, of the part of a frame that holds it.
 
     A mask of another program is as it was given.
@@ -54,16 +53,18 @@ def claimed(
     if frame not in obj.given or frame in obj.prompts:
         return placed(engine, obj.prompts.get(frame), obj.estimates[frame])
     _, place, part = part_of(obj.given[frame])
-    return place, np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
+    return _drawn(place, part)
 
 
 def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
-) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
     if prompt is not None and prompt.mask is not None and not len(prompt.points):
-        ((rows, columns),) = find_objects(prompt.mask.view(np.uint8))  # the rest is background
-        part = prompt.mask[rows, columns]
-        return (rows, columns), np.where(part, DRAWN_LOGIT, -DRAWN_LOGIT).astype(np.float32)
+        return _drawn(*prompt.part)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
+
+
+def _drawn(place: Place, part: npt.NDArray[np.bool_]) -> tuple[Place, npt.NDArray[np.float32]]:
+    return place, np.where(part, np.float32(DRAWN_LOGIT), np.float32(-DRAWN_LOGIT))

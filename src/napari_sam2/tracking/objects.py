@@ -21,14 +21,20 @@ ABSENT = Quality(iou=1.0, object_score=-10.0, stability=1.0)
 _PATIENCE = 8  # frames
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pending:
-    """A prompt's answer that has not been memorized yet: the user may still change it."""
+    """A prompt's answer that has not been memorized yet: the user may still change it.
+
+    Parameters
+    ----------
+    window, logits, score : as in `Remembered`.
+    pointer : (1, C); None of a mask, which is its own answer, until the network has seen it.
+    """
 
     window: Window
     logits: Tensor
     score: float
-    pointer: Tensor
+    pointer: Tensor | None
 
 
 @dataclass

@@ -109,7 +109,7 @@ def unpacked(
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
         for entry in said["pending"]:
             t, window, logits, pointer = _parts(entry, "pending", tensors)
-            if window is None or logits is None or pointer is None:
+            if window is None or logits is None:
                 raise ValueError("an answer without its mask")
             obj.pending[t] = Pending(window, logits, float(entry["score"]), pointer)
         for name, items in (("conditioning", bank.conditioning), ("tracked", bank.tracked)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def _no_signs() -> npt.NDArray[np.bool_]:
 class Prompt:
     """Points, a box and a mask for one object on one frame; (y, x) in data pixels.
 
-    The centre of the first pixel is (0, 0). The arrays are copied and read-only.
+    The centre of the first pixel is (0, 0). The arrays are copied and read-only; a mask that is
+    read-only already, and no view of another array, is shared.
 
     Parameters
     ----------
@@ -72,7 +74,9 @@ class Prompt:
                 raise InputError(f"a box is [[y0, x0], [y1, x1]], not an array of {box.shape}")
             _freeze(self, "box", np.sort(box, axis=0))
         if self.mask is not None:
-            mask = np.array(self.mask) != 0
+            mask = np.asarray(self.mask)
+            if mask.flags.writeable or not mask.flags.owndata or mask.dtype != np.bool_:
+                mask = mask != 0
             if mask.ndim != 2:
                 raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
             _freeze(self, "mask", mask)
@@ -100,6 +104,31 @@ class Prompt:
         """Whether it consists of nothing but clicks on what is not the object."""
         clicks = len(self.points) > 0 and not self.positive.any()
         return clicks and self.box is None and self.mask is None
+
+    @property
+    def only_mask(self) -> bool:
+        """Whether it consists of nothing but a mask."""
+        return self.mask is not None and self.box is None and len(self.points) == 0
+
+    @cached_property
+    def part(self) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+        """Rows and columns that hold the mask, and the mask there.
+
+        Raises
+        ------
+        ValueError
+            If there is no mask, or an empty one.
+        """
+        if self.mask is None:
+            raise ValueError("a prompt without a mask")
+        rows, columns = (np.flatnonzero(self.mask.any(axis=axis)) for axis in (1, 0))
+        if not rows.size:
+            raise ValueError("an empty mask")
+        place = (
+            slice(int(rows[0]), int(rows[-1]) + 1),
+            slice(int(columns[0]), int(columns[-1]) + 1),
+        )
+        return place, self.mask[place]
 
     @property
     def _shows_nothing(self) -> bool:
@@ -147,7 +176,7 @@ class Prompt:
             outside, or the mask is empty or of another shape.
         """
         who = described(object_id, frame)
-        size = f"{shape[0]} x {shape[1]} pixels (Y x X)"
+        size = _size(shape)
         limits = np.array(shape, dtype=np.float64) - 0.5
         if self.is_empty:
             raise InputError(f"{who}: the prompt is empty; give points, a box or a mask")
@@ -160,13 +189,8 @@ class Prompt:
                 f"{who}: the point ({y:g}, {x:g}) lies outside the frame of {size}; "
                 "points are (y, x) in pixels"
             )
-        if self.mask is not None and self.mask.shape != tuple(shape):
-            raise InputError(
-                f"{who}: the mask has shape {self.mask.shape} but the frame is {size}; "
-                "paint it on this image"
-            )
-        if self.mask is not None and not self.mask.any():
-            raise InputError(f"{who}: the mask is empty; paint the object, or leave the mask out")
+        if self.mask is not None:
+            check_mask(shape, self.mask.shape, self.mask, who)
         if self.box is None:
             return self
         clipped = np.clip(self.box, -0.5, limits)
@@ -178,6 +202,32 @@ class Prompt:
                 "a box is [[y0, x0], [y1, x1]] in pixels"
             )
         return self if np.array_equal(clipped, self.box) else self.with_box(clipped)
+
+
+def check_mask(
+    shape: tuple[int, int],
+    mask_shape: tuple[int, ...],
+    part: npt.NDArray[np.bool_],
+    who: str,
+) -> None:
+    """Refuse a mask of `mask_shape` on a frame of `shape` (Y, X); `part` holds all of it.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or the mask is empty.
+    """
+    if mask_shape != tuple(shape):
+        raise InputError(
+            f"{who}: the mask has shape {mask_shape} but the frame is {_size(shape)}; "
+            "paint it on this image"
+        )
+    if not part.any():
+        raise InputError(f"{who}: the mask is empty; paint the object, or leave the mask out")
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} x {shape[1]} pixels (Y x X)"
 
 
 def described(object_id: int | None, frame: int | None) -> str:
@@ -202,6 +252,6 @@ def _freeze(prompt: Prompt, name: str, array: npt.NDArray[Any]) -> None:
 
 
 def _same(a: npt.NDArray[Any] | None, b: npt.NDArray[Any] | None) -> bool:
-    if a is None or b is None:
+    if a is None or b is None or a is b:
         return a is b
     return np.array_equal(a, b)

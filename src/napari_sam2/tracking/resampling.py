@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,6 +13,9 @@ from torch import Tensor
 
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window
 
+Place = tuple[slice, slice]  # rows and columns
+
+SURE = 10.0  # logit of a mask that is given, and of its being there
 _BACKGROUND = -16.0
 
 
@@ -46,17 +52,81 @@ def to_data(
     return (slices[0], slices[1]), sampled[0, 0].cpu().numpy()
 
 
-def resized_mask(geometry: Geometry, mask: npt.NDArray[np.bool_]) -> Tensor:
-    """Resize a mask (Y, X) to model pixels as the published code does: (H, W), 0 or 1."""
-    values = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None]
-    if mask.shape != geometry.size:
-        values = F.interpolate(
-            values, geometry.size, mode="bilinear", align_corners=False, antialias=True
-        )
-        small = (values >= 0.5).float()
-        # A mask of a few pixels may not survive being shrunk: keep its most covered place.
-        values = small if small.any() else (values == values.max()).float()
-    return values[0, 0]
+def resized_mask(
+    geometry: Geometry, place: Place, part: npt.NDArray[np.bool_]
+) -> tuple[Place, npt.NDArray[np.bool_]]:
+    """Resize a mask to model pixels, antialiased, as the published code does to whole frames.
+
+    Parameters
+    ----------
+    geometry : of the level.
+    place, part : the part of the frame that holds the mask, and the mask there.
+
+    Returns
+    -------
+    the model pixels that the part reaches, and the mask there; nothing of it lies elsewhere.
+    """
+    values = part.astype(np.float32)
+    found = []
+    for axis in (0, 1):
+        reached, pixels, shares = _reached(geometry.shape[axis], geometry.size[axis], place[axis])
+        rows = values.swapaxes(0, axis)
+        values = sum(
+            share[:, None] * rows[pixel] for pixel, share in zip(pixels, shares, strict=True)
+        ).swapaxes(0, axis)
+        found.append(reached)
+    small = values >= 0.5
+    # A mask of a few pixels may not survive being shrunk: keep its most covered place.
+    return (found[0], found[1]), small if small.any() else values == values.max()
+
+
+def _reached(
+    length: int, size: int, part: slice
+) -> tuple[slice, npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Return the model pixels that a part of an axis reaches, see `_taps`, and what it gives them.
+
+    Pixels count from the part's first.
+    """
+    scale = length / size
+    reach = max(scale, 1.0)
+    first = max(math.ceil((part.start + 0.5 - reach) / scale - 0.5), 0)
+    last = min(math.floor((part.stop - 0.5 + reach) / scale - 0.5), size - 1)
+    pixels, shares = (taps[:, first : last + 1] for taps in _taps(length, size))
+    inside = (pixels >= part.start) & (pixels < part.stop)
+    pixels = (pixels - part.start).clip(0, part.stop - part.start - 1)
+    return slice(first, last + 1), pixels, np.where(inside, shares, np.float32(0))
+
+
+@lru_cache(maxsize=32)
+def _taps(length: int, size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Return which of `length` pixels make up each of `size`, (k, size), and their shares."""
+    scale = length / size
+    reach = max(scale, 1.0)
+    centres = (np.arange(size) + 0.5) * scale
+    first = np.floor(centres - reach).astype(np.intp)
+    pixels = first + np.arange(math.ceil(2 * reach) + 1)[:, None]
+    shares = (1 - np.abs(pixels + 0.5 - centres) / reach).clip(0)
+    shares[(pixels < 0) | (pixels >= length)] = 0
+    return pixels, (shares / shares.sum(axis=0)).astype(np.float32)
+
+
+def in_window(window: Window, place: Place, part: npt.NDArray[np.bool_]) -> Tensor:
+    """Lay a mask, as `resized_mask` returns it, into a window: (16 h, 16 w) float32, 0 or 1."""
+    full = torch.zeros(TOKEN * window.height, TOKEN * window.width)
+    out, of = [], []
+    for axis, cut in enumerate(window.slices(TOKEN)):
+        low, high = max(cut.start, place[axis].start), min(cut.stop, place[axis].stop)
+        out.append(slice(low - cut.start, max(high - cut.start, 0)))
+        of.append(slice(low - place[axis].start, max(high - place[axis].start, 0)))
+    full[out[0], out[1]] = torch.from_numpy(part[of[0], of[1]].astype(np.float32))
+    return full
+
+
+def mask_logits(full_hw: Tensor) -> Tensor:
+    """Return the logits (4 h, 4 w) that the published code gives a mask (16 h, 16 w), 0 or 1."""
+    size = (full_hw.shape[0] // 4, full_hw.shape[1] // 4)
+    sure = (full_hw * (2 * SURE) - SURE)[None, None]
+    return F.interpolate(sure, size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
 def moved(logits_hw: Tensor, source: Window, target: Window) -> Tensor:

@@ -1,19 +1,20 @@
-"""What to do when memory runs out: let go of encodings, then leave the GPU, and say so."""
+"""Batches, and what to do when memory runs out: smaller ones, fewer encodings, then the CPU."""
 
 from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
 
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.encodings import Encodings
+from napari_sam2.tracking.windows import Window
 
 T = TypeVar("T")
-
+U = TypeVar("U")
 
 _FRAME_TOKENS = 4096  # of a whole frame of the published models
 _MOST_TOKENS = 16 * _FRAME_TOKENS  # a GPU is busy with these; more would only take memory
@@ -48,11 +49,45 @@ class Room:
     ----------
     model : moved to the CPU if nothing else helps.
     encodings : forgotten before that.
+    batch_tokens : tokens of all objects of a batch together; fewer, once memory has run out.
     """
 
-    def __init__(self, model: SAM2, encodings: Encodings) -> None:
+    def __init__(self, model: SAM2, encodings: Encodings, batch_tokens: int) -> None:
         self.model = model
         self.encodings = encodings
+        self.batch_tokens = batch_tokens
+
+    def in_batches(
+        self, items: Sequence[T], window: Window, compute: Callable[[Sequence[T]], list[U]]
+    ) -> Iterator[U]:
+        """Compute something of each item; batches are halved where memory runs out.
+
+        Parameters
+        ----------
+        items : of one object each.
+        window : as large as that of each of them.
+        compute : returns one thing for each item of a batch.
+
+        Raises
+        ------
+        MemoryError, RuntimeError
+            As `attempt` does, of a single item.
+        """
+        count = max(1, self.batch_tokens // (window.height * window.width))
+        for start in range(0, len(items), count):
+            yield from self._in_halves(items[start : start + count], compute)
+
+    def _in_halves(self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]) -> list[U]:
+        if len(items) == 1:
+            return self.attempt(lambda: compute(items))
+        try:
+            return compute(items)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        self.batch_tokens = max(self.batch_tokens // 2, 64)
+        half = len(items) // 2
+        return [*self._in_halves(items[:half], compute), *self._in_halves(items[half:], compute)]
 
     def attempt(self, compute: Callable[[], T]) -> T:
         """Compute; where memory runs out, again with fewer encodings, then on the CPU.

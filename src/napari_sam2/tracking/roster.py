@@ -11,10 +11,11 @@ from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.gaps import close, gaps
 from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.merging import merged
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.results import Trace
+from napari_sam2.tracking.results import FrameResult, Trace
 
 # Object id -> what was known of it; None where it did not exist.
 Snapshot = Mapping[int, TrackedObject | None]
@@ -171,6 +172,10 @@ class Roster:
             for gap in list(gaps(self._objects[i], longest)):
                 close(self._objects[i], gap, self._engine)
         return found
+
+    def result(self, frame: int) -> FrameResult:
+        """Return what is known of all objects on a frame, without computing anything new."""
+        return merged(frame, self._objects, self._engine)
 
     def traces(self) -> dict[int, Trace]:
         """Return, by object id, where each object is and how sure, without masks.

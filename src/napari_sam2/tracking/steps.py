@@ -96,21 +96,13 @@ class AdoptMasks:
         return tuple(self.masks)
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the first frame of each of them, then all frames that they are on."""
-        for object_id, masks in self.masks.items():
-            session.adopt_masks(object_id, masks)
-            yield session.result(min(masks))
-        for frame in self._frames:
-            yield session.result(frame)
-
-    @property
-    def _frames(self) -> list[int]:
-        return sorted({frame for masks in self.masks.values() for frame in masks})
+        """Yield all frames that they are on."""
+        return session.adopt_objects(self.masks)
 
     @property
     def cost(self) -> int:
         """How many results it yields."""
-        return len(self.masks) + len(self._frames)
+        return len({frame for masks in self.masks.values() for frame in masks})
 
     def describe(self) -> str:
         """Name it for a menu."""

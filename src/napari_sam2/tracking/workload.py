@@ -95,7 +95,8 @@ def workload(
         kept += item * max(config.num_memories - 1 + len(obj.anchors) - there, 0)
         masks += shown.kept.nbytes + _ROW_BYTES
     each = masks / max(len(objects), 1)
-    at_once = min(engine.batch_tokens, sizes) if engine.windowed else sizes and engine.batch_tokens
+    most = engine.room.batch_tokens
+    at_once = min(most, sizes) if engine.windowed else sizes and most
     frames = set(visited)
     kept += int(each * looks.sum()) + engine.encodings.room(len(frames), sizes)
     return Workload(looks, len(frames - known), kept, _WORKING_BYTES * at_once)

@@ -86,7 +86,7 @@ class LayerState:
             ],
             [BOX] * len(boxes),
             {"object": np.array([i for i, *_ in boxes], int)},
-            {(i, t): np.array(p.mask) for i, t, p in flat if p.mask is not None},
+            {(i, t): p.mask for i, t, p in flat if p.mask is not None},
             frozenset((i, t) for i, t, p in flat if p.absent),
         )
 

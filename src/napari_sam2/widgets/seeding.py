@@ -120,12 +120,12 @@ class Seeding:
             run.follow = False
 
             def progress(frame: int) -> None:
-                run.done, run.total = frame, geometry.length
+                run.done, run.total = frame, 2 * geometry.length  # each is read, and taken in
                 if run.cancelled.is_set():
                     raise Cancelled
 
             step = AdoptMasks(masks_from(layer, geometry, shift, progress))
-            run.done, run.total = 0, step.cost
+            run.done, run.total = geometry.length, geometry.length + step.cost
             imported.append(run.consume(record.run(step, layers_of=layers_of)))
 
         def said(run: Run) -> str:

@@ -1,0 +1,180 @@
+"""Propagation and repair: which frames are visited, for which objects, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from itertools import zip_longest
+
+import numpy as np
+import torch
+
+from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.follower import Follower
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.merging import merged
+from napari_sam2.tracking.passes import Direction, Pass, passes
+from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.roster import Roster
+from napari_sam2.tracking.workload import Workload, looks_of, workload
+
+
+class Propagating(Roster):
+    """The part of `TrackingSession` that follows objects; what happens on a frame is in `follower`.
+
+    Parameters
+    ----------
+    frames, engine : see `Roster`.
+    """
+
+    def __init__(self, frames: Frames, engine: Engine) -> None:
+        super().__init__(frames, engine)
+        self._follower = Follower(engine, self._objects)
+
+    def total_frames(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> int:
+        """Return how many results `propagate` will yield."""
+        prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
+        ways = passes(direction, start, stop, len(self.frames), prompted)
+        return sum(len(way.frames) for way in ways)
+
+    def workload(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Workload:
+        """Return what `propagate` will have to do; computes nothing.
+
+        Raises
+        ------
+        InputError
+            As `propagate` does.
+        """
+        objects = [self._objects[i] for i in self._chosen(object_ids)]
+        ways = passes(direction, start, stop, len(self.frames), [o.anchors for o in objects])
+        visited = (frame for way in ways for frame in way.frames)
+        return workload(self._engine, looks_of(ways, objects), visited, objects)
+
+    def repair_workload(self, object_ids: Iterable[int] | None = None) -> Workload:
+        """Return what `repair` will have to do; nothing, where no object is stale."""
+        ids = self._checked_ids(object_ids)
+        stale = {i: frames for i, frames in self.stale_frames().items() if i in ids}
+        frames = [t for some in stale.values() for t in some]
+        looks = np.unique(np.array(frames, dtype=np.int64), return_counts=True)[1]
+        objects = [self._objects[i] for i in stale if self._objects[i].anchors]
+        return workload(self._engine, looks, frames, objects)
+
+    @torch.inference_mode()
+    def propagate(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Generator[FrameResult, None, None]:
+        """Follow the objects through the stack, frame by frame.
+
+        Forward, every object is followed from its first prompt to the end; backward, from its
+        first prompt to frame 0 (alone: from its last). Stop iterating at any time: what was
+        yielded stays valid.
+
+        Parameters
+        ----------
+        direction : "forward", "backward" or "both" (forward first).
+        start, stop : frames to touch, `start` included, `stop` not.
+        object_ids : follow only these; the masks of the others stay as they are, and so do those
+            of locked objects.
+
+        Yields
+        ------
+        FrameResult
+            One per frame, holding all objects, those known from before included.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to follow, or an id or the range does not exist.
+        """
+        ids = self._chosen(object_ids)
+        prompted = [self._objects[i].anchors for i in ids]
+        ways = passes(direction, start, stop, len(self.frames), prompted)
+        self._follower.memorize_prompts(ids)
+        for way in ways:
+            self._follower.recover(way, ids)
+            for frame, following in zip_longest(way.frames, way.frames[1:]):
+                if following is not None:
+                    self.frames.expect(following)
+                self._follower.track(frame, way, ids)
+                yield merged(frame, self._objects, self._engine)
+        visited = {frame for way in ways for frame in way.frames}
+        for i in ids:
+            self._objects[i].settle(visited)
+
+    def stale_frames(self) -> dict[int, tuple[int, ...]]:
+        """Return, by object id, the frames that `repair` would compute again."""
+        found = {i: self._objects[i].stretches() for i in self._checked_ids(None)}
+        return {
+            i: tuple(sorted((*parts.forward, *parts.backward)))
+            for i, parts in found.items()
+            if parts.forward or parts.backward
+        }
+
+    def stale_objects(self) -> list[int]:
+        """Return the objects that were prompted since they were followed, or never followed."""
+        stale = self.stale_frames()
+        return [
+            i
+            for i in self._checked_ids(None)
+            if i in stale or (self._objects[i].anchors and not self._objects[i].tracked)
+        ]
+
+    @torch.inference_mode()
+    def repair(self, object_ids: Iterable[int] | None = None) -> Generator[FrameResult, None, None]:
+        """Compute again what changed prompts concern, and only that.
+
+        After a correction on a frame that was propagated, these are the object's frames up to the
+        next prompted frame on either side. Stop iterating at any time: what is left stays stale.
+
+        Parameters
+        ----------
+        object_ids : repair only these, as far as they are not locked.
+
+        Yields
+        ------
+        FrameResult
+            One per frame that was computed again, holding all objects.
+
+        Raises
+        ------
+        InputError
+            If an id does not exist.
+        """
+        ids = self._checked_ids(object_ids)
+        parts = {i: self._objects[i].stretches() for i in ids}
+        self._follower.memorize_prompts(i for i, p in parts.items() if p.forward or p.backward)
+        for reverse in (False, True):
+            frames = {i: set(p.backward if reverse else p.forward) for i, p in parts.items()}
+            for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
+                members = [i for i, some in frames.items() if frame in some]
+                way = Pass(range(frame, frame + 1), reverse, from_last=False)
+                step = 1 if reverse else -1
+                self._follower.recover(way, [i for i in members if frame + step not in frames[i]])
+                self._follower.track(frame, way, members)
+                yield merged(frame, self._objects, self._engine)
+        for i in ids:
+            self._objects[i].changed.clear()
+
+    def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
+        ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
+        if not ids and self.locked:
+            raise InputError("all objects with prompts are locked; unlock one to propagate it")
+        if not ids:
+            raise InputError("nothing to propagate; click, box or paint an object on a frame first")
+        return ids
