@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.widgets import layer_adapters as adapters
@@ -39,10 +38,8 @@ class Choices:
     def __init__(self, form: Form, bench: Workbench) -> None:
         self._form, self._bench = form, bench
         self._models: list[tuple[str, str]] = []
-        self._filling = self._changing = False
+        self._filling = False
         form.image.changed.connect(self._on_image)
-        # Choosing the same image again is a fresh start on its axes, in the plane on screen.
-        form.image.native.activated.connect(self._on_image_again)
         form.axis.changed.connect(self._on_axis)
         form.part.on_change(self._on_part)
         form.model.changed.connect(self._on_model)
@@ -99,17 +96,7 @@ class Choices:
 
     def _on_image(self, layer: Image | None) -> None:
         if not self._filling and layer is not None:
-            self._changing = True  # Qt calls it activated, too, before the event is over
-            QTimer.singleShot(0, self._on_changed)
             self.set_image(layer)
-
-    def _on_changed(self) -> None:
-        self._changing = False
-
-    def _on_image_again(self, _index: int) -> None:
-        image = self._form.image.value
-        if not self._changing and image is self._bench.image:
-            self._on_axis(self._form.axis.value)
 
     def _on_axis(self, axis: int | None) -> None:
         if not self._filling and self._bench.image is not None:

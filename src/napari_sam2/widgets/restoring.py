@@ -47,7 +47,9 @@ class Restoring:
             bench.say_what_to_do()
             return
         if bench.layers.prompts or bench.controller.run is not None:
-            bench.status.emit("Restoring needs a fresh start; choose the image again.", "error")
+            bench.status.emit(
+                "Restoring needs a fresh start: More > Start afresh on this image.", "error"
+            )
             return
         try:
             found = self.found if path is None else Found(path, load_session(path))
