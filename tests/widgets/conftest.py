@@ -258,6 +258,7 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
         if widget.parent() is not None:
             viewer.window.remove_dock_widget(widget)
         widget._shut_down()
+    viewer.dims.ndisplay = 2
     viewer.layers.clear()
     viewer.dims.order = tuple(range(viewer.dims.ndim))
     process_events()

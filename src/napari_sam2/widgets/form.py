@@ -241,6 +241,7 @@ class Form(QWidget):
         self.sample.setVisible(not any_image)
         self.session.set_state(has_image, running, earlier)
         self.propagation.set_state(many_frames, running)
+        self.objects.space.setEnabled(has_image and many_frames)
         self.progress.set_state(running, loading, paused)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):

@@ -22,6 +22,7 @@ from napari_sam2.widgets.restoring import Restoring
 from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import Seeding
 from napari_sam2.widgets.sources import Part, Source
+from napari_sam2.widgets.space import Space
 from napari_sam2.widgets.tools import Tools
 from napari_sam2.widgets.undoing import Undoing
 
@@ -40,7 +41,7 @@ class Workbench:
     """What is worked on: the image, its layers, the current object and tool, the session.
 
     What is done with them is in its parts, one for each verb: `tools`, `prompting`,
-    `seeding`, `following`, `undoing`, `restoring`.
+    `seeding`, `following`, `undoing`, `restoring`, and `space` for the view in 3D.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ class Workbench:
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         self.tools = Tools(self)
+        self.space = Space(self)
         self.prompting = Prompting(self)
         self.seeding = Seeding(self)
         self.following = Following(self)
@@ -246,6 +248,7 @@ class Workbench:
     def close(self) -> None:
         """Stop all work and let go of the viewer; the layers stay."""
         self.controller.close()
+        self.space.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._keys.unbind()
 
@@ -288,9 +291,10 @@ class Workbench:
         used = self.used_ids
         if self.object_id in used:
             self.set_object(max(used) + 1)
-        if self.tools.current is None:
+        if self.tools.current is None and not self.space.on:
             self.tools.use("point")
-        self.status.emit(f"Object {self.object_id} is new: click on a cell.", "info")
+        where = " in 2D" if self.space.on else ""
+        self.status.emit(f"Object {self.object_id} is new: click on a cell{where}.", "info")
 
     def set_object(self, object_id: int) -> None:
         """Make `object_id` the one that prompts are for."""
@@ -341,11 +345,15 @@ class Workbench:
 
     @property
     def frame_on_screen(self) -> int:
-        """The frame that the viewer shows."""
+        """The frame that the viewer shows; in 3D, the one that is outlined."""
         assert self.layers is not None
+        if self.space.frame is not None:
+            return self.space.frame
         return adapters.frame_on_screen(self.viewer, self.layers.labels, self.layers.geometry)
 
     def show_frame(self, frame: int) -> None:
-        """Show a frame in the viewer."""
-        if self.layers is not None:
+        """Show a frame in the viewer; in 3D, outline it."""
+        if self.space.deep:
+            self.space.show_frame(frame)
+        elif self.layers is not None:
             adapters.show_frame(self.viewer, self.layers.labels, self.layers.geometry, frame)
