@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from conftest import click_on
 from fakes import blobs
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
@@ -342,22 +342,6 @@ def test_zarr_and_several_resolutions(open_desk):
     live = attach_to(desk, channel=1)
     assert live.add_points(1, 2, [(20, 24)])[20, 24]
     assert live.masklets.shape == (6, 80, 100)
-
-
-def click_on(box, text: str) -> None:
-    """Open a box with the mouse and click on one of its entries."""
-    native = box.native
-    native.showPopup()
-    QTest.qWait(QApplication.doubleClickInterval() + 50)  # Qt takes an earlier one for a slip
-    view = native.view()
-    entry = native.model().index(native.findText(text), 0)
-    QTest.mouseClick(
-        view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(entry).center()
-    )
-    for _ in range(2000):  # with the entry that was chosen already, it closes later
-        if not view.isVisible():
-            break
-        QTest.qWait(5)
 
 
 def start_afresh(window) -> None:

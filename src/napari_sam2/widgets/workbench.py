@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from napari_sam2.model.config import Attention
+
 _FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
@@ -78,6 +80,8 @@ class Workbench:
         self.object_id = 1
         self.positive = True
         self.model, self.device = "micro", "auto"
+        self.attention: Attention | None = None
+        """How the model looks at frames; None: as it was made to."""
         self._defer = defer
         self._keys = keys
         self.writer: results.ResultWriter | None = None
@@ -195,9 +199,26 @@ class Workbench:
         working = self.controller.record is not None or self.controller.opening
         if working and (model, device) == (self.model, self.device):
             return
+        if model != self.model and model == "micro":
+            self.attention = None  # it leaves no choice
         self.model, self.device = model, device
         if self.layers is not None:
             self.open_session()
+
+    def choose_attention(self, attention: Attention | None) -> None:
+        """Look at frames in another way from now on, with the same prompts."""
+        if attention != self.attention:
+            self.attention = attention
+            if self.layers is not None:
+                self.open_session()
+
+    @property
+    def leaves_attention(self) -> bool:
+        """Whether the model was made for whole frames, so that windows are a choice."""
+        session = self.controller.session
+        if session is None:
+            return self.model != "micro"
+        return bool(session.model.config.attention == "exact")
 
     def open_session(self, saved: Found | None = None) -> None:
         """Open a session for the image, with the model chosen.
@@ -212,7 +233,7 @@ class Workbench:
         self.restoring.expect(saved)
         content = None if saved is None else saved.content
         if content is not None:
-            self.model = content.model
+            self.model, self.attention = content.model, content.attention
         geometry = self.layers.geometry
         data, axis, channel_axis = self.source.array(geometry)
         request = SessionRequest(
@@ -226,7 +247,7 @@ class Workbench:
             axes=self.source.file_axes(geometry),
             file_channel=self.source.file_channel(),
             select=self.source.file_planes(geometry),
-            attention=None if content is None else content.attention,
+            attention=self.attention,
             zoom=None if content is None else content.zoom,
         )
         layers = self.layers
