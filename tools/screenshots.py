@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.measure import regionprops
@@ -25,16 +26,30 @@ def settle(seconds: float = 0.6) -> None:
 
 
 def main() -> None:
-    """Work on the sample as a user does, and take a picture at each stage."""
+    """Work on the samples as a user does, and take a picture at each stage."""
     os.environ["NAPARI_SAM2_SESSIONS"] = tempfile.mkdtemp()
     import napari
 
+    for work in (timelapse, zstack):
+        viewer = napari.Viewer(show=True)
+        viewer.window._qt_window.resize(*SIZE)
+        work(viewer)
+        viewer.close()
+
+
+def take(viewer: Any, name: str) -> None:
+    """Take a picture of the window as it is."""
+    settle()
+    viewer.screenshot(str(FOLDER / f"{name}.png"), canvas_only=False, flash=False)
+    print(FOLDER / f"{name}.png")
+
+
+def timelapse(viewer: Any) -> None:
+    """Follow nuclei through time."""
     from napari_sam2 import attach
     from napari_sam2.sample_data import sample_timelapse
 
     images, truth = sample_timelapse()
-    viewer = napari.Viewer(show=True)
-    viewer.window._qt_window.resize(*SIZE)
     viewer.add_image(images, name="nuclei", axis_labels=("t", "y", "x"))
     sam = attach(viewer)
     panels = sam.widget.panels
@@ -42,9 +57,7 @@ def main() -> None:
     def picture(name: str) -> None:
         sam.widget.wait(60, panels=True)
         viewer.reset_view()
-        settle()
-        viewer.screenshot(str(FOLDER / f"{name}.png"), canvas_only=False, flash=False)
-        print(FOLDER / f"{name}.png")
+        take(viewer, name)
 
     viewer.dims.set_current_step(0, 0)
     cells = sorted(regionprops(truth[0]), key=lambda cell: -cell.area)[:9]
@@ -68,8 +81,30 @@ def main() -> None:
     imsave(FOLDER / "timeline.png", np.ascontiguousarray(whole[-height - 34 : -26]))
     viewer.theme = "light"
     picture("light")
+    viewer.theme = "dark"
     sam.widget._shut_down()
-    viewer.close()
+
+
+def zstack(viewer: Any) -> None:
+    """Follow nuclei through depth, and look at them in 3D."""
+    from napari_sam2 import attach
+    from napari_sam2.sample_data import zstack as sample
+    from napari_sam2.training.samples import sample_zstack
+
+    for data, settings, _kind in sample():
+        viewer.add_image(data, **settings)
+    _, truth = sample_zstack()
+    sam = attach(viewer)
+    middle = len(truth) // 2
+    sam.widget.workbench.show_frame(middle)
+    cells = sorted(regionprops(truth[middle]), key=lambda cell: -cell.area)[:16]
+    for number, cell in enumerate(cells, start=1):
+        sam.add_points(number, middle, [cell.centroid])
+    sam.propagate("both")
+    sam.widget.show_in_3d()
+    sam.widget.wait(60, panels=True)
+    take(viewer, "space")
+    sam.widget._shut_down()
 
 
 if __name__ == "__main__":

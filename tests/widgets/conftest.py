@@ -131,6 +131,25 @@ class Window:
         self.widget.wait(120)
 
 
+def click_on(box, text: str) -> None:
+    """Open a box with the mouse and click on one of its entries."""
+    native = box.native
+    view = native.view()
+    for _ in range(20):  # what the window still has to do may close the list
+        native.showPopup()
+        QTest.qWait(QApplication.doubleClickInterval() + 50)  # Qt takes an earlier one for a slip
+        if view.isVisible():
+            break
+    entry = native.model().index(native.findText(text), 0)
+    QTest.mouseClick(
+        view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(entry).center()
+    )
+    for _ in range(2000):  # with the entry that was chosen already, it closes later
+        if not view.isVisible():
+            break
+        QTest.qWait(5)
+
+
 @pytest.fixture(autouse=True)
 def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where sessions are saved by themselves: not among the user's."""
@@ -258,6 +277,7 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
         if widget.parent() is not None:
             viewer.window.remove_dock_widget(widget)
         widget._shut_down()
+    viewer.dims.ndisplay = 2
     viewer.layers.clear()
     viewer.dims.order = tuple(range(viewer.dims.ndim))
     process_events()

@@ -54,7 +54,7 @@ class FakeObject:
 
 
 class FakeModel:
-    config = SimpleNamespace(name="micro")
+    config = SimpleNamespace(name="micro", attention="windowed")
     device = "a fake"
 
     def state_dict(self) -> dict[str, Any]:
@@ -407,6 +407,10 @@ class FakeFactory:
             raise self.error
         frames = request.frames(self.contrast)
         self.sessions.append(FakeSession(frames, self.delay))
+        self.sessions[-1].policy = TrackingPolicy(attention=request.attention)
+        if request.model != "micro":
+            config = SimpleNamespace(name=request.model, attention="exact")
+            self.sessions[-1].model.config = config
         return self.sessions[-1]
 
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from conftest import click_on
 from fakes import blobs
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from typer.testing import CliRunner
 
 from napari_sam2.cli import app
@@ -344,50 +344,55 @@ def test_zarr_and_several_resolutions(open_desk):
     assert live.masklets.shape == (6, 80, 100)
 
 
-def click_on(box, text: str) -> None:
-    """Open a box with the mouse and click on one of its entries."""
-    native = box.native
-    native.showPopup()
-    QTest.qWait(QApplication.doubleClickInterval() + 50)  # Qt takes an earlier one for a slip
-    view = native.view()
-    entry = native.model().index(native.findText(text), 0)
-    QTest.mouseClick(
-        view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(entry).center()
-    )
-    process_events()
+def start_afresh(window) -> None:
+    menu = window.widget._session_actions.menu()
+    next(a for a in menu.actions() if a.text().startswith("Start afresh")).trigger()
+    window.done()
 
 
-def test_choosing_the_image_again_is_a_fresh_start(open_window, factory):
+def test_choosing_the_same_image_does_nothing(window, factory):
+    window.click(*SMALL)
+    window.done()
+    layers, labels = window.layers, np.array(window.layers.labels.data)
+    click_on(window.widget.form.image, "cells")
+    window.done()
+    assert window.layers is layers
+    np.testing.assert_array_equal(layers.labels.data, labels)
+    assert len(factory.requests) == 1
+    assert len(window.viewer.layers) == 4
+    other = window.viewer.add_image(blobs(), name="another")
+    window.settle()
+    for name, image in (("another", other), ("cells", window.viewer.layers["cells"])):
+        click_on(window.widget.form.image, name)
+        window.done()
+        assert window.widget.workbench.image is image
+    assert len(factory.requests) == 3
+
+
+def test_a_fresh_start(open_window, factory):
     data = np.stack([np.zeros_like(blobs()), blobs()], axis=0)  # (Z, T, Y, X)
     window = open_window(data, axis_labels=("z", "t", "y", "x"))
     assert window.layers.geometry.fixed == {0: 0}
     window.viewer.dims.set_current_step(0, 1)
     window.click(*SMALL)
     window.settle()
-    assert "choose the image again" in window.status
-    click_on(window.widget.form.image, "cells")
-    window.done()
+    assert "More > Start afresh" in window.status
+    start_afresh(window)
     assert window.layers.geometry.fixed == {0: 1}
     assert len(factory.requests) == 2
     window.click(*SMALL)
     window.done()
     assert window.frame(0)[SMALL] == 1
     first = window.layers
-    click_on(window.widget.form.image, "cells")  # what is done stays, but is not gone on with
-    window.done()
+    start_afresh(window)  # what is done stays, but is not gone on with
     assert window.layers is not first
     assert first.labels in window.viewer.layers
     window.widget.restore_session()
     window.done()
     assert window.frame(0)[SMALL] == 1
-    window.viewer.add_image(blobs(), name="another")
-    click_on(window.widget.form.image, "another")  # one start, though Qt tells of it twice
-    window.done()
-    assert window.widget.workbench.image.name == "another"
-    assert len(factory.requests) == 5
 
 
-def test_choosing_the_image_again_keeps_its_axes(open_window):
+def test_a_fresh_start_keeps_the_axes(open_window):
     cells = np.stack([np.zeros_like(blobs()), blobs()], axis=0)
     data = np.stack([cells, cells], axis=2)  # (Z, T, C, Y, X)
     window = open_window(data, axis_labels=("z", "t", "c", "y", "x"))
@@ -397,8 +402,7 @@ def test_choosing_the_image_again_keeps_its_axes(open_window):
     choose(form.part.channel, 1)
     window.done()
     window.viewer.dims.set_current_step(2, 4)
-    click_on(form.image, "cells")
-    window.done()
+    start_afresh(window)
     assert window.layers.geometry.axis == 0
     assert window.layers.geometry.fixed == {1: 4}
     assert window.widget.workbench.source.channel == 1

@@ -18,7 +18,7 @@ from napari_sam2.weights import available_models
 from napari_sam2.widgets import pace as pace_module
 from napari_sam2.widgets.forecast import Forecast, forecast, in_bytes, in_time
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.model_choice import model_text
+from napari_sam2.widgets.model_choice import model_details
 from napari_sam2.widgets.pace import Costs, Pace, Ran, costs_of, frame_seconds, read_runs
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
@@ -206,12 +206,11 @@ def test_the_list_of_models_says_size_speed_and_whether_it_is_here(monkeypatch, 
     (tmp_path / "sam2.1_hiera_small.pt").write_bytes(bytes(2_000_000))
     models = {info.name: info for info in available_models()}
     runs = {"sam2.1_hiera_tiny, as usual, cuda:0": [Ran(10, 10, 1.2)]}
-    texts = {name: model_text(info, runs) for name, info in models.items()}
-    assert texts["sam2.1_hiera_tiny"] == "sam2.1_hiera_tiny · 156 MB to download · 0.12 s/frame"
+    texts = {name: model_details(info, runs) for name, info in models.items()}
+    assert texts["sam2.1_hiera_tiny"] == "156 MB to download · 0.12 s/frame"
     assert "~15 s/frame on a CPU" in texts["sam2.1_hiera_large"]
-    assert texts["sam2.1_hiera_small"].startswith("sam2.1_hiera_small · 2 MB downloaded · ~5 s")
-    assert texts["micro"].startswith("micro · ")
-    assert "in the package · ~0.03 s/frame on a CPU" in texts["micro"]
+    assert texts["sam2.1_hiera_small"].startswith("2 MB downloaded · ~5 s")
+    assert " MB in the package · ~0.03 s/frame on a CPU" in texts["micro"]
     assert frame_seconds("micro", runs) is None
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.form import Form
-from napari_sam2.widgets.model_choice import model_text
+from napari_sam2.widgets.model_choice import model_details, short_name
 from napari_sam2.widgets.pace import read_runs
 from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
@@ -38,22 +36,21 @@ class Choices:
 
     def __init__(self, form: Form, bench: Workbench) -> None:
         self._form, self._bench = form, bench
-        self._models: list[tuple[str, str]] = []
-        self._filling = self._changing = False
+        self._models: list[tuple[str, str, str]] = []
+        self._filling = False
         form.image.changed.connect(self._on_image)
-        # Choosing the same image again is a fresh start on its axes, in the plane on screen.
-        form.image.native.activated.connect(self._on_image_again)
         form.axis.changed.connect(self._on_axis)
         form.part.on_change(self._on_part)
         form.model.changed.connect(self._on_model)
         form.device.changed.connect(self._on_model)
+        form.models.looks.changed.connect(self._on_looks)
         # Choosing the same model again is another try, after a failure say.
         form.model.native.activated.connect(self._on_model)
         form.object_id.changed.connect(self._on_object)
         form.propagation.first.changed.connect(self._on_range)
         form.propagation.last.changed.connect(self._on_range)
         self.offer_images()
-        self._offer_models([("micro", "micro")])
+        self._offer_models([("micro", "", "micro")])
 
     @contextmanager
     def _filled_by_us(self) -> Iterator[None]:
@@ -70,6 +67,7 @@ class Choices:
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
+            form.models.show_looks(bench.attention, bench.leaves_attention)
             form.show_source(bench.source, bench.layers, bench.images)
             if bench.layers is not None:
                 length = bench.layers.geometry.length
@@ -99,17 +97,7 @@ class Choices:
 
     def _on_image(self, layer: Image | None) -> None:
         if not self._filling and layer is not None:
-            self._changing = True  # Qt calls it activated, too, before the event is over
-            QTimer.singleShot(0, self._on_changed)
             self.set_image(layer)
-
-    def _on_changed(self) -> None:
-        self._changing = False
-
-    def _on_image_again(self, _index: int) -> None:
-        image = self._form.image.value
-        if not self._changing and image is self._bench.image:
-            self._on_axis(self._form.axis.value)
 
     def _on_axis(self, axis: int | None) -> None:
         if not self._filling and self._bench.image is not None:
@@ -137,8 +125,8 @@ class Choices:
 
     def choose_model(self, model: str, device: str = "auto") -> None:
         """Use a model, by name or path, from now on; the prompts stay."""
-        if model not in [value for _, value in self._models]:
-            self._offer_models([*self._models, (Path(model).name, model)])
+        if model not in [value for *_, value in self._models]:
+            self._offer_models([*self._models, (short_name(model), "", model)])
         with self._filled_by_us():
             self._form.model.value = model
             self._form.device.value = device
@@ -147,21 +135,26 @@ class Choices:
     def list_models(self, worker: Worker) -> None:
         """Offer all models that there are names for, once they are known."""
 
-        def job() -> list[tuple[str, str]]:
+        def job() -> list[tuple[str, str, str]]:
             from napari_sam2.weights import available_models  # imports torch: not in the window
 
             runs = read_runs()
-            return [(model_text(info, runs), info.name) for info in available_models()]
+            models = available_models()
+            return [(short_name(m.name), model_details(m, runs), m.name) for m in models]
 
         worker.submit(job, done=self._offer_models, failed=self._bench.controller.tell)
 
-    def _offer_models(self, models: list[tuple[str, str]]) -> None:
-        """Offer models, (text, name or path); files that were chosen before stay."""
-        names = [name for _, name in models]
-        self._models = [*models, *(m for m in self._models if m[1] not in names)]
+    def _offer_models(self, models: list[tuple[str, str, str]]) -> None:
+        """Offer models, (text, details, name or path); files that were chosen before stay."""
+        names = [name for *_, name in models]
+        self._models = [*models, *(m for m in self._models if m[-1] not in names)]
         with self._filled_by_us():
-            self._form.model.choices = [*self._models, ("another file …", _OTHER_FILE)]
-            self._form.model.value = self._bench.model
+            offered = [*self._models, ("another file …", "", _OTHER_FILE)]
+            self._form.models.offer(offered, self._bench.model)
+
+    def _on_looks(self, attention: Any) -> None:
+        if not self._filling:
+            self._bench.choose_attention(attention or None)
 
     def _on_model(self, _value: Any) -> None:
         if self._filling:

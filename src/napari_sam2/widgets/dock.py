@@ -41,7 +41,7 @@ class MaskletsWidget(QWidget):
 
     Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
     the last point, G propagate both ways, H repair, J and K next and previous frame to check,
-    W accept, Ctrl+Z undo, Ctrl+Shift+Z redo.
+    W accept, Shift+Y to 3D and back, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -131,6 +131,10 @@ class MaskletsWidget(QWidget):
         """Accept the current object's mask on the frame on screen, or take that back."""
         self.panels.review.accept()
 
+    def show_in_3d(self) -> None:
+        """Show the volume and its masklets in 3D; in 3D, go back to 2D."""
+        self.workbench.space.toggle()
+
     def propagate(self, direction: Direction = "both") -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
         self.workbench.following.propagate(direction)
@@ -204,6 +208,7 @@ class MaskletsWidget(QWidget):
             "J": ("Next frame to check", lambda: self.panels.review.step(1)),
             "K": ("Previous frame to check", lambda: self.panels.review.step(-1)),
             "W": ("Accept the object's mask on this frame", self.accept),
+            "Shift-Y": ("Show in 3D, or go back to 2D", self.show_in_3d),
         }
 
     def _connect(self) -> None:
@@ -220,6 +225,7 @@ class MaskletsWidget(QWidget):
         )
         form.progress.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
+        form.objects.space.clicked.connect(lambda: self.show_in_3d())
         form.sample.clicked.connect(lambda: bench.open_sample())
         form.progress.pause.clicked.connect(lambda: self.controller.pause())
         form.on_tool(bench.tools.use)
@@ -309,6 +315,7 @@ class MaskletsWidget(QWidget):
         self.choices.show()
         (form.positive if bench.positive else form.negative).setChecked(True)
         form.check_tool(bench.tools.current)
+        form.objects.space.setChecked(bench.space.on)
         if bench.layers is not None:
             form.show_object_colour(self.panels.colour_of(bench.object_id))
         form.set_state(

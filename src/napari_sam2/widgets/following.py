@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from napari_sam2.widgets.record import Record
@@ -9,6 +10,35 @@ from napari_sam2.widgets.runs import Direction, Run, Wish, planned
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
+
+
+_REST = 4  # drawing a volume may take a fifth of the time
+
+
+class Pulse:
+    """Tells when to draw what is slow to draw; asked regularly, by a timer."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._began: float | None = None
+        self._next = 0.0
+
+    def due(self, wanted: bool) -> bool:
+        """Whether to draw now.
+
+        Parameters
+        ----------
+        wanted
+            Whether there is something new since the last call.
+        """
+        now = time.monotonic()
+        if self._began is not None:  # the window was drawn since: that took until now
+            self._next, self._began = now + _REST * (now - self._began), None
+        self._wanted |= wanted
+        if not self._wanted or now < self._next:
+            return False
+        self._wanted, self._began = False, now
+        return True
 
 
 class Following:
@@ -30,6 +60,7 @@ class Following:
         """First frame to follow objects to, and the one after the last; None: the ends."""
         self._origin = 0
         self._followed: int | None = None
+        self._volume = Pulse()
         bench.controller.run_ended.connect(self._on_run_ended)
 
     def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
@@ -64,6 +95,10 @@ class Following:
         run = bench.controller.run
         written = set() if run is None else run.take_written()
         here = bench.frame_on_screen
+        if bench.space.deep:  # all frames are on screen, and drawing them may take long
+            if self._volume.due(bool(written)):
+                bench.layers.show_labels(thumbnail=False)
+            written = set()
         if (
             run is not None
             and run.follow

@@ -11,29 +11,27 @@ from qtpy.QtGui import QRegularExpressionValidator
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
     QSplitter,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_sam2.widgets.model_form import ModelForm
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.part_form import PartForm
-from napari_sam2.widgets.parts import VerticalArea, button, heading, row
+from napari_sam2.widgets.parts import VerticalArea, button, heading, narrow, row
 from napari_sam2.widgets.progress_form import ProgressForm
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
 from napari_sam2.widgets.sources import Source
 
 MAX_OBJECT_ID = 65535
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 # Readable on napari's dark and light backgrounds alike.
 _STATUS_COLOURS = {"error": ("#ff8a80", "#b3261e"), "done": ("#7ee2a8", "#0b6b3a")}
@@ -92,33 +90,15 @@ class Form(QWidget):
         self.axis = ComboBox(
             label="Frames along", choices=[], tooltip="The axis to propagate along: time or depth"
         )
-        self.model = ComboBox(
-            label="Model",
-            choices=[],
-            tooltip="'micro' is in the package and fast; the others are downloaded on first use",
-        )
-        self.device = ComboBox(
-            label="Device",
-            choices=DEVICES,
-            tooltip="Where the network runs; 'auto' takes a GPU if there is one",
-        )
         form = QWidget()
         layout = QFormLayout(form)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for box in (self.image, self.axis, self.model, self.device):
-            native: QComboBox = box.native
-            native.setAccessibleName(box.label)
-            native.setToolTip(box.tooltip)
-            # Long layer names must not keep the dock from being narrow.
-            native.setMinimumContentsLength(6)
-            native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            layout.addRow(box.label, native)
-            if box is self.axis:
-                self.part = PartForm(layout)
+        for box in (self.image, self.axis):
+            layout.addRow(box.label, narrow(box))
+        self.part = PartForm(layout)
+        self.models = ModelForm(layout)
+        self.model, self.device = self.models.model, self.models.device
         return form
 
     def _object_row(self) -> QHBoxLayout:
@@ -241,6 +221,7 @@ class Form(QWidget):
         self.sample.setVisible(not any_image)
         self.session.set_state(has_image, running, earlier)
         self.propagation.set_state(many_frames, running)
+        self.objects.space.setEnabled(has_image and many_frames)
         self.progress.set_state(running, loading, paused)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):
@@ -249,7 +230,7 @@ class Form(QWidget):
         for part in (self.delete_object, self.find_all, self.tools["brush"]):
             part.setEnabled(has_image and not running)
         self.diameter_box.setEnabled(has_image and not running)
-        for box in (self.image, self.axis, self.model, self.device):
+        for box in (self.image, self.axis, *self.models.boxes):
             box.enabled = not running
         self.part.set_enabled(not running)
 

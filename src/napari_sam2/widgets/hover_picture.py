@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import find_contours
 
+from napari_sam2.widgets.slice_mark import canvas_node
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -38,12 +40,13 @@ class HoverPicture:
 
     def possible(self, layers: PromptLayers) -> bool:
         """Whether frames are seen from above, as they are clicked on."""
-        return self._flipped(layers) is not None and self._node(layers) is not None
+        node = canvas_node(self._viewer, layers)
+        return self._flipped(layers) is not None and node is not None
 
     def show(self, layers: PromptLayers, mask: npt.NDArray[np.bool_], colour: Any) -> None:
         """Show a mask (Y, X) in a colour (RGBA, 0 to 1); one without pixels shows nothing."""
         self.hide()
-        node, flipped = self._node(layers), self._flipped(layers)
+        node, flipped = canvas_node(self._viewer, layers), self._flipped(layers)
         if node is None or flipped is None or not mask.any():
             return
         if self._parent is not node:
@@ -90,15 +93,6 @@ class HoverPicture:
             part.order = order
             part.visible = False
             part.set_gl_state("translucent", depth_test=False)
-
-    def _node(self, layers: PromptLayers) -> Any:
-        """Return what draws the points, whose transform is the image's; None without a window."""
-        window: Any = getattr(self._viewer, "window", None)
-        try:
-            # napari has no public way to draw on its canvas but layers.
-            return window._qt_viewer.canvas.layer_to_visual[layers.points].node
-        except (AttributeError, KeyError):
-            return None
 
     def _flipped(self, layers: PromptLayers) -> bool | None:
         """Whether x goes down on screen and y to the right; None if frames are seen otherwise."""

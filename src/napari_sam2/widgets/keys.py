@@ -49,11 +49,11 @@ class KeyBindings:
 
 
 def _name(event: QKeyEvent) -> str:
-    """Name the key of an event as napari does: "G", "?", "Control-Shift-Z"."""
-    held = event.modifiers()
-    if not held & Qt.KeyboardModifier.ControlModifier:
-        return event.text().upper()
+    """Name the key of an event as napari does: "G", "?", "Shift-Y", "Control-Shift-Z"."""
+    held, text = event.modifiers(), event.text().upper()
     shift = "Shift-" if held & Qt.KeyboardModifier.ShiftModifier else ""
+    if not held & Qt.KeyboardModifier.ControlModifier:
+        return shift + text if text.isalpha() else text
     return f"Control-{shift}{QKeySequence(event.key()).toString()}"
 
 

@@ -35,6 +35,8 @@ class ObjectsForm(QTabWidget):
             "Split object at this frame",
         )
         self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")
+        self.space = button("3D", "Show the slices and masklets in 3D, or go back [Shift+Y]", "3D")
+        self.space.setCheckable(True)
         self.previous = button(
             "◀ (K)", "Go to the frame above in this list [K]", "Previous frame to check"
         )
@@ -56,7 +58,9 @@ class ObjectsForm(QTabWidget):
         )
         self.setDocumentMode(True)
         self.setAccessibleName("Objects and frames to check")
-        self.addTab(_page(self.table, row(self.merge, self.split, self.timeline)), "Objects")
+        self.addTab(
+            _page(self.table, row(self.merge, self.split, self.timeline, self.space)), "Objects"
+        )
         decisions = row(self.previous, self.next, self.accept, self.end)
         self.addTab(_page(self.checks, decisions, row(self.close_gaps)), "Frames to check")
 

@@ -113,6 +113,7 @@ class Panels(QObject):
         self.review.changed.connect(self._show)
         bench.changed.connect(self._on_bench)
         bench.viewer.dims.events.point.connect(self._on_frame)
+        bench.space.moved.connect(self._on_frame)
 
     def _do(self, action: str) -> None:
         """Do what was chosen in the table's menu."""
@@ -212,6 +213,7 @@ class Panels(QObject):
         self._worker.close()
         self.review.changed.disconnect()
         self._bench.viewer.dims.events.point.disconnect(self._on_frame)
+        self._bench.space.moved.disconnect(self._on_frame)
         panel, self.panel = self.panel, None
         with suppress(RuntimeError):
             self._timer.stop()

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.parts import narrow
 from napari_sam2.widgets.sources import Part, Source
 
 MIX = "mix"
@@ -59,14 +60,7 @@ class PartForm:
         self._planes, self._plane_row = _side_by_side([])
         self._plane_label = QLabel("Plane")
         for box in (self.channel_axis, self.channel, *self.colours):
-            native: QComboBox = box.native
-            native.setAccessibleName(box.label)
-            native.setToolTip(box.tooltip)
-            native.setMinimumContentsLength(3)
-            native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            narrow(box, 3)
         layout.addRow("Channels along", self.channel_axis.native)
         layout.addRow("Channel", self.channel.native)
         layout.addRow("R, G, B", self._mix)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -44,6 +47,23 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     for widget in widgets:
         made.addWidget(widget)
     return made
+
+
+def narrow(box: Any, least: int = 6) -> QComboBox:
+    """Return the native box of a magicgui ComboBox, made to fit into a narrow dock.
+
+    Parameters
+    ----------
+    least
+        Characters that there is always room for; long texts must not widen the dock.
+    """
+    native: QComboBox = box.native
+    native.setAccessibleName(box.label)
+    native.setToolTip(box.tooltip)
+    native.setMinimumContentsLength(least)
+    native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return native
 
 
 class VerticalArea(QScrollArea):

@@ -46,7 +46,9 @@ class Restoring:
         if layers is None:
             return
         if layers.prompts or bench.controller.run is not None:
-            bench.status.emit("Restoring needs a fresh start; choose the image again.", "error")
+            bench.status.emit(
+                "Restoring needs a fresh start: More > Start afresh on this image.", "error"
+            )
             return
         try:
             found = self.found if path is None else Found(path, load_session(path))

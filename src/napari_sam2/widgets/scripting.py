@@ -99,6 +99,11 @@ def open_dock(viewer: napari.viewer.Viewer) -> MaskletsWidget:
     return widget
 
 
+def show_in_3d(viewer: napari.viewer.Viewer) -> None:
+    """Show the volume and its masklets in 3D, or go back: the command in napari's palette."""
+    open_dock(viewer).show_in_3d()
+
+
 def open_widget(viewer: Any) -> MaskletsWidget | None:
     """Return the dock widget of a viewer, if it is open."""
     docked = viewer.window.dock_widgets.values()

@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QInputDialog,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.exporting import export, filters, with_suffix
 from napari_sam2.widgets.importing import import_masklets
 from napari_sam2.widgets.parts import button, row
 from napari_sam2.widgets.seen import show_current
+from napari_sam2.widgets.slice_step import current_step, set_step
+from napari_sam2.widgets.sources import NO_UNITS
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -92,12 +102,16 @@ class SessionActions:
         imports.addAction("From a folder (Cell Tracking Challenge, OME-Zarr) …", self.import_folder)
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
         menu.addAction("What the model sees", lambda: show_current(bench))
+        where = "Go back to 2D" if bench.space.on else "Show in 3D"
+        menu.addAction(f"{where} (Shift+Y)", lambda: bench.space.toggle())
+        menu.addAction("Step between slices …", self.ask_step)
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)
         menu.addAction("Open a session …", self.open)
         earlier = menu.addAction("Restore the last session", lambda: bench.restoring.restore())
         assert earlier is not None
         earlier.setEnabled(bench.restoring.found is not None)
+        menu.addAction("Start afresh on this image", lambda: bench.restart())
         menu.addSeparator()
         menu.addAction("Keys (?)", self.show_keys)
         return menu
@@ -114,6 +128,23 @@ class SessionActions:
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.setModal(False)
         sheet.show()
+
+    def ask_step(self) -> None:
+        """Ask how far slices lie apart."""
+        step = current_step(self._bench)
+        if step is None:
+            self._bench.status.emit("One image has no slices.", "info")
+            return
+        text = f"From one slice to the next, in {step.unit}"
+        if step.unit in NO_UNITS:
+            text = "From one slice to the next, in pixels: 3 if it is as far as 3 pixels are wide"
+        elif step.pixel != 1:
+            text += f" (a pixel is {step.pixel:.4g} wide)"
+        value, given = QInputDialog.getDouble(
+            self._form, "Step between slices", text, step.value, 0.0001, 1e6, 4
+        )
+        if given:
+            set_step(self._bench, value)
 
     def export(self) -> None:
         """Ask for a file and its format, and write it."""

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.session_file import ImageIdentity
 
 
+STEP_KEY = "napari_sam2_step"
+"""In a layer's metadata, the step between slices that the user gave."""
+NO_UNITS = ("pixel", "dimensionless", "")
+
+
 @dataclass(frozen=True)
 class Part:
     """What a user chose; what is None is guessed.
@@ -209,6 +214,18 @@ class Source:
         depth = geometry.axis is not None and adapters.is_depth(self.names[geometry.axis])
         return "Z" if depth else "T"
 
+    def knows_step(self, geometry: StackGeometry) -> bool:
+        """Whether the layer tells how far frames lie apart, compared with pixels.
+
+        A layer that nobody gave a scale has steps of one, in pixels.
+        """
+        if geometry.axis is None:
+            return True
+        along, across = (self.axes[a] for a in (geometry.axis, geometry.plane[0]))
+        scale, unit = self.image.scale, str(self.image.units[along])
+        told = STEP_KEY in self.image.metadata or unit not in NO_UNITS
+        return bool(told or scale[along] != scale[across])
+
     def frame_scale(self, geometry: StackGeometry) -> tuple[dict[str, float], str | None]:
         """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels."""
         along, axes = self.frame_axis(geometry), self.axes
@@ -217,7 +234,7 @@ class Source:
             places[along] = geometry.axis
         scale = {name: abs(float(self.image.scale[axes[a]])) for name, a in places.items()}
         unit = str(self.image.units[axes[geometry.plane[0]]])
-        return scale, None if unit in ("pixel", "dimensionless", "") else unit
+        return scale, None if unit in NO_UNITS else unit
 
     def file_axes(self, geometry: StackGeometry) -> str:
         """Return the letters of the file's axes in its order, "" where they are unknown."""

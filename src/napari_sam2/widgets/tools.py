@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+PROMPTS_IN_2D = "Prompts are made in 2D: a click in 3D has no depth. Shift+Y goes back to 2D."
+
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
 
@@ -19,6 +21,7 @@ class Tools:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._aside: str | None = None
 
     def _all(self) -> dict[str, tuple[Any, str]]:
         """Layer and its mode by the name of the tool; none while there are no layers."""
@@ -40,7 +43,10 @@ class Tools:
             bench.changed.emit()
             return
         layer, mode = self._all()[name]
-        if not layer.editable:
+        if bench.space.on and name != "brush":
+            self._aside = name
+            bench.status.emit(PROMPTS_IN_2D, "info")
+        elif not layer.editable:
             bench.status.emit("Painting has to wait until the propagation ends.", "info")
         else:
             layer.visible = True
@@ -48,6 +54,22 @@ class Tools:
             layer.mode = mode
             layers.apply_current()
         bench.changed.emit()
+
+    def put_aside(self, name: str | None) -> None:
+        """Leave the mouse to the view, until `take_up` goes on with a tool."""
+        self._aside = name or self._aside
+        if self._bench.layers is not None:
+            for layer in self._bench.layers.layers:
+                layer.mode = "pan_zoom"
+
+    def take_up(self) -> None:
+        """Take up again what was put aside, unless another layer is being worked on."""
+        name, self._aside = self._aside, None
+        layers, active = self._bench.layers, self._bench.viewer.layers.selection.active
+        if name is not None and layers is not None and active in layers.layers:
+            self.use(name)
+        else:
+            self._bench.changed.emit()
 
     @property
     def current(self) -> str | None:

@@ -22,12 +22,15 @@ from napari_sam2.widgets.restoring import Restoring
 from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import Seeding
 from napari_sam2.widgets.sources import Part, Source
+from napari_sam2.widgets.space import Space
 from napari_sam2.widgets.tools import Tools
 from napari_sam2.widgets.undoing import Undoing
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
+
+    from napari_sam2.model.config import Attention
 
 _FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
@@ -40,7 +43,7 @@ class Workbench:
     """What is worked on: the image, its layers, the current object and tool, the session.
 
     What is done with them is in its parts, one for each verb: `tools`, `prompting`,
-    `seeding`, `following`, `undoing`, `restoring`.
+    `seeding`, `following`, `undoing`, `restoring`, and `space` for the view in 3D.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ class Workbench:
         self.object_id = 1
         self.positive = True
         self.model, self.device = "micro", "auto"
+        self.attention: Attention | None = None
+        """How the model looks at frames; None: as it was made to."""
         self._defer = defer
         self._keys = keys
         self.writer: results.ResultWriter | None = None
@@ -85,6 +90,7 @@ class Workbench:
         controller.status.connect(self.status.emit)
         controller.changed.connect(self._on_controller)
         self.tools = Tools(self)
+        self.space = Space(self)
         self.prompting = Prompting(self)
         self.seeding = Seeding(self)
         self.following = Following(self)
@@ -168,6 +174,19 @@ class Workbench:
         self.open_session(saved)
         return None
 
+    def restart(self) -> None:
+        """Start afresh on the same channels and axis, in the plane on screen.
+
+        What was done stays as layers.
+        """
+        image, source, layers = self.image, self.source, self.layers
+        if image is None or source is None or layers is None:
+            self.say_what_to_do()
+            return
+        axis = -1 if source.channel_axis is None else source.channel_axis
+        part = Part(axis, source.channel, source.layers)
+        self.start(image, layers.geometry.axis, part)
+
     def take_notes(self, notes: Notes) -> None:
         """Take these notes on objects from now on."""
         self.notes = notes
@@ -186,9 +205,26 @@ class Workbench:
         working = self.controller.record is not None or self.controller.opening
         if working and (model, device) == (self.model, self.device):
             return
+        if model != self.model and model == "micro":
+            self.attention = None  # it leaves no choice
         self.model, self.device = model, device
         if self.layers is not None:
             self.open_session()
+
+    def choose_attention(self, attention: Attention | None) -> None:
+        """Look at frames in another way from now on, with the same prompts."""
+        if attention != self.attention:
+            self.attention = attention
+            if self.layers is not None:
+                self.open_session()
+
+    @property
+    def leaves_attention(self) -> bool:
+        """Whether the model was made for whole frames, so that windows are a choice."""
+        session = self.controller.session
+        if session is None:
+            return self.model != "micro"
+        return bool(session.model.config.attention == "exact")
 
     def open_session(self, saved: Found | None = None) -> None:
         """Open a session for the image, with the model chosen.
@@ -203,7 +239,7 @@ class Workbench:
         self.restoring.expect(saved)
         content = None if saved is None else saved.content
         if content is not None:
-            self.model = content.model
+            self.model, self.attention = content.model, content.attention
         geometry = self.layers.geometry
         data, axis, channel_axis = self.source.array(geometry)
         request = SessionRequest(
@@ -217,7 +253,7 @@ class Workbench:
             axes=self.source.file_axes(geometry),
             file_channel=self.source.file_channel(),
             select=self.source.file_planes(geometry),
-            attention=None if content is None else content.attention,
+            attention=self.attention,
             zoom=None if content is None else content.zoom,
         )
         layers = self.layers
@@ -239,6 +275,7 @@ class Workbench:
     def close(self) -> None:
         """Stop all work and let go of the viewer; the layers stay."""
         self.controller.close()
+        self.space.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._keys.unbind()
 
@@ -281,9 +318,10 @@ class Workbench:
         used = self.used_ids
         if self.object_id in used:
             self.set_object(max(used) + 1)
-        if self.tools.current is None:
+        if self.tools.current is None and not self.space.on:
             self.tools.use("point")
-        self.status.emit(f"Object {self.object_id} is new: click on a cell.", "info")
+        where = " in 2D" if self.space.on else ""
+        self.status.emit(f"Object {self.object_id} is new: click on a cell{where}.", "info")
 
     def set_object(self, object_id: int) -> None:
         """Make `object_id` the one that prompts are for."""
@@ -334,11 +372,15 @@ class Workbench:
 
     @property
     def frame_on_screen(self) -> int:
-        """The frame that the viewer shows."""
+        """The frame that the viewer shows; in 3D, the one that is outlined."""
         assert self.layers is not None
+        if self.space.frame is not None:
+            return self.space.frame
         return adapters.frame_on_screen(self.viewer, self.layers.labels, self.layers.geometry)
 
     def show_frame(self, frame: int) -> None:
-        """Show a frame in the viewer."""
-        if self.layers is not None:
+        """Show a frame in the viewer; in 3D, outline it."""
+        if self.space.deep:
+            self.space.show_frame(frame)
+        elif self.layers is not None:
             adapters.show_frame(self.viewer, self.layers.labels, self.layers.geometry, frame)

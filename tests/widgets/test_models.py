@@ -1,0 +1,136 @@
+"""Choosing a model, and how it looks at frames, by mouse in a real window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import click_on
+from fakes import blobs
+from qtpy.QtCore import QRect
+from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
+
+from napari_sam2.tracking.session_file import load_session
+
+SMALL, LARGE = (20, 20), (55, 60)
+TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
+
+
+@pytest.fixture
+def window(window, monkeypatch, tmp_path):
+    """With the list of all models, as the real factory has it, in a narrow dock."""
+    monkeypatch.setenv("NAPARI_SAM2_CACHE", str(tmp_path))
+    window.widget.choices.list_models(window.widget._worker)
+    window.done()
+    window.widget.setFixedWidth(300)
+    window.settle()
+    return window
+
+
+def room(box) -> int:
+    """Pixels that a box has for its text."""
+    option = QStyleOptionComboBox()
+    box.initStyleOption(option)
+    field = QStyle.SubControl.SC_ComboBoxEditField
+    kind = QStyle.ComplexControl.CC_ComboBox
+    area: QRect = box.style().subControlRect(kind, option, field, box)
+    return area.width()
+
+
+def shown_in_list(box, row: int) -> str:
+    option = QStyleOptionViewItem()
+    view = box.view()
+    view.itemDelegateForIndex(view.model().index(row, 0)).initStyleOption(
+        option, view.model().index(row, 0)
+    )
+    return option.text
+
+
+def test_every_model_can_be_read_in_a_narrow_dock(window):
+    form = window.widget.form
+    box = form.model.native
+    assert len(form.model.choices) == 10
+    for name in form.model.choices:
+        width = box.fontMetrics().horizontalAdvance(box.itemText(box.findData(name)))
+        assert width <= room(box), name
+    texts = [box.itemText(row) for row in range(box.count())]
+    assert texts[:2] == ["micro", "SAM 2.1 tiny"]
+    assert texts[-1] == "another file …"
+    assert form.models.details.text().endswith("in the package · ~0.03 s/frame on a CPU")
+    assert form.models.details.text() in box.toolTip()
+    assert "micro" in box.toolTip()
+    row = box.findText("SAM 2.1 tiny")
+    box.showPopup()
+    window.settle()
+    text = shown_in_list(box, row)
+    assert text.startswith("SAM 2.1 tiny · 156 MB to download · ~5 s/frame")
+    view = box.view()
+    assert view.viewport().width() >= view.fontMetrics().horizontalAdvance(text)
+    box.hidePopup()
+
+
+def test_files_have_their_name_only(window):
+    form = window.widget.form
+    window.widget.choose_model("/somewhere/my_weights.pt")
+    window.done()
+    assert form.model.native.currentText() == "my_weights.pt"
+    assert not form.models.details.isVisible()
+
+
+def test_how_frames_are_looked_at_is_a_choice_of_published_models(
+    window, factory, saved_sessions, open_window
+):
+    form = window.widget.form
+    looks = form.models.looks
+    assert not looks.native.isVisible()
+    window.click(*SMALL)
+    window.done()
+    click_on(form.model, "SAM 2.1 tiny")
+    window.done()
+    assert looks.native.isVisible()
+    assert looks.native.currentText() == "whole frames"
+    assert factory.requests[-1].attention is None
+    click_on(looks, "near each cell")
+    window.done()
+    assert (factory.requests[-1].model, factory.requests[-1].attention) == (TINY, "windowed")
+    assert list(window.widget.session.prompts) == [1]
+    window.key("G")
+    window.done()
+    count = len(factory.requests)
+    click_on(looks, "near each cell")  # nothing new
+    window.done()
+    assert len(factory.requests) == count
+    texts = {SMALLER: "SAM 2.1 small", "micro": "micro", TINY: "SAM 2.1 tiny"}
+    for model, attention in ((SMALLER, "windowed"), ("micro", None), (TINY, None)):
+        click_on(form.model, texts[model])
+        window.done()
+        assert (factory.requests[-1].model, factory.requests[-1].attention) == (model, attention)
+        assert looks.native.isVisible() == (model != "micro")
+
+
+def test_it_is_kept_in_the_session(window, factory, tmp_path, open_window):
+    form = window.widget.form
+    click_on(form.model, "SAM 2.1 tiny")
+    window.done()
+    click_on(form.models.looks, "near each cell")
+    window.done()
+    window.click(*SMALL)
+    window.done()
+    path = tmp_path / "cells.ns2.json"
+    window.widget.save_session(path)
+    window.done()
+    assert load_session(path).attention == "windowed"
+    before = np.array(window.layers.labels.data)
+    window.widget._shut_down()
+    window.viewer.layers.clear()
+    again = open_window(blobs())
+    again.widget.restore_session(path)
+    again.done()
+    assert (factory.requests[-1].model, factory.requests[-1].attention) == (TINY, "windowed")
+    assert again.widget.form.models.looks.native.currentText() == "near each cell"
+    np.testing.assert_array_equal(again.layers.labels.data, before)
+    again.widget.choose_model(TINY, "cpu")
+    again.done()
+    assert factory.requests[-1].attention == "windowed"
+    click_on(again.widget.form.models.looks, "whole frames")
+    again.done()
+    assert factory.requests[-1].attention is None
