@@ -16,6 +16,7 @@ from napari_sam2.model.checkpoint import save_model
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.fingerprints import model_fingerprint
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import (
@@ -73,6 +74,25 @@ def test_the_labels_are_the_same(worked: np.ndarray, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     np.testing.assert_array_equal(read_labels(tmp_path / "out.tif"), worked)
     refused(again(tmp_path, "--axes", "TYX"), "exists already")
+
+
+def test_frames_are_looked_at_as_they_were(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", moving_disk(3), metadata={"axes": "TYX"})
+    model = load_model("micro", device="cpu")
+    frames = open_stack(tmp_path / "stack.tif", "TYX").frames()
+    labels = {}
+    for attention in ("windowed", "exact"):
+        history = History(TrackingSession(model, frames, TrackingPolicy(attention=attention)))
+        history.do(SetPrompt(3, 0, Prompt([[30, 20]], [True])))
+        history.do(Propagate("forward"))
+        content = SessionFile.of(history, "micro", str(tmp_path / "stack.tif"))
+        save_session(tmp_path / "stack.ns2.json", content, history.session.prompts)
+        result = again(tmp_path, "--axes", "TYX", "--overwrite")
+        assert result.exit_code == 0, result.output
+        labels[attention] = read_labels(tmp_path / "out.tif")
+        done = np.stack([history.session.result(t).labels for t in range(3)])
+        np.testing.assert_array_equal(labels[attention], done)
+    assert (labels["windowed"] != labels["exact"]).any()
 
 
 def test_an_image_that_moved_is_found_or_asked_for(worked: np.ndarray, tmp_path: Path) -> None:

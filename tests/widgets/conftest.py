@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QTimer
 from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -129,6 +129,31 @@ class Window:
 
     def done(self) -> None:
         self.widget.wait(120)
+
+
+@contextlib.contextmanager
+def beating(session: Any, method: str, rounds: int = 3) -> Iterator[list[float]]:
+    """Let each call of a session's method last until the window has done some rounds meanwhile.
+
+    Yields the processor time of the window's thread at each round of its events. A window that
+    waits for a call lets it fail, after a minute.
+    """
+    beats: list[float] = []
+    timer, call = QTimer(), getattr(session, method)
+
+    def held(*args: Any, **kwargs: Any) -> Any:
+        result, least = call(*args, **kwargs), len(beats) + rounds
+        for _ in range(6000):
+            if len(beats) >= least:
+                return result
+            time.sleep(0.01)
+        raise AssertionError("the window waits for the session")
+
+    timer.timeout.connect(lambda: beats.append(time.thread_time()))
+    timer.start(0)  # in every round
+    setattr(session, method, held)
+    yield beats
+    timer.stop()
 
 
 def click_on(box, text: str) -> None:

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 import tifffile
+from conftest import beating
 from fakes import FakeFactory, blobs
-from qtpy.QtCore import QTimer
 
 from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.worker import Worker, process_events
@@ -203,14 +203,10 @@ def test_never_while_it_propagates(open_window):
 
 
 def test_the_event_loop_goes_on(open_window):
-    window = open_window(blobs(4), session_factory=FakeFactory(delay=0.5))
-    beats: list[float] = []
-    timer = QTimer()
-    timer.timeout.connect(lambda: beats.append(time.thread_time()))
-    timer.start(10)
-    window.hover(*LARGE)
-    window.rest()
-    timer.stop()
+    window = open_window(blobs(4))
+    with beating(window.widget.session, "preview", 11) as beats:
+        window.hover(*LARGE)
+        window.rest()
     assert picture(window).mask[LARGE]
     assert np.diff(beats).max() < 0.2  # processor time, as others may take it away
     assert len(beats) > 10

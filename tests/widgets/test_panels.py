@@ -95,12 +95,23 @@ def test_rows_and_the_canvas_choose_the_object(window):
 def test_a_name_is_typed_into_the_table(window):
     double(window, 0, NAME)
     editor = table(window).viewport().findChild(QLineEdit)
-    QTest.keyClicks(editor, "gunn")  # N and G are keys of the canvas elsewhere
+    QTest.keyClicks(editor, "gu")  # N and G are keys of the canvas elsewhere
+    window.widget.panels.request()  # as while objects are followed
+    shown(window)
+    QTest.keyClicks(editor, "nn")
     QTest.keyClick(editor, Qt.Key.Key_Return)
     shown(window)
     assert text(window, 0, NAME) == "gunn"
     assert window.widget.workbench.notes.names == {1: "gunn"}
     assert len(table(window).objects.rows) == 2
+    double(window, 0, NAME)
+    editor = table(window).viewport().findChild(QLineEdit)
+    window.widget.panels.request()
+    shown(window)
+    QTest.keyClicks(editor, "cell")  # in the place of the old name, which is selected
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    shown(window)
+    assert text(window, 0, NAME) == "cell"
 
 
 def test_hidden_objects_keep_their_masks(window):

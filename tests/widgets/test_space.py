@@ -15,8 +15,9 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QInputDialog
 
+from napari_sam2.training.samples import sample_zstack
 from napari_sam2.widgets import following, scripting
-from napari_sam2.widgets.space import _along, _values
+from napari_sam2.widgets.picking import values_at, voxels_along
 from napari_sam2.widgets.worker import process_events
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -245,12 +246,12 @@ def test_places_on_disk_are_read_as_those_in_memory(tmp_path):
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(str(tmp_path / "a.zarr"), shape=(12, 80, 100), dtype="u1")
     array[:] = balls()
-    places = _along(np.zeros(3), np.array([11.9, 79.9, 99.9]), array.shape)
+    places = voxels_along(np.zeros(3), np.array([11.9, 79.9, 99.9]), array.shape)
     assert (places >= 0).all()
     assert (places < array.shape).all()
     assert np.abs(np.diff(places, axis=0)).max() == 1  # no voxel is jumped over
-    np.testing.assert_array_equal(_values(array, places), _values(balls(), places))
-    assert _values(array, places).any()
+    np.testing.assert_array_equal(values_at(array, places), values_at(balls(), places))
+    assert values_at(array, places).any()
 
 
 def test_images_stay_where_there_is_nothing_else(open_window):
@@ -297,6 +298,39 @@ def test_the_nearest_masklet_in_sight_is_chosen(volume):
     click(window, *LARGE)
     assert window.widget.object_id == 2
     assert frame(window) == np.nonzero(window.layers.labels.data[:, 50, 65] == 2)[0][0]
+
+
+def test_what_is_seen_is_chosen(open_window):
+    """napari's drawing is the judge: the object has the colour that is under the mouse."""
+    images, truth = sample_zstack(12, (96, 96))
+    window = open_window(images, axis_labels=ZYX, scale=(1.4, 1, 1))
+    writer = window.widget.workbench.writer
+    for t, labels in enumerate(truth):
+        writer.write(t, labels, np.unique(labels)[1:])
+    window.key("Y", SHIFT)
+    window.layers.points.visible = window.layers.shapes.visible = False
+    rng, compared = np.random.default_rng(0), 0
+    for view, up in (((1, 0.6, 0.5), (0, -1, 0)), ((-1, 0.9, -0.3), (0, -1, 0))):
+        camera(window).set_view_direction(view, up)
+        space(window).fit()
+        space(window).mark.hide()
+        window.settle()
+        shot = window.viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float)
+        scale = shot.shape[0] / window.canvas.height()
+        for at in rng.uniform((9, 9), np.array(shot.shape[:2]) - 9, (400, 2)):
+            y, x = at.round().astype(int)
+            patch = shot[y - 4 : y + 5, x - 4 : x + 5].reshape(-1, 3)
+            length = np.linalg.norm(patch, axis=1)
+            hues = patch / length[:, None].clip(1)
+            if length.min() < 60 or (hues @ hues[40]).min() < 0.999:  # an edge, or nothing
+                continue
+            drag(window, QPointF(x / scale, y / scale))
+            colour = window.layers.labels.get_color(window.widget.object_id)[:3]
+            assert colour @ hues[40] / np.linalg.norm(colour) > 0.995
+            compared += 1
+            if compared % 8 == 0:
+                break
+    assert compared == 16
 
 
 def test_a_drag_turns_the_view(volume):
@@ -453,8 +487,10 @@ def test_closing_in_3d_leaves_all_as_it_was(volume):
     window = volume
     window.key("Y", SHIFT)
     points, image = window.layers.points, window.viewer.layers["cells"]
+    window.widget.workbench.show_frame(7)
     window.widget._shut_down()
     assert image.visible
+    assert round(window.viewer.dims.point[0] / 2) == 7
     assert not [c for c in window.viewer.mouse_drag_callbacks if "sam2" in c.__module__]
     points.mode = "add"
     assert points.mode == "add"
@@ -540,6 +576,13 @@ def test_time_as_depth_with_napari_s_button(open_window):
     assert window.frame(5).any()
     window.viewer.dims.ndisplay = 2
     assert frame(window) == 0
+
+
+def test_time_as_depth_is_said(open_window):
+    window = open_window(blobs(), axis_labels=("t", "y", "x"))
+    window.key("Y", SHIFT)
+    assert "Depth is time here" in window.status
+    assert "unknown" not in window.status
 
 
 def test_one_image_has_no_depth(open_window):

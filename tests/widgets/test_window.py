@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import tifffile
+from conftest import beating
 from fakes import FakeFactory, blobs
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 
 SMALL = (20, 20)
 LARGE = (55, 60)
@@ -91,15 +90,11 @@ def test_frames_along_another_axis_with_scale(open_window):
 
 
 def test_the_window_is_never_blocked(open_window):
-    window = open_window(blobs(4), session_factory=FakeFactory(delay=0.4))
-    beats: list[float] = []
-    timer = QTimer()
-    timer.timeout.connect(lambda: beats.append(time.thread_time()))
-    timer.start(10)
-    window.click(*SMALL)
-    window.widget.propagate()
-    window.done()
-    timer.stop()
+    window = open_window(blobs(4))
+    with beating(window.widget.session, "_begin") as beats:
+        window.click(*SMALL)
+        window.widget.propagate()
+        window.done()
     assert window.frame(3).any()
     assert window.widget.session.threads == {"napari-sam2_0"}
     # Processor time: other programs may take the processor away for longer.

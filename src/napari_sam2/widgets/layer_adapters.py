@@ -230,6 +230,11 @@ def is_depth(name: str) -> bool:
     return name.lower() in _DEPTH_NAMES
 
 
+def is_time(name: str) -> bool:
+    """Whether an axis of this name goes through time."""
+    return name.lower() in _TIME_NAMES
+
+
 def _has_axis_labels(layer: Image) -> bool:
     """Whether somebody named the axes; napari's own names are negative numbers."""
     return not all(str(name).lstrip("-").isdigit() for name in layer.axis_labels)

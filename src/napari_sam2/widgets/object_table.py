@@ -14,7 +14,14 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QLineEdit,
+    QMenu,
+    QStyledItemDelegate,
+    QWidget,
+)
 
 from napari_sam2.widgets.confidence_colours import score_colours
 from napari_sam2.widgets.overview import Summary
@@ -161,6 +168,18 @@ def described(row: Summary) -> str:
     return "\n".join(lines)
 
 
+class _NameDelegate(QStyledItemDelegate):
+    """Keeps what is being typed when the table is filled anew, as it is while it propagates."""
+
+    def setEditorData(self, editor: QWidget | None, index: QModelIndex) -> None:
+        """Fill the editor, unless it differs by what the user did, or not at all."""
+        if isinstance(editor, QLineEdit):
+            same = editor.text() == index.data(_ROLE.EditRole)
+            if editor.isModified() or same:
+                return
+        super().setEditorData(editor, index)
+
+
 class ObjectTable(RowTable):
     """A view of `ObjectModel` that emits what the user wants; letters go to the dock's keys."""
 
@@ -178,6 +197,7 @@ class ObjectTable(RowTable):
         self._proxy.setSourceModel(self.objects)
         self._proxy.setSortRole(SORT_ROLE)
         self.setModel(self._proxy)
+        self.setItemDelegateForColumn(NAME, _NameDelegate(self))
         self.setAccessibleName("Objects")
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)

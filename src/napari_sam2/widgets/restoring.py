@@ -12,6 +12,7 @@ from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found
+from napari_sam2.widgets.sources import Part
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -65,6 +66,19 @@ class Restoring:
             bench.open_session(found)
         else:  # it was made with another channel or plane
             bench.start(bench.image, *other, found)
+
+    def restart(self) -> None:
+        """Start afresh on the same channels and axis, in the plane on screen.
+
+        What was done stays as layers.
+        """
+        bench = self._bench
+        if bench.image is None or bench.source is None or bench.layers is None:
+            bench.say_what_to_do()
+            return
+        axis = -1 if bench.source.channel_axis is None else bench.source.channel_axis
+        part = Part(axis, bench.source.channel, bench.source.layers)
+        bench.start(bench.image, bench.layers.geometry.axis, part)
 
     def expect(self, saved: Found | None) -> None:
         """Take note that a session is being opened, for a saved one or afresh."""

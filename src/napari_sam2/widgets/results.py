@@ -55,6 +55,8 @@ class ResultWriter:
         self._before = Planes(self._attic)
         self.object_ids: set[int] = set()
         """Objects that were written."""
+        self.frames: set[int] = set()
+        """Frames that had a mask at any time."""
         self.locked: set[int] = set()
         """Objects whose masks from an earlier session stay, whatever is written over them."""
 
@@ -116,4 +118,6 @@ class ResultWriter:
     def _put(self, frame: int, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> None:
         if frame not in self._before and not np.array_equal(before, after):
             self._before.keep(frame, before)
+        if frame not in self.frames and after.any():
+            self.frames.add(frame)
         self._array[self._geometry.index(frame)] = after

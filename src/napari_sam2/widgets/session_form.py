@@ -111,7 +111,7 @@ class SessionActions:
         earlier = menu.addAction("Restore the last session", lambda: bench.restoring.restore())
         assert earlier is not None
         earlier.setEnabled(bench.restoring.found is not None)
-        menu.addAction("Start afresh on this image", lambda: bench.restart())
+        menu.addAction("Start afresh on this image", lambda: bench.restoring.restart())
         menu.addSeparator()
         menu.addAction("Keys (?)", self.show_keys)
         return menu

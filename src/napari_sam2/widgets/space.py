@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.picking import masklet_under
 from napari_sam2.widgets.slice_mark import SliceMark
 from napari_sam2.widgets.tools import PROMPTS_IN_2D
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.prompt_layers import PromptLayers
     from napari_sam2.widgets.workbench import Workbench
 
-KEY = "Shift-Y"
 _BACK = "Shift+Y goes back to 2D"
 # Obliquely from above the first slice, y down on screen; in world coordinates (frames, y, x).
 _VIEW, _UP = (1.0, 0.6, 0.5), (0.0, -1.0, 0.0)
@@ -137,12 +135,10 @@ class Space:
 
     def _any_volume(self) -> bool:
         """Whether masks are on several frames, or soon will be."""
-        bench = self._bench
-        if bench.layers is None or bench.writer is None or not bench.writer.object_ids:
+        writer = self._bench.writer
+        if writer is None or not writer.object_ids:
             return False
-        frames = range(bench.layers.geometry.length)
-        some = (frame for frame in frames if bench.writer.read(frame).any())
-        return bench.controller.run is not None or len(list(islice(some, 2))) > 1
+        return self._bench.controller.run is not None or len(writer.frames) > 1
 
     def _greeting(self) -> str:
         bench = self._bench
@@ -151,7 +147,10 @@ class Space:
         text = f"3D: drag to turn, click on a masklet to choose it; {_BACK}."
         if self._looks is not None and self._looks.hidden:
             text += " The image is hidden; its eye in the list of layers shows it."
-        if not bench.source.knows_step(bench.layers.geometry):
+        geometry = bench.layers.geometry
+        if geometry.axis is not None and adapters.is_time(bench.source.names[geometry.axis]):
+            text += " Depth is time here."
+        elif not bench.source.knows_step(geometry):
             text += (
                 " The step between slices is unknown, so each is as deep as a pixel is wide: "
                 "More > Step between slices."
@@ -275,29 +274,8 @@ class Space:
         while event.type == "mouse_move":
             yield
         if np.linalg.norm(np.array(event.pos) - start) < _DRAG:
-            self._choose(self._hit(layers, event))
-
-    def _hit(self, layers: PromptLayers, event: Any) -> tuple[int, int] | None:
-        """Return the object under the mouse that is nearest to the viewer, and the frame there."""
-        labels, geometry = layers.labels, layers.geometry
-        offset = self._viewer.dims.ndim - labels.ndim
-        shown = [d - offset for d in event.dims_displayed]
-        if not labels.visible or min(shown) < 0:
-            return None
-        position, direction = event.position[offset:], event.view_direction[offset:]
-        start, end = labels.get_ray_intersections(position, direction, shown)
-        if start is None or end is None:
-            return None
-        places = _along(start, end, labels.data.shape)
-        here = np.round(labels.world_to_data(self._viewer.dims.point)).astype(np.intp)
-        aside = [a for a in range(labels.ndim) if a not in shown]
-        places[:, aside] = here[aside]
-        ids = _values(labels.data, places)
-        seen = (ids > 0) & ~np.isin(ids, list(self._bench.notes.hidden))
-        if not seen.any():
-            return None
-        first = int(seen.argmax())
-        return int(ids[first]), int(geometry.frames_of(places[first])[0])
+            hidden = self._bench.notes.hidden
+            self._choose(masklet_under(self._viewer, layers, event, hidden))
 
     def _choose(self, hit: tuple[int, int] | None) -> None:
         bench = self._bench
@@ -320,21 +298,7 @@ class Space:
         events.point.disconnect(self._on_point)
         self._viewer.layers.selection.events.active.disconnect(self._on_tool)
         self._viewer.mouse_drag_callbacks.remove(self._on_press)
+        self._to_slider()
         self._let_go()
         self._restore_looks()
         self.mark.remove()
-
-
-def _along(
-    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> npt.NDArray[np.intp]:
-    """Voxels (K, ndim) on the way between two data coordinates, half a voxel apart."""
-    count = int(2 * np.linalg.norm(end - start)) + 2
-    places = np.linspace(start, end, count)
-    # napari's rays count from the corner of the first voxel, not from its middle.
-    return np.clip(np.floor(places), 0, np.array(shape) - 1).astype(np.intp)
-
-
-def _values(data: Any, places: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
-    """Values at places (K, ndim) of a numpy or zarr array."""
-    return np.asarray(getattr(data, "vindex", data)[tuple(places.T)])

@@ -174,19 +174,6 @@ class Workbench:
         self.open_session(saved)
         return None
 
-    def restart(self) -> None:
-        """Start afresh on the same channels and axis, in the plane on screen.
-
-        What was done stays as layers.
-        """
-        image, source, layers = self.image, self.source, self.layers
-        if image is None or source is None or layers is None:
-            self.say_what_to_do()
-            return
-        axis = -1 if source.channel_axis is None else source.channel_axis
-        part = Part(axis, source.channel, source.layers)
-        self.start(image, layers.geometry.axis, part)
-
     def take_notes(self, notes: Notes) -> None:
         """Take these notes on objects from now on."""
         self.notes = notes
