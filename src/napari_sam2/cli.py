@@ -113,7 +113,9 @@ def gui(
 
 @app.command()
 def track(
-    output: Annotated[Path, typer.Option(help="Labels to write: .tif or .zarr.")],
+    output: Annotated[
+        Path, typer.Option(help="Labels to write: .tif or .zarr; without suffix, a CTC folder.")
+    ],
     stack: Annotated[
         Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
     ] = None,
@@ -234,6 +236,8 @@ def _replay(
 
 def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
     """Say how a run ended, with the exit code that goes with it."""
+    for remark in outcome.remarks:
+        say(remark)
     kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
@@ -270,7 +274,7 @@ def export(
 
     try:
         with progress(f"exporting {labels.name}") as report:
-            frames = convert(
+            converted = convert(
                 labels,
                 output,
                 to,
@@ -283,7 +287,9 @@ def export(
     except KeyboardInterrupt:
         say("stopped; nothing was written")
         raise typer.Exit(130) from None
-    print(f"{output}: {frames} frames")
+    for remark in converted.remarks:
+        say(remark)
+    print(f"{output}: {converted.frames} frames")
 
 
 @app.command()
