@@ -7,15 +7,19 @@ import numpy as np
 SHAPE = (64, 96)
 DIVIDES = 6  # the first frame with two
 FRAMES = 12
+_RADIUS = 8.0
 
 
 def centres(frame: int) -> list[tuple[float, float]]:
     """Centres (y, x) of the cells: one, or the upper and the lower daughter."""
     x = 30.0 + 2 * frame
-    if frame < DIVIDES:
-        return [(32.0, x)]
-    apart = 11.0 + 0.8 * (frame - DIVIDES)
-    return [(32 - apart, x), (32 + apart, x)]
+    apart = _apart(frame)
+    return [(32.0, x)] if frame < DIVIDES else [(32 - apart, x), (32 + apart, x)]
+
+
+def _apart(frame: int) -> float:
+    """Half the way between the halves of the cell, which grows long before it divides."""
+    return max(_RADIUS + 0.8 + 1.6 * (frame - DIVIDES), 0)
 
 
 def disk(centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -29,8 +33,8 @@ def dividing_cell(frames: int = FRAMES) -> tuple[np.ndarray, np.ndarray]:
     images = np.random.default_rng(0).integers(0, 40, (frames, *SHAPE)).astype(np.uint8)
     truth = np.zeros(images.shape, np.uint16)
     for t in range(frames):
-        cells = centres(t)
-        for i, centre in enumerate(cells, start=1 if len(cells) == 1 else 2):
-            truth[t][disk(centre, 10 if len(cells) == 1 else 7.5)] = i
+        for k, side in enumerate((-1, 1)):
+            half = disk((32 + side * _apart(t), 30.0 + 2 * t), _RADIUS)
+            truth[t][half] = 1 if t < DIVIDES else 2 + k
     images[truth > 0] += 180
     return images, truth

@@ -431,14 +431,26 @@ def as_step(kind: str, a: int, b: int | None, free: int) -> Step:
     return SplitObject(a, b or 0, free) if kind == "split" else RemoveObject(a)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(MOVES)
-def test_whatever_is_done_the_lineage_stays_a_forest(moves):
-    history = start(MODEL)
+@pytest.fixture(scope="module")
+def six(toy):
+    """A session with six objects, each prompted twice, and how to come back to it."""
+    session = start(toy).session
     for i in range(1, 7):
-        history.do(SetPrompt(i, i - 1, Prompt(mask=square(i % 6))))
-        history.do(SetPrompt(i, i + 4, Prompt(mask=square(i % 6))))
-    history.settle()
+        session.add_mask(i, i - 1, square(i % 6))
+        session.add_mask(i, i + 4, square(i % 6))
+    kept = session.snapshot()
+
+    def anew() -> History:
+        session.restore({**dict.fromkeys(session.object_ids), **kept})
+        return History(session)
+
+    return anew
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(MOVES)
+def test_whatever_is_done_the_lineage_stays_a_forest(six, moves):
+    history = six()
     session = history.session
     for kind, a, b in moves:
         before = everything(session)
@@ -457,10 +469,7 @@ def test_whatever_is_done_the_lineage_stays_a_forest(moves):
             assert daughter not in ancestors(session.parents, daughter)
             since, first = (begin(session._objects[i]) for i in (mother, daughter))
             assert first is None or (since is not None and since < first)
-    again = start(MODEL)
+    parents, again = session.parents, six()
     for step in history.steps:
         again.do(step)
-    assert again.session.parents == session.parents
-
-
-MODEL = toy_model()
+    assert again.session.parents == parents

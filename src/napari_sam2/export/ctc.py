@@ -22,6 +22,7 @@ from napari_sam2.export.labels import open_labels
 from napari_sam2.export.source import LabelSource, frames_of_objects
 from napari_sam2.stacks import Stack
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.lineage import possible
 
 # Of results and of the truth.
 _TRACK_FILES = ("res_track.txt", "man_track.txt")
@@ -118,7 +119,7 @@ def split_at_gaps(
     InputError
         If there are more than 65535.
     """
-    mothers = _possible(frames, parents or {})
+    mothers = possible(parents or {}, {i: listed[0] for i, listed in frames.items()})
     births: dict[int, set[int]] = {}
     for daughter, mother in mothers.items():
         births.setdefault(mother, set()).add(frames[daughter][0])
@@ -149,22 +150,13 @@ def split_at_gaps(
     return tracks
 
 
-def _possible(frames: Mapping[int, Sequence[int]], parents: Mapping[int, int]) -> dict[int, int]:
-    """Return those parents that are on a frame before their daughters."""
-    return {
-        daughter: mother
-        for daughter, mother in parents.items()
-        if daughter in frames and mother in frames and frames[mother][0] < frames[daughter][0]
-    }
-
-
 def _remarks(
     frames: Mapping[int, Sequence[int]],
     parents: Mapping[int, int],
     tracks: Mapping[int, Sequence[Track]],
 ) -> list[str]:
     """Say where the tracks are not what the lineage says."""
-    mothers, said = _possible(frames, parents), []
+    mothers, said = possible(parents, {i: listed[0] for i, listed in frames.items()}), []
     for mother in sorted(set(mothers.values())):
         born = min(frames[i][0] for i, m in mothers.items() if m == mother)
         beside = [t.id for t in tracks[mother] if t.first >= born]

@@ -47,6 +47,21 @@ def daughters(objects: Objects, object_id: int) -> list[int]:
     return [i for i, mother in parents(objects).items() if mother == object_id]
 
 
+def possible(parents: Mapping[int, int], first: Mapping[int, int]) -> dict[int, int]:
+    """Return those parents that begin before their daughters; `first`: where each object does."""
+    return {
+        daughter: mother
+        for daughter, mother in parents.items()
+        if daughter in first and mother in first and first[mother] < first[daughter]
+    }
+
+
+def waiting(objects: Objects) -> list[int]:
+    """Return the daughters that have neither a prompt nor a mask yet."""
+    known = [*objects.items()]  # any thread may ask
+    return [i for i, o in known if o.birth is not None and not o.prompts and not len(o.estimates)]
+
+
 def ancestors(mothers: Mapping[int, int], object_id: int) -> Iterator[int]:
     """Yield an object's mother, her mother, and so on."""
     while object_id in mothers:
@@ -138,7 +153,7 @@ def part(objects: Objects, object_id: int, frame: int, new_id: int) -> None:
     for i in daughters(objects, object_id):
         first, birth = begin(objects[i]), objects[i].birth
         assert birth is not None
-        if first is None or since is None or first > since:
+        if since is not None and (first is None or first > since):
             objects[i].birth = replace(birth, mother=new_id)
 
 

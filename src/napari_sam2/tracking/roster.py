@@ -51,6 +51,11 @@ class Roster:
         """Id of the mother by id of the daughter. May be asked for from any thread."""
         return lineage.parents(self._objects)
 
+    @property
+    def waiting_daughters(self) -> list[int]:
+        """Ids of daughters that have neither a prompt nor a mask yet. From any thread."""
+        return lineage.waiting(self._objects)
+
     def set_parent(self, object_id: int, parent: int | None) -> None:
         """Say whose daughter an object is.
 

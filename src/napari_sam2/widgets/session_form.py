@@ -14,6 +14,7 @@ from napari_sam2.widgets.exporting import export, filters, with_suffix
 from napari_sam2.widgets.importing import import_masklets
 from napari_sam2.widgets.parts import button, row
 from napari_sam2.widgets.seen import show_current
+from napari_sam2.widgets.tracks_layer import show_tracks
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -91,6 +92,8 @@ class SessionActions:
         imports.addAction("From a file (TIFF, COCO, SA-V) …", self.import_file)
         imports.addAction("From a folder (Cell Tracking Challenge, OME-Zarr) …", self.import_folder)
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
+        menu.addAction("The object divides here (D)", lambda: bench.dividing.divide())
+        menu.addAction("Tracks as a layer", lambda: show_tracks(bench))
         menu.addAction("What the model sees", lambda: show_current(bench))
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)

@@ -12,6 +12,7 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.dividing import Dividing
 from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionRequest
@@ -40,7 +41,7 @@ class Workbench:
     """What is worked on: the image, its layers, the current object and tool, the session.
 
     What is done with them is in its parts, one for each verb: `tools`, `prompting`,
-    `seeding`, `following`, `undoing`, `restoring`.
+    `seeding`, `dividing`, `following`, `undoing`, `restoring`.
 
     Parameters
     ----------
@@ -87,6 +88,7 @@ class Workbench:
         self.tools = Tools(self)
         self.prompting = Prompting(self)
         self.seeding = Seeding(self)
+        self.dividing = Dividing(self)
         self.following = Following(self)
         self.undoing = Undoing(self)
         self.restoring = Restoring(self)
@@ -258,8 +260,9 @@ class Workbench:
 
     @property
     def used_ids(self) -> set[int]:
-        """Objects that have prompts or masks."""
+        """Objects that have prompts or masks, or are daughters that wait for them."""
         ids = set(self.layers.object_ids) if self.layers else set()
+        ids |= set(self.dividing.waiting)
         return ids | (self.writer.object_ids if self.writer else set())
 
     @property
@@ -272,12 +275,15 @@ class Workbench:
             self.say_what_to_do()
             return
         self.layers.read()
-        used = self.used_ids
-        if self.object_id in used:
+        used, daughter = self.used_ids, self.dividing.next_daughter()
+        if daughter is not None:
+            self.set_object(daughter)
+        elif self.object_id in used:
             self.set_object(max(used) + 1)
         if self.tools.current is None:
             self.tools.use("point")
-        self.status.emit(f"Object {self.object_id} is new: click on a cell.", "info")
+        what = "a cell" if daughter is None else "the other daughter"
+        self.status.emit(f"Object {self.object_id} is new: click on {what}.", "info")
 
     def set_object(self, object_id: int) -> None:
         """Make `object_id` the one that prompts are for."""
