@@ -230,7 +230,7 @@ def test_a_full_disk_at_the_end_leaves_the_store(
     def full(*args: object, **kwargs: object) -> None:
         raise OutputError("cannot write out.tif: no space left on the disk; free some")
 
-    monkeypatch.setattr(batch, "write_labels", full)
+    monkeypatch.setattr(batch, "export_masklets", full)
     refused(track(), "no space left", ".out.unfinished.zarr", code=1)
     assert batch.Masklets.open(folder / ".out.unfinished.zarr")[0].any()
 

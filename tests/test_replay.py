@@ -11,11 +11,13 @@ import tifffile
 from typer.testing import CliRunner, Result
 
 from napari_sam2.cli import app
+from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.checkpoint import save_model
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.fingerprints import model_fingerprint
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
@@ -27,6 +29,7 @@ from napari_sam2.tracking.session_file import (
 )
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt
 from napari_sam2.weights import load_model
+from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk
 
 LENGTH = 8
@@ -119,3 +122,27 @@ def test_what_does_not_belong_together_is_refused(worked: np.ndarray, tmp_path: 
     save_session(tmp_path / "stack.ns2.json", other, {})
     refused(again(tmp_path, "--axes", "TYX"), "not the weights")
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_the_lineage_is_the_same_in_a_folder(tmp_path: Path) -> None:
+    images, _ = dividing_cell(9)
+    tifffile.imwrite(tmp_path / "stack.tif", images, metadata={"axes": "TYX"})
+    frames = open_stack(tmp_path / "stack.tif", "TYX").frames()
+    history = History(TrackingSession(load_model("micro", device="cpu"), frames))
+    history.do(SetPrompt(1, 0, Prompt([centres(0)[0]], [True])))
+    history.do(Propagate("both"))
+    history.do(Divide(1, DIVIDES, (2, 3)))
+    for i, centre in zip((2, 3), centres(DIVIDES), strict=True):
+        history.do(SetPrompt(i, DIVIDES, Prompt([centre], [True])))
+    history.do(Repair())
+    content = SessionFile.of(history, "micro", str(tmp_path / "stack.tif"), "TYX")
+    save_session(tmp_path / "stack.ns2.json", content, history.session.prompts)
+    session = history.session
+    labels = np.stack([session.result(t).labels for t in range(9)])
+    assert export_masklets(tmp_path / "live", labels, parents=session.parents) == ()
+    assert (tmp_path / "live" / "res_track.txt").read_text() == "1 0 5 0\n2 6 8 1\n3 6 8 1\n"
+    given = ("--session", tmp_path / "stack.ns2.json", "--output", tmp_path / "01_RES")
+    result = CliRunner().invoke(app, ["track", *map(str, given)])
+    assert result.exit_code == 0, result.output
+    written = {p.name: p.read_bytes() for p in (tmp_path / "01_RES").iterdir()}
+    assert written == {p.name: p.read_bytes() for p in (tmp_path / "live").iterdir()}

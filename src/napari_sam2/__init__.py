@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sam2.export.formats import export_masklets as export_masklets
     from napari_sam2.export.formats import open_masklets as open_masklets
+    from napari_sam2.export.formats import open_parents as open_parents
+    from napari_sam2.export.tables import graph_of as graph_of
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
@@ -26,8 +28,10 @@ _EXPORTS = {
     "TrackingSession": "napari_sam2.tracking.session",
     "attach": "napari_sam2.widgets.scripting",
     "export_masklets": "napari_sam2.export.formats",
+    "graph_of": "napari_sam2.export.tables",
     "load_model": "napari_sam2.weights",
     "open_masklets": "napari_sam2.export.formats",
+    "open_parents": "napari_sam2.export.formats",
     "tracks_of": "napari_sam2.export.tables",
 }
 
@@ -39,8 +43,10 @@ __all__ = [
     "__version__",
     "attach",
     "export_masklets",
+    "graph_of",
     "load_model",
     "open_masklets",
+    "open_parents",
     "tracks_of",
 ]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy.typing as npt
 
-from napari_sam2.export.files import check_free
-from napari_sam2.export.labels import TIFF, ZARR, is_zarr, read_labels, write_labels
+from napari_sam2.export.formats import check_target, export_masklets
+from napari_sam2.export.labels import TIFF, ZARR, read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.tracking.channels import Channels
@@ -36,7 +36,7 @@ class TrackJob:
     prompts
         Object id -> frame -> prompt; none yet before `find_cells`.
     output
-        Label file to write: .tif, .tiff or .zarr.
+        Labels to write: .tif, .tiff, .zarr, or a folder of the Cell Tracking Challenge.
     direction, start, stop
         Which way and over which frames to propagate, as for `TrackingSession.propagate`.
     overwrite
@@ -126,11 +126,14 @@ class Outcome:
     failure
         What stopped it (`KeyboardInterrupt` for Ctrl-C), or None. The frames that were finished
         are in the output all the same, if there are any.
+    remarks
+        What the output could not hold, in words.
     """
 
     done: int
     total: int
     failure: BaseException | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def find_cells(
@@ -223,14 +226,17 @@ class Target:
     stack
         Gives axes, scale and length.
     output
-        Label file to write: .tif, .tiff or .zarr.
+        Labels to write: .tif, .tiff, .zarr, or a folder of the Cell Tracking Challenge.
     overwrite
         Replace `output`.
+    parents
+        Returns the lineage at the end, as `TrackingSession.parents`.
     """
 
     stack: Stack
     output: Path
     overwrite: bool = False
+    parents: Callable[[], Mapping[int, int]] = dict
 
     def collect(
         self,
@@ -266,20 +272,20 @@ class Target:
                 masklets[result.frame] = result.labels
         except (Exception, KeyboardInterrupt) as error:
             failure = error
-        if done:
-            self._write(masklets)
+        remarks = self._write(masklets) if done else ()
         shutil.rmtree(store, ignore_errors=True)
-        return Outcome(done, total, failure)
+        return Outcome(done, total, failure, remarks)
 
-    def _write(self, masklets: Masklets) -> None:
+    def _write(self, masklets: Masklets) -> tuple[str, ...]:
         stack = self.stack
         try:
-            write_labels(
+            return export_masklets(
                 self.output,
                 masklets,
-                stack.axes[:3],
+                axes=stack.axes[:3],
                 scale=stack.scale,
                 unit=stack.unit,
+                parents=self.parents(),
                 overwrite=self.overwrite,
             )
         except OutputError as error:
@@ -287,17 +293,19 @@ class Target:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Refuse, before any work, a label file that could not be written.
+    """Refuse, before any work, labels that could not be written.
 
     Raises
     ------
     InputError
-        If the suffix is none of .tif, .tiff and .zarr, or the file exists and may not be replaced.
+        If the name is for something else than labels, or is taken and may not be replaced.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (*TIFF, *ZARR):
-        raise InputError(f"cannot write labels to {path}; choose a name in .tif or .zarr")
-    check_free(path, overwrite, Path.is_file if suffix in TIFF else is_zarr)
+    if path.suffix.lower() not in ("", *TIFF, *ZARR):
+        raise InputError(
+            f"cannot write labels to {path}; choose a name in .tif or .zarr, or one without a "
+            "suffix for a Cell Tracking Challenge folder"
+        )
+    check_target(path, None, overwrite)
 
 
 def _check_range(start: int | None, stop: int | None, length: int) -> None:

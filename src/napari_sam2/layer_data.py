@@ -16,6 +16,8 @@ CHANNEL_KEY = "napari_sam2_channel"
 """What the model shall see of its channels."""
 SESSION_KEY = "napari_sam2_session"
 """The session file that it was opened for."""
+PARENTS_KEY = "napari_sam2_parents"
+"""In the metadata of labels: the mother's id by the daughter's."""
 
 
 def image_settings(stack: Stack, channel: Channels | None = None) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
 
 _DEPTH = ("z", "depth", "slice", "plane")
@@ -63,13 +65,16 @@ def write_labels(path: Path, data: Any, meta: dict[str, Any], format: str) -> li
     axes = ("Z" if names[:1] and names[0] in _DEPTH else "T") * (len(shape) == 3) + "YX"
     steps = meta.get("scale", (1.0,) * len(shape))
     unit = str(meta["units"][-1]) if meta.get("units") else "pixel"
-    export_masklets(
+    remarks = export_masklets(
         path,
         labels,
         format,
         axes=axes,
         scale={letter: abs(float(step)) for letter, step in zip(axes, steps, strict=True)},
         unit=None if unit in ("pixel", "dimensionless") else unit,
+        parents=meta.get("metadata", {}).get(PARENTS_KEY),
         overwrite=True,
     )
+    for remark in remarks:  # napari shows warnings
+        warnings.warn(remark, stacklevel=2)
     return [str(path)]

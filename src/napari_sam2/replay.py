@@ -29,7 +29,7 @@ class ReplayJob:
     session
         What was done to them.
     output
-        Label file to write: .tif, .tiff or .zarr.
+        Labels to write, as for `Target`; a folder holds the lineage, too.
     overwrite
         Replace `output`.
     """
@@ -126,7 +126,7 @@ def replay(
     content.check_model(model)
     policy = TrackingPolicy(attention=content.attention, zoom=content.zoom)
     session = TrackingSession(model, job.frames, policy)
-    target = Target(job.stack, job.output, job.overwrite)
+    target = Target(job.stack, job.output, job.overwrite, lambda: session.parents)
     return target.collect(
         content.replay(session), label_dtype(content.object_ids), content.cost(), report
     )

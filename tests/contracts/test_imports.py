@@ -30,7 +30,7 @@ ALLOWED = {
     "evaluation": {"export", "model", "stacks", "tracking"},
     "layer_data": {"stacks", "tracking"},
     "layer_reader": {"export", "layer_data"},
-    "layer_writer": {"export"},
+    "layer_writer": {"export", "layer_data"},
     "preview": {"tracking"},
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},

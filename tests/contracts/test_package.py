@@ -21,8 +21,10 @@ PUBLIC = [
     "__version__",
     "attach",
     "export_masklets",
+    "graph_of",
     "load_model",
     "open_masklets",
+    "open_parents",
     "tracks_of",
 ]
 

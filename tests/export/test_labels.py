@@ -10,13 +10,19 @@ import pytest
 import tifffile
 import zarr
 
-from napari_sam2.export.labels import read_labels, write_labels
+from napari_sam2.export.formats import export_masklets
+from napari_sam2.export.labels import read_labels
 from napari_sam2.export.source import LabelSource
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
 
 SUFFIXES = (".tif", ".zarr")
+
+
+def write_labels(path: Path, labels: Any, axes: str = "TYX", **given: Any) -> None:
+    """Write a label image; the suffix says which."""
+    export_masklets(path, labels, axes=axes, **given)
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class FakeObject:
     tracked: dict[tuple[int, int], np.ndarray]
     changed: set[int]
     locked: bool = False
+    mother: int | None = None
     bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
 
 
@@ -69,6 +70,7 @@ class FakeSession:
         self.model = FakeModel()
         self.policy = TrackingPolicy()
         self.locked: set[int] = set()
+        self.parents: dict[int, int] = {}
         self.delay = delay
         self.prompts: dict[int, dict[int, Prompt]] = {}
         self.masks: dict[tuple[int, int], np.ndarray] = {}
@@ -185,6 +187,7 @@ class FakeSession:
             {key: mask for key, mask in self.tracked.items() if key[0] == object_id},
             set(self.changed.get(object_id, ())),
             object_id in self.locked,
+            self.parents.get(object_id),
         )
 
     def packed(self, object_ids: Any):
@@ -205,6 +208,30 @@ class FakeSession:
             if known.prompts is not None:
                 self.prompts[object_id] = dict(known.prompts)
             self.changed[object_id] = set(known.changed)
+            self.parents.pop(object_id, None)
+            if known.mother is not None:
+                self.parents[object_id] = known.mother
+
+    @property
+    def waiting_daughters(self) -> list[int]:
+        return [i for i in self.parents if not self.prompts.get(i) and not self.frames_of(i)]
+
+    def divide(self, object_id: int, frame: int, daughters: tuple[int, int]) -> None:
+        self._begin()
+        if not any(t < frame for t in self.frames_of(object_id)):
+            raise InputError(f"object {object_id} cannot divide on frame {frame}")
+        self._say(object_id, frame, Prompt(absent=True))
+        for i in daughters:
+            self.prompts[i], self.parents[i] = {}, object_id
+
+    def set_parent(self, object_id: int, parent: int | None) -> None:
+        if parent == object_id:
+            raise InputError(f"object {object_id} cannot be its own mother")
+        if not {object_id, parent} - {None} <= self.prompts.keys():
+            raise InputError("there is no such object")
+        self.parents.pop(object_id, None)
+        if parent is not None:
+            self.parents[object_id] = parent
 
     def lock_object(self, object_id: int, locked: bool = True) -> None:
         (self.locked.add if locked else self.locked.discard)(object_id)
@@ -308,6 +335,7 @@ class FakeSession:
 
     def remove_object(self, object_id: int) -> None:
         self.prompts.pop(object_id)
+        self.parents = {i: m for i, m in self.parents.items() if object_id not in (i, m)}
         for masks in (self.masks, self.tracked):
             for key in [key for key in masks if key[0] == object_id]:
                 del masks[key]

@@ -32,7 +32,7 @@ def export(
 
     try:
         with progress(f"exporting {labels.name}") as report:
-            frames = convert(
+            converted = convert(
                 labels,
                 output,
                 to,
@@ -45,4 +45,6 @@ def export(
     except KeyboardInterrupt:
         say("stopped; nothing was written")
         raise typer.Exit(130) from None
-    print(f"{output}: {frames} frames")
+    for remark in converted.remarks:
+        say(remark)
+    print(f"{output}: {converted.frames} frames")

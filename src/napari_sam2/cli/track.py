@@ -33,7 +33,9 @@ class Attention(StrEnum):
 
 
 def track(
-    output: Annotated[Path, typer.Option(help="Labels to write: .tif or .zarr.")],
+    output: Annotated[
+        Path, typer.Option(help="Labels to write: .tif or .zarr; without suffix, a CTC folder.")
+    ],
     stack: Annotated[
         Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
     ] = None,
@@ -154,6 +156,8 @@ def _replay(
 
 def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
     """Say how a run ended, with the exit code that goes with it."""
+    for remark in outcome.remarks:
+        say(remark)
     kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")

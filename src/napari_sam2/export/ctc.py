@@ -3,14 +3,14 @@
 A folder holds one uint16 label image per frame and a text file with a line `L B E P` for each
 track: its label, first and last frame, and parent, 0 for none. A track is on every frame from B to
 E. An object that is away for some frames becomes several tracks, each the only child of the one
-before.
+before. A track ends before its daughters begin: what a mother has beside them is another daughter.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from napari_sam2.export.labels import open_labels
 from napari_sam2.export.source import LabelSource, frames_of_objects
 from napari_sam2.stacks import Stack
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.lineage import possible
 
 # Of results and of the truth.
 _TRACK_FILES = ("res_track.txt", "man_track.txt")
@@ -84,7 +85,9 @@ def write_ctc(path: Path, source: LabelSource) -> None:
     InputError
         If there are more than 65535 tracks.
     """
-    tracks = split_at_gaps(frames_of_objects(source))
+    frames, parents = frames_of_objects(source), source.parents or {}
+    tracks = split_at_gaps(frames, parents)
+    source.remarks += _remarks(frames, parents, tracks)
     path.mkdir()
     digits = max(3, len(str(len(source) - 1)))
     for frame, plane in enumerate(source.planes()):
@@ -98,15 +101,29 @@ def write_ctc(path: Path, source: LabelSource) -> None:
     (path / "res_track.txt").write_text(text, encoding="ascii", newline="\n")
 
 
-def split_at_gaps(frames: Mapping[int, Sequence[int]]) -> dict[int, list[Track]]:
+def split_at_gaps(
+    frames: Mapping[int, Sequence[int]], parents: Mapping[int, int] | None = None
+) -> dict[int, list[Track]]:
     """Return the tracks of each object, from the frames it is on.
+
+    Parameters
+    ----------
+    frames
+        By object id, rising.
+    parents
+        Id of the mother by id of the daughter. A mother is split where a daughter begins; one that
+        begins no earlier than her daughter is none.
 
     Raises
     ------
     InputError
         If there are more than 65535.
     """
-    runs = {i: _runs(listed) for i, listed in frames.items()}
+    mothers = possible(parents or {}, {i: listed[0] for i, listed in frames.items()})
+    births: dict[int, set[int]] = {}
+    for daughter, mother in mothers.items():
+        births.setdefault(mother, set()).add(frames[daughter][0])
+    runs = {i: _runs(listed, births.get(i, ())) for i, listed in frames.items()}
     count = sum(len(parts) for parts in runs.values())
     if count > _HIGHEST:
         raise InputError(
@@ -126,14 +143,49 @@ def split_at_gaps(frames: Mapping[int, Sequence[int]]) -> dict[int, list[Track]]
             next_id += number == next_id
             tracks[i].append(Track(number, first, last, parent))
             parent = number
+    for daughter, mother in mothers.items():
+        born = tracks[daughter][0]
+        before = [t.id for t in tracks[mother] if t.last < born.first]
+        tracks[daughter][0] = born._replace(parent=before[-1])
     return tracks
 
 
-def _runs(frames: Sequence[int]) -> list[tuple[int, int]]:
-    """Split rising numbers into (first, last) of what is contiguous."""
+def _remarks(
+    frames: Mapping[int, Sequence[int]],
+    parents: Mapping[int, int],
+    tracks: Mapping[int, Sequence[Track]],
+) -> list[str]:
+    """Say where the tracks are not what the lineage says."""
+    mothers, said = possible(parents, {i: listed[0] for i, listed in frames.items()}), []
+    for mother in sorted(set(mothers.values())):
+        born = min(frames[i][0] for i, m in mothers.items() if m == mother)
+        beside = [t.id for t in tracks[mother] if t.first >= born]
+        if beside:
+            names = ", ".join(str(i) for i in beside)
+            said.append(
+                f"object {mother} has masks beside its daughters, from frame {born} on: there it "
+                f"is track {names}, as if it were a daughter, too"
+            )
+    for daughter in sorted(parents.keys() & frames.keys() - mothers.keys()):
+        said.append(
+            f"object {daughter} is without its mother {parents[daughter]}, which has no mask "
+            f"before frame {frames[daughter][0]}"
+        )
+    joined = _joined([track for parts in tracks.values() for track in parts])
+    for daughter, mother in mothers.items():
+        if tracks[daughter][0].id in joined:
+            said.append(
+                f"object {daughter} is the only daughter of {mother} and begins after a gap: "
+                f"whoever reads the folder takes it for object {mother}, come back"
+            )
+    return said
+
+
+def _runs(frames: Sequence[int], cuts: Collection[int] = ()) -> list[tuple[int, int]]:
+    """Split rising numbers into (first, last) of what is contiguous, and where there is a cut."""
     runs: list[tuple[int, int]] = []
     for frame in frames:
-        if runs and frame == runs[-1][1] + 1:
+        if runs and frame == runs[-1][1] + 1 and frame not in cuts:
             runs[-1] = (runs[-1][0], frame)
         else:
             runs.append((frame, frame))
@@ -155,11 +207,33 @@ def read_ctc(path: Path) -> Stack:
     InputError
         If the images or the track file are unusable.
     """
-    name = next(name for name in _TRACK_FILES if (path / name).is_file())
-    tracks = read_tracks(path / name)
+    tracks = read_tracks(_track_file(path))
     stack = open_labels(path)
     data = stack.data.map_blocks(_renumbered, _joined(tracks), dtype=stack.data.dtype)
     return Stack(data, stack.axes, stack.scale, stack.unit, path)
+
+
+def read_parents(path: Path) -> dict[int, int]:
+    """Return the mother of each object of a folder of the challenge, as `read_ctc` names them.
+
+    Parents that are not in the file, or begin no earlier than their daughters, are left out.
+
+    Raises
+    ------
+    InputError
+        If the track file is unusable.
+    """
+    tracks = read_tracks(_track_file(path))
+    joined, first = _joined(tracks), {t.id: t.first for t in tracks}
+    return {
+        t.id: joined.get(t.parent, t.parent)
+        for t in tracks
+        if t.id not in joined and first.get(t.parent, t.first) < t.first
+    }
+
+
+def _track_file(path: Path) -> Path:
+    return next(path / name for name in _TRACK_FILES if (path / name).is_file())
 
 
 def _joined(tracks: Sequence[Track]) -> dict[int, int]:

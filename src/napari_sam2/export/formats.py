@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_sam2.export.coco import read_coco, write_coco
-from napari_sam2.export.ctc import is_ctc, read_ctc, write_ctc, written_by_us
+from napari_sam2.export.ctc import is_ctc, read_ctc, read_parents, write_ctc, written_by_us
 from napari_sam2.export.files import check_free, completed
 from napari_sam2.export.labels import (
     TIFF,
@@ -73,9 +73,10 @@ def export_masklets(
     unit: str | None = None,
     image: Any = None,
     quality: Qualities | None = None,
+    parents: Mapping[int, int] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write masklets in a format that other programs read.
 
     Frame by frame, so that neither labels nor image are in memory as a whole. What is written takes
@@ -101,11 +102,17 @@ def export_masklets(
     quality
         Object id -> frame -> how sure the network was, and whether the mask is interpolated ("csv"
         and "coco").
+    parents
+        Id of the mother by id of the daughter, as `TrackingSession.parents` ("ctc" and "csv").
     overwrite
         Replace what is at `path`, if it is of the same kind.
     progress
         Called after each frame with the frames done and in all; a format that reads the frames
         twice counts them twice. If it raises, nothing is left behind.
+
+    Returns
+    -------
+    What the format could not hold, in words: where a mother goes on beside her daughters, say.
 
     Raises
     ------
@@ -124,11 +131,13 @@ def export_masklets(
         name=path.stem,
         image=image,
         quality=quality,
+        parents=parents,
         passes=chosen.passes,
         progress=progress,
     )
     with completed(path, overwrite, chosen.ours) as partial:
         chosen.write(partial, source)
+    return tuple(source.remarks)
 
 
 def check_target(path: Path, format: str | None = None, overwrite: bool = False) -> str:
@@ -195,6 +204,27 @@ def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
     raise InputError(f"{path.name} has neither annotations (COCO) nor masklet (SA-V); give one")
 
 
+def open_parents(path: str | Path) -> dict[int, int]:
+    """Return the lineage of what `open_masklets` opens: the mother's id by the daughter's.
+
+    Only folders of the Cell Tracking Challenge hold one; for anything else it is empty.
+
+    Raises
+    ------
+    InputError
+        If the file of tracks cannot be read.
+    """
+    path = Path(path)
+    return read_parents(path) if path.is_dir() and is_ctc(path) else {}
+
+
+class Converted(NamedTuple):
+    """What `convert` did: the number of frames, and what the format could not hold, in words."""
+
+    frames: int
+    remarks: tuple[str, ...]
+
+
 def convert(
     source: Path,
     target: Path,
@@ -205,7 +235,7 @@ def convert(
     channel: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> int:
+) -> Converted:
     """Export masklets that are in a file: what `napari-sam2 export` does.
 
     Where the labels have no scale but the image has one, that of the image is taken.
@@ -219,10 +249,6 @@ def convert(
     image, channel
         Stack to measure, and which of its channels.
 
-    Returns
-    -------
-    The number of frames.
-
     Raises
     ------
     InputError, OutputError
@@ -234,7 +260,7 @@ def convert(
     masklets = open_masklets(source, axes)
     pixels = None if image is None else open_stack(image, channel=channel)
     calibrated = pixels if pixels is not None and masklets.unit is None else masklets
-    export_masklets(
+    remarks = export_masklets(
         target,
         masklets.data,
         name,
@@ -242,7 +268,8 @@ def convert(
         scale=calibrated.scale,
         unit=calibrated.unit,
         image=None if pixels is None else pixels.data,
+        parents=open_parents(source) or None,
         overwrite=overwrite,
         progress=progress,
     )
-    return len(masklets.data)
+    return Converted(len(masklets.data), remarks)

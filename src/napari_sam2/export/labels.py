@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy.typing as npt
 import tifffile
 import zarr
 
-from napari_sam2.export.files import completed
 from napari_sam2.export.source import LabelSource
 from napari_sam2.physical_units import length_symbol, length_unit
 from napari_sam2.stacks import Stack, open_stack
@@ -23,52 +21,6 @@ ZARR = (".zarr",)
 _LARGEST_CHUNK = 1024
 # With room for the headers of a classic TIFF.
 _CLASSIC_TIFF = 2**32 - 2**25
-
-
-def write_labels(
-    path: str | Path,
-    labels: Any,
-    axes: str = "TYX",
-    *,
-    scale: Mapping[str, float] | None = None,
-    unit: str | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write labels as OME-TIFF (.tif, .tiff; zlib) or OME-Zarr (.zarr; version 0.5, image-label).
-
-    Frame by frame, so that labels on disk are never in memory as a whole. The file takes its name
-    only once it is complete.
-
-    Parameters
-    ----------
-    path
-        Its suffix decides the format; the folder is made where it is missing.
-    labels
-        (T, Y, X) or (Y, X) integers: an array, or `Masklets`.
-    axes
-        "TYX", "ZYX" or "YX".
-    scale
-        Step along T in seconds, along Z, Y, X in `unit`; 1.0 where missing.
-    unit
-        Of the lengths, e.g. "micrometer"; None for pixels.
-    overwrite
-        Replace what is at `path`.
-
-    Raises
-    ------
-    InputError
-        If the labels, axes or suffix are unusable, or `path` exists and `overwrite` is false.
-    OutputError
-        If it cannot be written; the message says whether the disk is full.
-    """
-    path = Path(path)
-    source = LabelSource(labels, axes, scale, unit)
-    suffix = path.suffix.lower()
-    if suffix not in (*TIFF, *ZARR):
-        raise InputError(f"{path.name}: labels are written as .tif, .tiff or .zarr; choose one")
-    write, ours = (write_ome_tiff, Path.is_file) if suffix in TIFF else (write_ome_zarr, is_zarr)
-    with completed(path, overwrite, ours) as partial:
-        write(partial, source)
 
 
 def open_labels(path: str | Path, axes: str | None = None) -> Stack:

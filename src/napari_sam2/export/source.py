@@ -38,6 +38,8 @@ class LabelSource:
         (T, Y, X) or (T, Y, X, C), as many frames of the same size, to be measured.
     quality
         Object id -> frame -> how sure the network was.
+    parents
+        Id of the mother by id of the daughter; None: not known.
     passes
         How often the frames will be read.
     progress
@@ -59,6 +61,7 @@ class LabelSource:
         name: str = "labels",
         image: Any = None,
         quality: Qualities | None = None,
+        parents: Mapping[int, int] | None = None,
         passes: int = 1,
         progress: Progress | None = None,
     ) -> None:
@@ -85,6 +88,9 @@ class LabelSource:
         self.name = name
         self.image = image if image is None or hasattr(image, "shape") else np.asarray(image)
         self.quality: Qualities = quality or {}
+        self.parents = parents
+        # What the format could not hold, in words: for whoever writes.
+        self.remarks: list[str] = []
         self._check_image()
         self._total = passes * len(self)
         self._done = 0

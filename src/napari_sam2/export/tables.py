@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,25 @@ def tracks_of(labels: Any) -> npt.NDArray[np.float64]:
         If the labels are unusable.
     """
     return _centroids(LabelSource(labels))
+
+
+def graph_of(tracks: npt.NDArray[Any], parents: Mapping[int, int]) -> dict[int, list[int]]:
+    """Return the `graph` of a napari Tracks layer: the mother of each daughter, where both are.
+
+    Parameters
+    ----------
+    tracks
+        (N, 4), from `tracks_of`.
+    parents
+        Id of the mother by id of the daughter: `TrackingSession.parents`, or from `open_parents`.
+
+    Examples
+    --------
+    >>> tracks = tracks_of(labels)
+    >>> viewer.add_tracks(tracks, graph=graph_of(tracks, session.parents))
+    """
+    ids = set(np.unique(tracks[:, 0]).astype(int).tolist())
+    return {i: [parent] for i, parent in parents.items() if i in ids and parent in ids}
 
 
 def _centroids(source: LabelSource) -> npt.NDArray[np.float64]:
@@ -95,6 +114,9 @@ def _measured(
     )
     objects = ids[found["label"]]
     columns = {"object_id": objects, "frame": np.full(len(objects), frame)}
+    if source.parents is not None:
+        parents = [source.parents.get(i, 0) for i in objects.tolist()]
+        columns["parent"] = np.array(parents, np.int64)
     columns |= _place_along_axis(frame, len(objects), source)
     columns |= _shapes(found, steps, source.unit)
     # One column for each channel, if there are several: intensity_mean_0, ...

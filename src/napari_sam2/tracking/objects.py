@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_sam2.tracking.estimate_log import EstimateLog
 from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.lineage import Birth
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.repair import Stretches, stretches
@@ -57,6 +58,8 @@ class TrackedObject:
     ends: set[int] = field(default_factory=set)
     # Not followed, and its pixels go to nobody else.
     locked: bool = False
+    # Where it comes from, if a division was said.
+    birth: Birth | None = None
     # Frames in a row, up to the last one passed, on which it was not found.
     missing: int = 0
 
@@ -99,6 +102,8 @@ class TrackedObject:
     def gone(self, frame: int) -> bool:
         """Whether it has ended before a frame, or begins later."""
         anchors = self.anchors
+        if self.birth is not None and frame < min(self.birth.frame, *anchors):
+            return True
         left = max((t for t in self.prompts if t < frame), default=None)
         right = min((t for t in self.prompts if t > frame), default=None)
         if left in self.ends:
@@ -131,7 +136,8 @@ class TrackedObject:
 
     def stretches(self) -> Stretches:
         """Return the frames that changed prompts concern."""
-        return stretches(self.prompts, self.ends, self.tracked, self.changed)
+        awaited = () if self.birth is None else self.birth.awaited
+        return stretches(self.prompts, self.ends, self.tracked, self.changed, awaited)
 
     def settle(self, visited: Container[int]) -> None:
         """Take note that some frames have been passed again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_sam2.tracking.estimate_log import EstimateLog
+from napari_sam2.tracking.lineage import Birth
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompts_json import parse_prompt, prompt_as_json
@@ -50,6 +52,7 @@ def packed(obj: TrackedObject) -> bytes:
         "changed": sorted(obj.changed),
         "ends": sorted(obj.ends),
         "locked": obj.locked,
+        "birth": None if obj.birth is None else asdict(obj.birth),
         "missing": obj.missing,
         **{
             name: [_item(item, f"{name}.{t}", tensors, t) for t, item in bank.items()]
@@ -107,6 +110,8 @@ def unpacked(
         obj.given = {t: dict(text) for t, text in said["given"]}
         obj.changed, obj.ends = set(said["changed"]), set(said["ends"])
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
+        birth = said.get("birth")  # files of version 0.1.0 lack it
+        obj.birth = None if birth is None else Birth(**birth)
         for entry in said["pending"]:
             t, window, logits, pointer = _parts(entry, "pending", tensors)
             if window is None or logits is None:

@@ -30,8 +30,9 @@ def stretches(
     ends: Collection[int],
     tracked: Mapping[int, bool],
     changed: Iterable[int],
+    awaited: Iterable[int] = (),
 ) -> Stretches:
-    """Find the frames that changed prompts concern.
+    """Find the frames that changed prompts concern, or a division.
 
     Parameters
     ----------
@@ -39,12 +40,13 @@ def stretches(
     ends : those of them on which the object is not; they concern only the side that it is not on.
     tracked : frames that a propagation has passed.
     changed : frames whose prompt is new, another one, or gone.
+    awaited : frames to follow the object to, where that was never done.
     """
     anchors = [t for t in prompted if t not in ends]
     if not anchors:
         return Stretches()
     first = min(anchors)
-    again: set[int] = set()
+    again = {t for t in awaited if t not in tracked and t not in prompted}
     for frame in changed:
         left = max((t for t in prompted if t < frame), default=-1)
         right = min((t for t in prompted if t > frame), default=max(tracked, default=0) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from napari_sam2.tracking import lineage
+from napari_sam2.tracking.answering import end
 from napari_sam2.tracking.editing import merge, split
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
@@ -45,8 +47,75 @@ class Roster:
         """Prompts by object id and frame."""
         return {i: dict(o.prompts) for i, o in self._objects.items()}
 
+    @property
+    def parents(self) -> dict[int, int]:
+        """Id of the mother by id of the daughter. May be asked for from any thread."""
+        return lineage.parents(self._objects)
+
+    @property
+    def waiting_daughters(self) -> list[int]:
+        """Ids of daughters that have neither a prompt nor a mask yet. From any thread."""
+        return lineage.waiting(self._objects)
+
+    def set_parent(self, object_id: int, parent: int | None) -> None:
+        """Say whose daughter an object is.
+
+        If the mother was said to end, and her daughter begins no earlier, the daughter is not
+        followed to frames before that.
+
+        Parameters
+        ----------
+        object_id : the daughter.
+        parent : the mother; None: nobody.
+
+        Raises
+        ------
+        InputError
+            If an object does not exist, or the mother is the daughter herself or descends from
+            her, has no mask, or begins no earlier than she does.
+        """
+        self._existing(object_id)
+        if parent is not None:
+            self._existing(parent)
+        lineage.set_parent(self._objects, object_id, parent)
+
+    def divide(
+        self, object_id: int, frame: int, daughters: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Say that an object divides: it ends before a frame, where two daughters begin.
+
+        The daughters are new objects without a mask: prompt them. They are not followed to frames
+        before the division, unless they are prompted there. `repair` follows them from there to the
+        end of the stack, and takes away what the mother had there.
+
+        Parameters
+        ----------
+        object_id : the mother.
+        frame : the first one on which there are two cells.
+        daughters : their ids; by default the two lowest above all others.
+
+        Returns
+        -------
+        tuple of int
+            The ids of the daughters.
+
+        Raises
+        ------
+        InputError
+            If there is no such object or frame, the object is not known before that frame or is
+            prompted later, or the ids cannot be used.
+        """
+        obj, last = self._existing(object_id), max(self._objects)
+        ids = (last + 1, last + 2) if daughters is None else daughters
+        lineage.check_division(self._objects, object_id, frame, ids, len(self.frames))
+        end(object_id, obj, frame, Prompt(absent=True))
+        for i in ids:
+            birth = lineage.Birth(object_id, frame, len(self.frames))
+            self._objects[i] = TrackedObject(self._new_bank(), birth=birth)
+        return ids
+
     def remove_object(self, object_id: int) -> None:
-        """Forget an object.
+        """Forget an object; its daughters stay, without a mother.
 
         Raises
         ------
@@ -54,10 +123,13 @@ class Roster:
             If there is no such object.
         """
         self._existing(object_id)
+        lineage.free_daughters(self._objects, object_id)
         del self._objects[object_id]
 
     def merge_objects(self, kept: int, absorbed: int) -> tuple[int, ...]:
         """Give an object's masks and prompts to another one, see `editing.merge`.
+
+        It has the mother of the one that begins first, and the daughters of both.
 
         Returns
         -------
@@ -73,12 +145,15 @@ class Roster:
             raise InputError(f"object {kept} cannot be merged with itself; choose two objects")
         one, other = (self._existing(i) for i in (kept, absorbed))
         frames = tuple(sorted({*one.estimates, *other.estimates}))
+        lineage.inherit(self._objects, kept, absorbed)
         merge(one, other, self._engine)
         del self._objects[absorbed]
         return frames
 
     def split_object(self, object_id: int, frame: int, new_id: int | None = None) -> int:
         """Make what is known of an object from a frame on a new object, see `editing.split`.
+
+        The new one has no mother; daughters that begin later are its own.
 
         Parameters
         ----------
@@ -108,6 +183,7 @@ class Roster:
                 + ("before that frame" if known and frame <= known[0] else "from that frame on")
             )
         self._objects[new] = split(obj, frame)
+        lineage.part(self._objects, object_id, frame, new)
         return new
 
     @property
@@ -224,6 +300,8 @@ class Roster:
         """
         grids, length = set(self._engine.levels), len(self.frames)
         found = {i: unpacked(data, self._new_bank(), length, grids) for i, data in objects.items()}
+        if not set(lineage.parents(found).values()) <= found.keys():
+            raise ValueError("a mother that is not kept")
         self._objects.clear()
         self._objects.update(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -86,10 +86,12 @@ class AdoptMasks:
     Parameters
     ----------
     masks : object id -> frame -> mask, as `mask_text` writes it.
+    parents : id of the mother by id of the daughter, both among these objects.
     """
 
     kind: ClassVar[str] = "adopt"
     masks: Mapping[int, Mapping[int, Mapping[str, Any]]]
+    parents: Mapping[int, int] = field(default_factory=dict)
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Name all of them."""
@@ -97,7 +99,9 @@ class AdoptMasks:
 
     def run(self, session: TrackingSession) -> Results:
         """Yield all frames that they are on."""
-        return session.adopt_objects(self.masks)
+        yield from session.adopt_objects(self.masks)
+        for object_id, parent in self.parents.items():
+            session.set_parent(object_id, parent)
 
     @property
     def cost(self) -> int:
@@ -117,8 +121,8 @@ class RemoveObject:
     object_id: int
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name the one object."""
-        return (self.object_id,)
+        """Name the object and its daughters."""
+        return (self.object_id, *_daughters(session, self.object_id))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that it was on."""
@@ -143,8 +147,8 @@ class MergeObjects:
     absorbed: int
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name both."""
-        return (self.kept, self.absorbed)
+        """Name both and the daughters of the one that goes."""
+        return (self.kept, self.absorbed, *_daughters(session, self.absorbed, self.kept))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that either was on."""
@@ -166,8 +170,8 @@ class SplitObject:
     new_id: int
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name the old and the new one."""
-        return (self.object_id, self.new_id)
+        """Name the old and the new one, and the daughters."""
+        return (self.object_id, self.new_id, *_daughters(session, self.object_id))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames of the new object."""
@@ -275,6 +279,11 @@ class CloseGaps:
     def describe(self) -> str:
         """Name it for a menu."""
         return "closing of gaps"
+
+
+def _daughters(session: TrackingSession, object_id: int, *but: int) -> list[int]:
+    found = [i for i, parent in session.parents.items() if parent == object_id]
+    return [i for i in found if i not in but]
 
 
 def limited(results: Results, count: int | None) -> Results:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.lineage_steps import Divide, SetParents
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompts_json import (
     objects_as_json,
@@ -29,7 +30,8 @@ from napari_sam2.tracking.steps import (
 )
 
 _NOWHERE = Path()  # masks are in the file itself
-_Plain = Propagate | RemoveObject | Repair | MergeObjects | SplitObject | LockObject | CloseGaps
+_OfObjects = RemoveObject | MergeObjects | SplitObject | Divide | LockObject
+_Plain = Propagate | Repair | CloseGaps | _OfObjects
 _PLAIN: dict[str, type[_Plain]] = {kind.kind: kind for kind in get_args(_Plain)}
 _NUMBERS = {
     "start",
@@ -56,7 +58,10 @@ def step_as_json(step: Step) -> dict[str, Any]:
         }
     if isinstance(step, AdoptMasks):
         masks = {str(i): {str(t): m for t, m in some.items()} for i, some in step.masks.items()}
-        return entry | {"masks": masks}
+        mothers = {str(i): parent for i, parent in step.parents.items()}
+        return entry | {"masks": masks} | ({"parents": mothers} if mothers else {})
+    if isinstance(step, SetParents):
+        return entry | {"parents": {str(i): parent for i, parent in step.parents.items()}}
     values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]
     return entry | {name: value for name, value in values.items() if value is not None}
 
@@ -85,11 +90,19 @@ def step_from_json(entry: Any, number: int) -> Step:
             return AddPrompts(parse_objects(entry, _NOWHERE))
         if kind == AdoptMasks.kind:
             given = entry["masks"].items()
-            return AdoptMasks({int(i): {int(t): dict(m) for t, m in s.items()} for i, s in given})
+            masks = {int(i): {int(t): dict(m) for t, m in s.items()} for i, s in given}
+            mothers = {int(i): _whole(p) for i, p in entry.get("parents", {}).items()}
+            return AdoptMasks(masks, mothers)
+        if kind == SetParents.kind:
+            said = entry["parents"].items()
+            return SetParents({int(i): None if p is None else _whole(p) for i, p in said})
         if kind in _PLAIN:
             values = {name: value for name, value in entry.items() if name != "do"}
             if values.get("object_ids") is not None:
                 values["object_ids"] = tuple(_whole(i) for i in values["object_ids"])
+            if kind == Divide.kind:
+                first, second = values["daughters"]
+                values["daughters"] = (_whole(first), _whole(second))
             for name in _NUMBERS & values.keys():
                 _whole(values[name])
             return _PLAIN[kind](**values)

@@ -56,7 +56,7 @@ def looks_of(ways: Sequence[Pass], objects: Sequence[TrackedObject]) -> npt.NDAr
             start = max(anchors) if way.from_last else min(anchors)
             on = frames <= start if way.reverse else frames >= start
             on &= ~np.isin(frames, list(obj.prompts))
-            if obj.ends:
+            if obj.ends or obj.birth is not None:
                 there = [
                     not obj.gone(t) and not obj.comes_from_end(t, way.reverse)
                     for t in frames.tolist()

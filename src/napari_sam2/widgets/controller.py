@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import AddPrompts
+from napari_sam2.widgets.dividing import carry_over
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import Record
@@ -97,6 +98,7 @@ class Controller:
         saved
             The session file that will be done again in it.
         """
+        parents = {} if self.session is None else dict(self.session.parents)
         self.close()
         self.opening = True
         self.obstacle = "The model is still loading; try again in a moment."
@@ -118,6 +120,7 @@ class Controller:
                 return _Opened(record, keeper, None)
             if prompts:
                 record.history.do(AddPrompts(prompts))
+                carry_over(record.history, parents)
                 record.history.settle()
                 return _Opened(record, keeper, None)
             return _Opened(record, keeper, keeper.found())

@@ -39,9 +39,9 @@ _REFRESH_MS = 50
 class MaskletsWidget(QWidget):
     """Prompt cells on any frame and follow them through the stack.
 
-    Keys, with the mouse in the canvas: N new object, Q positive or negative points, U take back
-    the last point, G propagate both ways, H repair, J and K next and previous frame to check,
-    W accept, Shift+Y to 3D and back, Ctrl+Z undo, Ctrl+Shift+Z redo.
+    Keys, with the mouse in the canvas: N new object, D it divides here, Q positive or negative
+    points, U take back the last point, G propagate both ways, H repair, J and K next and previous
+    frame to check, W accept, Shift+Y to 3D and back, Ctrl+Z undo, Ctrl+Shift+Z redo.
 
     Parameters
     ----------
@@ -118,6 +118,10 @@ class MaskletsWidget(QWidget):
     def delete_object(self) -> None:
         """Delete the current object, its prompts and masks."""
         self.panels.editor.delete([self.object_id])
+
+    def divide(self) -> None:
+        """End the current object before the frame on screen, and make its two daughters."""
+        self.workbench.dividing.divide()
 
     def toggle_polarity(self) -> None:
         """Switch between positive and negative points."""
@@ -198,10 +202,11 @@ class MaskletsWidget(QWidget):
         """Text and function by key."""
         return {
             "N": ("New object", self.new_object),
+            "D": ("The object divides on this frame", self.divide),
             "Q": ("Toggle positive and negative points", self.toggle_polarity),
             "U": ("Take back the last point", self.remove_last_point),
             "G": ("Propagate both ways", self.propagate),
-            "H": ("Repair what corrections concern", self.repair),
+            "H": ("Repair what corrections and divisions concern", self.repair),
             "?": ("Show this list", lambda: self._session_actions.show_keys()),
             "Control-Z": ("Undo", self.undo),
             "Control-Shift-Z": ("Redo", self.redo),
@@ -214,6 +219,7 @@ class MaskletsWidget(QWidget):
     def _connect(self) -> None:
         form, bench = self.form, self.workbench
         form.new_object.clicked.connect(lambda: self.new_object())
+        form.divide.clicked.connect(lambda: self.divide())
         form.delete_object.clicked.connect(lambda: self.delete_object())
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))

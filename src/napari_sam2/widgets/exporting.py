@@ -78,8 +78,12 @@ class Export:
         self._axes = f"{source.frame_axis(geometry)}YX"
         self._scale, self._unit = source.frame_scale(geometry)
 
-    def run(self, session: Any, run: Run) -> None:
+    def run(self, session: Any, run: Run) -> tuple[str, ...]:
         """Write it; what is there already is replaced, the user was asked.
+
+        Returns
+        -------
+        What the format could not hold, in words.
 
         Raises
         ------
@@ -96,7 +100,7 @@ class Export:
                 raise Cancelled
 
         measured = self._format == MEASURED or self.path.suffix.lower() == ".csv"
-        export_masklets(
+        return export_masklets(
             self.path,
             self._labels,
             self._format,
@@ -105,6 +109,7 @@ class Export:
             unit=self._unit,
             image=_Pixels(session.frames) if measured else None,
             quality=session.qualities(),
+            parents=session.parents,
             overwrite=True,
             progress=progress,
         )
@@ -117,15 +122,16 @@ def export(bench: Workbench, path: Path, format: str | None = None) -> None:
         return
     dtype = layers.labels.data.dtype
     one = Export(path, format, bench.source, layers.geometry, bench.writer, dtype)
+    remarks: list[str] = []
 
     def work(record: Record, run: Run) -> None:
         run.follow = False
-        one.run(record.history.session, run)
+        remarks.extend(one.run(record.history.session, run))
 
     def said(run: Run) -> str:
         if run.cancelled.is_set():
             return "The export was cancelled; nothing was written."
-        return f"Exported: {path}."
+        return f"Exported: {path}." + "".join(f" Note: {text}." for text in remarks)
 
     bench.controller.start(work, f"Writing {path.name} …", said=said)
 

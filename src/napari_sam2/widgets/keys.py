@@ -16,7 +16,7 @@ class KeyBindings:
     ----------
     actions
         Key -> what it does in words, and the function. Keys that napari leaves free on every
-        layer: G H J K N Q U W.
+        layer: G H J K N Q U W. D is free on all but shapes, where 4 does the same.
     """
 
     def __init__(self, actions: Mapping[str, tuple[str, Callable[[], Any]]]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from napari_sam2.widgets.confidence_colours import NOTHING, score_colours
 from napari_sam2.widgets.marks import draw_gap, draw_mark
+from napari_sam2.widgets.timeline_lineage import draw_line
 
 _BAR = 60  # px
 _MARKS = (
@@ -18,6 +19,7 @@ _MARKS = (
     ("tick", "accepted"),
     ("triangle", "jump"),
     ("line", "gap"),
+    ("fork", "daughter"),
     ("square", "no mask"),
 )
 
@@ -56,6 +58,8 @@ class Legend(QWidget):
             at = QPointF(x + 4, 9)
             if shape == "line":
                 draw_gap(painter, at - QPointF(5, 0), at + QPointF(5, 0))
+            elif shape == "fork":
+                draw_line(painter, QPolygonF([QPointF(x, 3), QPointF(x, 13), QPointF(x + 7, 13)]))
             elif shape == "square":
                 painter.fillRect(QRectF(x - 1, 4, 10, 10), QColor(*NOTHING[self._dark]))
             else:

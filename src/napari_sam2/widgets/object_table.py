@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam2.widgets.confidence_colours import score_colours
+from napari_sam2.widgets.mother_menu import add_mother_menu
 from napari_sam2.widgets.overview import Summary
 from napari_sam2.widgets.row_table import RowTable
 from napari_sam2.widgets.swatch import swatch
@@ -103,7 +104,7 @@ class ObjectModel(QAbstractTableModel):
         """Return what a cell shows."""
         row, column = self.rows[index.row()], index.column()
         if role in (_ROLE.DisplayRole, _ROLE.EditRole):
-            return _text(row, column)
+            return _text(row, column, role)
         if role == SORT_ROLE:
             return _sort_key(row, column)
         if role == _ROLE.DecorationRole and column == ID:
@@ -132,7 +133,9 @@ class ObjectModel(QAbstractTableModel):
         return True
 
 
-def _text(row: Summary, column: int) -> str | None:
+def _text(row: Summary, column: int, role: int) -> str | None:
+    if column == NAME and not row.name and row.mother is not None and role == _ROLE.DisplayRole:
+        return f"daughter of {row.mother}"
     if column == FRAMES:
         return "–" if row.first is None else f"{row.first}–{row.last}"
     if column == LOWEST:
@@ -158,6 +161,10 @@ def described(row: Summary) -> str:
         lines.append("No masks yet")
     else:
         lines.append(f"Masks on {row.covered} frames, {row.first} to {row.last}")
+    if row.mother is not None:
+        lines.append(f"Daughter of object {row.mother}")
+    if row.daughters:
+        lines.append(f"Mother of {', '.join(str(i) for i in row.daughters)}")
     if row.lowest is not None:
         lines.append(f"Lowest score {100 * row.lowest:.0f} %, on frame {row.lowest_frame}")
     counts = (("prompted", row.prompted), ("gaps", row.gaps), ("jumps", row.jumps))
@@ -188,7 +195,9 @@ class ObjectTable(RowTable):
     frame_wanted = Signal(int, int)
     """Object and frame to go to."""
     action = Signal(str)
-    """Chosen in the menu: new, delete, merge, split, lock, show, only or follow."""
+    """Chosen in the menu: new, delete, merge, split, divide, lock, show, only or follow."""
+    mother_chosen = Signal(object)
+    """Whose daughters the selected objects are: an id, or None."""
 
     def __init__(self, colour_of: Callable[[int], Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -312,6 +321,8 @@ class ObjectTable(RowTable):
         merge = "Merge" if len(ids) < 2 else f"Merge into object {ids[0]}"
         merging = menu.addAction(merge, lambda: self.action.emit("merge"))
         splitting = menu.addAction("Split at this frame", lambda: self.action.emit("split"))
+        dividing = menu.addAction("Divides here (D)", lambda: self.action.emit("divide"))
+        add_mother_menu(menu, self.objects.rows, chosen, self.mother_chosen.emit)
         menu.addSeparator()
         locked = bool(chosen) and all(row.locked for row in chosen)
         visible = any(row.visible for row in chosen)
@@ -322,7 +333,7 @@ class ObjectTable(RowTable):
         follow = menu.addAction("Propagate only these", lambda: self.action.emit("follow"))
         follow.setEnabled(bool(ids))
         delete = menu.addAction("Delete", lambda: self.action.emit("delete"))
-        for action in (rename, splitting):
+        for action in (rename, splitting, dividing):
             action.setEnabled(len(ids) == 1)
         for action in (lock, show, only, delete):
             action.setEnabled(bool(ids))

@@ -32,6 +32,7 @@ class Summary:
         accepted, if there are such.
     prompted, gaps, jumps, interpolated, doubtful : numbers of frames; a gap counts once.
     locked, visible : as the user chose.
+    mother, daughters : ids of objects, where a division was said.
     """
 
     object_id: int
@@ -48,6 +49,8 @@ class Summary:
     doubtful: int
     locked: bool
     visible: bool
+    mother: int | None = None
+    daughters: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Overview:
         Of the user; a copy.
     others
         Objects that are known for their masks or prompts in the layers only.
+    parents
+        The mother's id by the daughter's.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Overview:
         prompted: Mapping[int, Iterable[int]],
         notes: Notes,
         others: Iterable[int] = (),
+        parents: Mapping[int, int] | None = None,
     ) -> None:
         self.length = length
         self.ids = sorted({*traces, *prompted, *others})
@@ -95,6 +101,8 @@ class Overview:
         self.doubt[settled] = 0
         self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~settled
         self._notes = notes
+        self.parents = dict(parents or {})
+        """The mother's id by the daughter's."""
         found = Stretches.of(self.doubt)
         self._places = found.place
         self.order = np.stack([np.array(self.ids, np.int64)[found.row], found.worst], axis=1)
@@ -220,6 +228,8 @@ class Overview:
                 doubtful=counts[4][n],
                 locked=i in self._notes.locked,
                 visible=i not in self._notes.hidden,
+                mother=self.parents.get(i),
+                daughters=tuple(sorted(d for d, m in self.parents.items() if m == i)),
             )
             for n, i in enumerate(self.ids)
         ]

@@ -101,6 +101,9 @@ class Panels(QObject):
         table.objects.locked.connect(editor.lock)
         table.objects.shown.connect(lambda i, on: editor.show([i], on))
         table.action.connect(self._do)
+        table.mother_chosen.connect(
+            lambda mother: bench.dividing.set_mother(table.selected_ids(), mother)
+        )
         form.merge.clicked.connect(lambda: self._do("merge"))
         form.split.clicked.connect(lambda: self._do("split"))
         form.timeline.clicked.connect(lambda: self.show_timeline())
@@ -123,6 +126,8 @@ class Panels(QObject):
             self._bench.new_object()
         elif action == "split":
             editor.split()
+        elif action == "divide":
+            self._bench.dividing.divide(ids[0])
         elif action == "merge":
             editor.merge(ids or [self._bench.object_id])
         elif action == "delete":

@@ -20,7 +20,8 @@ class PropagationForm(QWidget):
             "both": button("Both (G)", "Follow all objects through the whole stack [G]"),
             "forward": button("Forward ▶", "Follow all objects to the last frame"),
             "repair": button(
-                "Repair (H)", "After corrections: compute only the frames they concern again [H]"
+                "Repair (H)",
+                "After corrections and divisions: compute only the frames that they concern [H]",
             ),
         }
         for name, way in self.directions.items():

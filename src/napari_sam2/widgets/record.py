@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
+from napari_sam2.widgets.dividing import hint
 from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
@@ -52,9 +53,9 @@ class _Extra:
 
 @dataclass(frozen=True)
 class Undone:
-    """What undo or redo did: its name, and the layers as they shall be."""
+    """What undo or redo did: the step, and the layers as they shall be."""
 
-    text: str
+    step: Step
     layers: Any
 
 
@@ -161,7 +162,8 @@ class Record:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
-        return f"{who}, frame {step.frame}: {size} pixels{sure}."
+        more = hint(self.history.session, step.object_id)
+        return f"{who}, frame {step.frame}: {size} pixels{sure}.{more}"
 
     @property
     def layers(self) -> Any:
@@ -185,11 +187,11 @@ class Record:
         done = move()
         if done is None:
             return None
-        text, group = done.step.describe(), done.extra.group
+        step, group = done.step, done.extra.group
         self._writer.swap(done.extra.planes)
         while group is not None and (more := peek()) is not None and more.extra.group == group:
             move()
             done = more
             self._writer.swap(more.extra.planes)
         self._layers = layers(done.extra)
-        return Undone(text, self._layers)
+        return Undone(step, self._layers)

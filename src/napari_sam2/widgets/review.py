@@ -48,7 +48,8 @@ class Review:
 
         def job() -> Overview:
             traces = {} if session is None else session.traces()
-            return Overview(length, traces, prompts, frozen, others)
+            parents = {} if session is None else session.parents
+            return Overview(length, traces, prompts, frozen, others, parents)
 
         self._compute(job, lambda found: self._show(found) if layers is bench.layers else None)
 

@@ -104,6 +104,11 @@ def show_in_3d(viewer: napari.viewer.Viewer) -> None:
     open_dock(viewer).show_in_3d()
 
 
+def divide_here(viewer: napari.viewer.Viewer) -> None:
+    """Divide the current object on the frame on screen: the command in napari's palette."""
+    open_dock(viewer).divide()
+
+
 def open_widget(viewer: Any) -> MaskletsWidget | None:
     """Return the dock widget of a viewer, if it is open."""
     docked = viewer.window.dock_widgets.values()
@@ -193,11 +198,17 @@ class LiveSession:
         self.widget.workbench.prompting.add(prompts)
         self.wait()
 
-    def adopt(self, layer: Labels) -> None:
+    def adopt(self, layer: Labels, parents: Mapping[int, int] | None = None) -> None:
         """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
 
         They stay to the pixel until something is corrected; if objects exist already, all get
         higher numbers.
+
+        Parameters
+        ----------
+        parents
+            The mother's label by the daughter's, where objects divide; by default those of the
+            folder that the layer was imported from. What cannot be is left out.
 
         Raises
         ------
@@ -206,7 +217,7 @@ class LiveSession:
         """
         bench = self.widget.workbench
         before = bench.used_ids
-        bench.seeding.adopt(unwrapped(layer))
+        bench.seeding.adopt(unwrapped(layer), parents)
         self.wait()
         if bench.used_ids == before:
             raise InputError(self.status)
@@ -235,6 +246,51 @@ class LiveSession:
             If the frame does not exist.
         """
         self._say(object_id, frame, Prompt(absent=True))
+
+    def divide(self, object_id: int, frame: int) -> tuple[int, int]:
+        """Say that an object divides: it ends before a frame, where two daughters begin.
+
+        Click on the daughters next, and `repair` follows them.
+
+        Parameters
+        ----------
+        frame
+            The first one with two cells.
+
+        Returns
+        -------
+        The ids of the daughters.
+
+        Raises
+        ------
+        InputError
+            If the object does not exist or cannot divide there; the message says why.
+        """
+        before = set(self.parents)
+        self.widget.workbench.dividing.divide(object_id, frame)
+        self.wait()
+        daughters = sorted(set(self.parents) - before)
+        if len(daughters) != 2:
+            raise InputError(self.status)
+        return daughters[0], daughters[1]
+
+    def set_parent(self, object_id: int, parent: int | None) -> None:
+        """Say whose daughter an object is; None: nobody's.
+
+        Raises
+        ------
+        InputError
+            If an object does not exist, or it cannot be; the message says why.
+        """
+        self.widget.workbench.dividing.set_mother([object_id], parent)
+        self.wait()
+        if self.parents.get(object_id) != parent:
+            raise InputError(self.status)
+
+    @property
+    def parents(self) -> dict[int, int]:
+        """The mother's id by the daughter's."""
+        return self.widget.workbench.dividing.parents
 
     def approve(self, object_id: int, frame: int) -> None:
         """Say that a mask is right: it becomes a prompt, which nothing overwrites."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import numpy.typing as npt
 from napari.layers import Labels, Points
 from scipy.ndimage import find_objects
 
+from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.lineage import possible
 from napari_sam2.tracking.mask_text import part_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
@@ -103,8 +105,14 @@ class Seeding:
         except InputError as error:
             bench.controller.tell(error)
 
-    def adopt(self, layer: Any) -> None:
-        """Make the labels of a layer on all frames masklets, to be reviewed and corrected."""
+    def adopt(self, layer: Any, parents: Mapping[int, int] | None = None) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
+
+        Parameters
+        ----------
+        parents
+            The mother's label by the daughter's; by default what the layer knows of it.
+        """
         bench, layers = self._bench, self._bench.require_layers()
         if layers is None:
             return
@@ -114,6 +122,7 @@ class Seeding:
             return
         geometry, layers_of = layers.geometry, layers.state_of
         shift = max(bench.used_ids, default=0)
+        mothers = layer.metadata.get(PARENTS_KEY, {}) if parents is None else parents
         imported: list[bool] = []
 
         def work(record: Record, run: Run) -> None:
@@ -124,7 +133,9 @@ class Seeding:
                 if run.cancelled.is_set():
                     raise Cancelled
 
-            step = AdoptMasks(masks_from(layer, geometry, shift, progress))
+            masks = masks_from(layer, geometry, shift, progress)
+            shifted = {i + shift: mother + shift for i, mother in mothers.items()}
+            step = AdoptMasks(masks, possible(shifted, {i: min(some) for i, some in masks.items()}))
             run.done, run.total = geometry.length, geometry.length + step.cost
             imported.append(run.consume(record.run(step, layers_of=layers_of)))
 

@@ -24,6 +24,7 @@ from napari_sam2.widgets.parts import button, row
 from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.slice_step import current_step, set_step
 from napari_sam2.widgets.sources import NO_UNITS
+from napari_sam2.widgets.tracks_layer import show_tracks
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -101,6 +102,8 @@ class SessionActions:
         imports.addAction("From a file (TIFF, COCO, SA-V) …", self.import_file)
         imports.addAction("From a folder (Cell Tracking Challenge, OME-Zarr) …", self.import_folder)
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
+        menu.addAction("The object divides here (D)", lambda: bench.dividing.divide())
+        menu.addAction("Tracks as a layer", lambda: show_tracks(bench))
         menu.addAction("What the model sees", lambda: show_current(bench))
         where = "Go back to 2D" if bench.space.on else "Show in 3D"
         menu.addAction(f"{where} (Shift+Y)", lambda: bench.space.toggle())

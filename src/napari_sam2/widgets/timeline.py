@@ -29,6 +29,7 @@ from qtpy.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 from napari_sam2.widgets.marks import MARK, SHAPES, draw_gap, draw_mark
 from napari_sam2.widgets.overview import EMPTY, Overview
 from napari_sam2.widgets.swatch import swatch
+from napari_sam2.widgets.timeline_lineage import draw_lineage
 from napari_sam2.widgets.timeline_picture import TimelinePicture
 
 ROW = 15  # px
@@ -222,6 +223,7 @@ class Timeline(QAbstractScrollArea):
         painter.drawImage(area, self._picture.image(rows, self._dark))
         self._draw_rows(painter, rows, strip)
         self._draw_marks(painter, self._picture, rows)
+        draw_lineage(painter, self.overview, self.x_of, lambda row: self.y_of(row) - _GAP / 2)
         painter.restore()
         self._draw_axis(painter, strip, text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.widgets.record import Undone
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ class Undoing:
             before = layers.prompts
             bench.show_layers(undone.layers)
             bench.notes.follow(before, layers.prompts)
+            if isinstance(undone.step, Divide):  # on with the one that is there now
+                mother, (daughter, _) = undone.step.object_id, undone.step.daughters
+                bench.set_object(mother if way == "undo" else daughter)
             word = "Undone" if way == "undo" else "Done again"
-            bench.status.emit(f"{word}: {undone.text}.", "done")
+            bench.status.emit(f"{word}: {undone.step.describe()}.", "done")
             bench.changed.emit()
             controller.save()
 

@@ -12,6 +12,7 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.dividing import Dividing
 from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.notes import Notes
@@ -43,7 +44,7 @@ class Workbench:
     """What is worked on: the image, its layers, the current object and tool, the session.
 
     What is done with them is in its parts, one for each verb: `tools`, `prompting`,
-    `seeding`, `following`, `undoing`, `restoring`, and `space` for the view in 3D.
+    `seeding`, `dividing`, `following`, `undoing`, `restoring`, and `space` for the view in 3D.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ class Workbench:
         self.space = Space(self)
         self.prompting = Prompting(self)
         self.seeding = Seeding(self)
+        self.dividing = Dividing(self)
         self.following = Following(self)
         self.undoing = Undoing(self)
         self.restoring = Restoring(self)
@@ -288,8 +290,9 @@ class Workbench:
 
     @property
     def used_ids(self) -> set[int]:
-        """Objects that have prompts or masks."""
+        """Objects that have prompts or masks, or are daughters that wait for them."""
         ids = set(self.layers.object_ids) if self.layers else set()
+        ids |= set(self.dividing.waiting)
         return ids | (self.writer.object_ids if self.writer else set())
 
     @property
@@ -302,13 +305,16 @@ class Workbench:
         if layers is None:
             return
         layers.read()
-        used = self.used_ids
-        if self.object_id in used:
+        used, daughter = self.used_ids, self.dividing.next_daughter()
+        if daughter is not None:
+            self.set_object(daughter)
+        elif self.object_id in used:
             self.set_object(max(used) + 1)
         if self.tools.current is None and not self.space.on:
             self.tools.use("point")
+        what = "a cell" if daughter is None else "the other daughter"
         where = " in 2D" if self.space.on else ""
-        self.status.emit(f"Object {self.object_id} is new: click on a cell{where}.", "info")
+        self.status.emit(f"Object {self.object_id} is new: click on {what}{where}.", "info")
 
     def set_object(self, object_id: int) -> None:
         """Make `object_id` the one that prompts are for."""

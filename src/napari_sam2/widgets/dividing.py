@@ -1,0 +1,162 @@
+"""Divisions in the window: an object ends, its daughters begin; mothers said by hand. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.layer_data import PARENTS_KEY
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.lineage_steps import Divide, SetParents
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.steps import Step
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.history import History
+    from napari_sam2.widgets.record import LayerChange, Record
+    from napari_sam2.widgets.workbench import Workbench
+
+
+class Dividing:
+    """Says of the objects of a workbench who is whose daughter.
+
+    Parameters
+    ----------
+    bench
+        Has the layers and the session.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        bench.changed.connect(self._note)
+
+    @property
+    def parents(self) -> dict[int, int]:
+        """The mother's id by the daughter's."""
+        session = self._bench.controller.session
+        return {} if session is None else dict(session.parents)
+
+    @property
+    def waiting(self) -> list[int]:
+        """Daughters that nobody has shown yet."""
+        session = self._bench.controller.session
+        return [] if session is None else list(session.waiting_daughters)
+
+    def divide(self, object_id: int | None = None, frame: int | None = None) -> None:
+        """End an object, and make two daughters that begin there: the next click shows one.
+
+        Parameters
+        ----------
+        object_id
+            The mother; by default the current object.
+        frame
+            The first with two cells; by default the one on screen.
+        """
+        bench = self._bench
+        record = self._ready()
+        if record is None or bench.layers is None:
+            return
+        mother = bench.object_id if object_id is None else object_id
+        frame = bench.frame_on_screen if frame is None else frame
+        first = max(bench.used_ids, default=0) + 1
+        step = Divide(mother, frame, (first, first + 1))
+        if not 0 <= frame < bench.layers.geometry.length:
+            bench.status.emit(f"Frame {frame} does not exist.", "error")
+            return
+
+        def done() -> None:
+            bench.show_labels()
+            bench.set_object(first)
+            bench.set_positive(True)
+            if bench.tools.current is None:
+                bench.tools.use("point")
+            bench.status.emit(
+                f"{bench.notes.name(mother)} ends before frame {frame}. Click on one of its "
+                f"daughters, object {first}; then N, and click on the other one.",
+                "done",
+            )
+
+        change = bench.layers.put({mother: {frame: Prompt(absent=True)}})
+        self._run(record, step, change, done)
+
+    def set_mother(self, object_ids: Iterable[int], mother: int | None) -> None:
+        """Say whose daughters objects are; None: nobody's."""
+        bench, ids = self._bench, sorted(object_ids)
+        record = self._ready()
+        if record is None or not ids:
+            return
+
+        def done() -> None:
+            names = " and ".join(bench.notes.name(i) for i in ids)
+            one, many = ("is a daughter", "are daughters") if mother else ("has", "have")
+            whose = f"of {bench.notes.name(mother)}" if mother else "no mother any more"
+            bench.status.emit(f"{names} {one if len(ids) == 1 else many} {whose}.", "done")
+
+        self._run(record, SetParents(dict.fromkeys(ids, mother)), None, done)
+
+    def next_daughter(self) -> int | None:
+        """Return the sister of the current object that is still to be shown, if there is one."""
+        current, parents, waiting = self._bench.object_id, self.parents, self.waiting
+        if current not in parents:
+            return None
+        # From one that waits itself only on, so that whoever goes on comes to a new object.
+        after = current if current in waiting else 0
+        sisters = (i for i in waiting if parents.get(i) == parents[current] and i != current)
+        return next((i for i in sorted(sisters) if i > after), None)
+
+    def _ready(self) -> Record | None:
+        """Read the layers; returns the record, or tells why nothing can be done now."""
+        bench = self._bench
+        if bench.layers is None:
+            bench.say_what_to_do()
+            return None
+        bench.layers.read()
+        if bench.controller.run is not None:
+            bench.status.emit("Cancel the propagation first.", "error")
+            return None
+        return bench.controller.require_record()
+
+    def _run(
+        self, record: Record, step: Step, change: LayerChange | None, then: Callable[[], None]
+    ) -> None:
+        bench = self._bench
+
+        def job() -> None:
+            for _ in record.run(step, change):
+                pass
+
+        def done(_: None) -> None:
+            then()
+            bench.changed.emit()
+            bench.controller.save()
+
+        def failed(error: Exception) -> None:
+            bench.show_layers(record.layers)  # the session knows nothing of it
+            bench.controller.tell(error)
+
+        bench.controller.submit(job, done, failed)
+
+    def _note(self) -> None:
+        """Keep the lineage with the labels, for whoever saves them with napari's File menu."""
+        if self._bench.layers is not None:
+            self._bench.layers.labels.metadata[PARENTS_KEY] = self.parents
+
+
+def hint(session: Any, object_id: int) -> str:
+    """Say what to do next once a daughter has a mask; "" for other objects."""
+    parents, prompts = session.parents, session.prompts
+    mother = parents.get(object_id)
+    if mother is None or set(session.frames_of(object_id)) - prompts[object_id].keys():
+        return ""  # it was followed already
+    sisters = [i for i in session.waiting_daughters if parents.get(i) == mother]
+    if sisters:
+        return f" N, then click on the other daughter of {mother}, object {sisters[0]}."
+    return f" H follows the daughters, and takes away what object {mother} has from there on."
+
+
+def carry_over(history: History, parents: Mapping[int, int]) -> None:
+    """Say again, in a session that was opened anew with the same prompts, who is whose daughter."""
+    for daughter, mother in parents.items():
+        with suppress(InputError):  # one that was not shown yet is not there
+            history.do(SetParents({daughter: mother}))
