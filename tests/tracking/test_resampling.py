@@ -66,6 +66,7 @@ def test_a_single_pixel_survives_at_every_magnification(zoom):
     assert np.abs(np.array(centre) / geometry.scale - (120.5, 77.5)).max() <= 1 / geometry.zoom
 
 
+@settings(deadline=None)
 @given(masks(), st.integers(0, 9), st.integers(0, 9), st.integers(1, 3), st.integers(1, 3))
 def test_a_window_shows_its_part_of_the_frame(drawn, row, column, height, width):
     shape, place, part = drawn
