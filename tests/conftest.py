@@ -5,11 +5,14 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # What these need is always installed in CI, so there a skip is a hole in the tests.
 NEVER_SKIPPED = tuple(Path(__file__).parent / name for name in ("widgets", "parity"))
+hypothesis.settings.register_profile("no clocks", deadline=None)
+hypothesis.settings.load_profile("no clocks")
 NO_DATA = "needs the development data in ../shared/data"
 
 

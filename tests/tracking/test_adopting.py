@@ -205,21 +205,24 @@ def test_a_speck_is_no_gap(history: History, frames: Frames) -> None:
 
 
 @pytest.mark.parametrize("attention", ["exact", "windowed"])
-def test_outlines_are_where_the_masks_are(frames: Frames, attention: Attention) -> None:
-    """What a correction starts from: the masks as the network sees them."""
+def test_outlines_are_where_the_masks_are(attention: Attention) -> None:
+    """What a correction starts from: the masks as the network sees them, far from the corner."""
+    y, x = np.mgrid[:320, :400]
+    masks = [(y - 210) ** 2 + (x - 250 - 3 * t) ** 2 < 30**2 for t in range(4)]
+    masks[2] &= x < 250
+    frames = Frames(np.stack(masks).astype(np.uint8))
     model = load_model("micro", device="cpu")
     session = TrackingSession(model, frames, TrackingPolicy(attention=attention))
-    session.adopt_masks(4, adopting(frames).masks[4])
-    assert session.traces()[4].frames.tolist() == list(range(LENGTH))
-    for t, mask in given(frames).items():
+    session.adopt_masks(4, {t: mask_text(mask) for t, mask in enumerate(masks)})
+    for t, mask in enumerate(masks):
         estimate = session._objects[4].estimates[t]
         size = session._engine.geometry(estimate.window).size
-        whole = torch.from_numpy(mask.astype(np.float32))[None, None]
-        seen = interpolate(whole, size, mode="bilinear", antialias=True)[0, 0] >= 0.5
-        cells = mask_logits(seen.float()) if t == 0 else avg_pool2d(seen.float()[None], 4)[0] - 0.5
-        expected = cells[estimate.window.slices(4)] > 0
-        assert expected.any()
-        np.testing.assert_array_equal(estimate.logits() > 0, expected)
+        whole = torch.from_numpy(mask.astype(np.float64))[None, None]
+        seen = (interpolate(whole, size, mode="bilinear", antialias=True)[0, 0] >= 0.5).float()
+        cells = mask_logits(seen) if t == 0 else avg_pool2d(seen[None], 4)[0] - 0.5
+        there = cells[estimate.window.slices(4)] > 0
+        assert there.sum() == (cells > 0).sum()
+        np.testing.assert_array_equal(estimate.logits() > 0, there)
         assert estimate.window.is_whole == (attention == "exact")
 
 

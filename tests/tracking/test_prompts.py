@@ -51,6 +51,7 @@ def test_a_mask_is_copied_unless_nobody_can_change_it() -> None:
     assert prompt.add_points([[1, 1]], [True]).mask is prompt.mask  # hundreds take room once
 
 
+@settings(deadline=None)
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_the_part_that_holds_a_mask(mask: npt.NDArray[np.bool_]) -> None:
     prompt = Prompt(mask=mask)

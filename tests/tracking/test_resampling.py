@@ -15,8 +15,11 @@ from napari_sam2.tracking.windows import Geometry, Window, levels
 
 
 def published(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How much of each model pixel a mask (Y, X) covers, by torch's own resizing."""
-    whole = torch.from_numpy(mask.astype(np.float32))[None, None]
+    """How much of each model pixel a mask (Y, X) covers, by torch's own resizing.
+
+    In float64: float32 is 5e-6 off there.
+    """
+    whole = torch.from_numpy(mask.astype(np.float64))[None, None]
     return F.interpolate(whole, size, mode="bilinear", antialias=True)[0, 0].numpy()
 
 
@@ -66,6 +69,7 @@ def test_a_single_pixel_survives_at_every_magnification(zoom):
     assert np.abs(np.array(centre) / geometry.scale - (120.5, 77.5)).max() <= 1 / geometry.zoom
 
 
+@settings(deadline=None)
 @given(masks(), st.integers(0, 9), st.integers(0, 9), st.integers(1, 3), st.integers(1, 3))
 def test_a_window_shows_its_part_of_the_frame(drawn, row, column, height, width):
     shape, place, part = drawn
