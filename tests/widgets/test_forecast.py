@@ -169,7 +169,7 @@ def test_only_some_runs_are_kept_for_each_model_and_device(monkeypatch):
         (38, 38, "about 40 s"),
         (115, 115, "about 2 min"),
         (5000, 5000, "about 85 min"),
-        (9000, 9000, "about 2 h"),
+        (9000, 9000, "about 2.5 h"),
         (60 * 3600, 60 * 3600, "about 60 h"),
         (7, 41, "7 to 40 s"),
         (40, 200, "40 s to 3 min"),

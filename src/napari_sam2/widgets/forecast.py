@@ -71,7 +71,9 @@ def _duration(seconds: float) -> str:
 
 
 def _rounded(number: float) -> float:
-    """Keep one digit, or steps of five from 15 on: nobody knows it better."""
+    """Keep one digit, halves up to 3, or steps of five from 15 on: nobody knows it better."""
+    if number < 3:
+        return round(2 * number) / 2
     if number >= 95:
         return round(number, 1 - math.floor(math.log10(number)))
     return 5 * round(number / 5) if number >= 15 else round(number)

@@ -109,10 +109,10 @@ class Form(QWidget):
             value=1, min=1, max=MAX_OBJECT_ID, tooltip="The object that prompts are for"
         )
         self.object_id.native.setAccessibleName("Current object")
-        self.object_id.native.setFixedWidth(86)
+        self.object_id.native.setFixedWidth(62)
         self.new_object = button("New (N)", "Start another object [N]", "New object")
         self.divide = button(
-            "Divides (D)",
+            "Divides",
             "The object ends before the frame on screen, and two daughters begin there: click on "
             "one, then N, and click on the other [D]",
             "Object divides here",
