@@ -25,6 +25,21 @@ def settle(seconds: float = 0.6) -> None:
         time.sleep(0.01)
 
 
+def divisions(truth: np.ndarray) -> list[tuple[int, int, list[tuple[float, float]]]]:
+    """Mothers, the first frames with their daughters, and where these are."""
+    found = []
+    for t in range(1, len(truth)):
+        before, now = (regionprops(truth[k]) for k in (t - 1, t))
+        new = [c for c in now if c.label not in {b.label for b in before}]
+        for mother in (c for c in before if c.label not in {n.label for n in now}):
+            near = sorted(
+                new, key=lambda c: np.linalg.norm(np.subtract(c.centroid, mother.centroid))
+            )
+            if len(near) >= 2:
+                found.append((mother.label, t, [c.centroid for c in near[:2]]))
+    return found
+
+
 def main() -> None:
     """Work on the samples as a user does, and take a picture at each stage."""
     os.environ["NAPARI_SAM2_SESSIONS"] = tempfile.mkdtemp()
@@ -79,6 +94,18 @@ def timelapse(viewer: Any) -> None:
     whole = imread(FOLDER / "check.png")
     height = panels.panel.height() if panels.panel is not None else 160
     imsave(FOLDER / "timeline.png", np.ascontiguousarray(whole[-height - 34 : -26]))
+    sam.widget.form.objects.setCurrentIndex(0)
+    divided = 0
+    for mother, frame, places in divisions(truth):
+        here = int(sam.masklets[frame - 1][truth[frame - 1] == mother].max())
+        if here and divided < 2:
+            viewer.dims.set_current_step(0, frame)
+            for daughter, place in zip(sam.divide(here, frame), places, strict=True):
+                sam.add_points(daughter, frame, [place])
+            divided += 1
+    sam.repair()
+    viewer.dims.set_current_step(0, 8)
+    picture("dividing")
     viewer.theme = "light"
     picture("light")
     viewer.theme = "dark"

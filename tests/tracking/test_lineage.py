@@ -133,6 +133,9 @@ def test_a_daughter_is_not_followed_to_before_her_mother_ends(micro):
     history.do(SetPrompt(1, DIVIDES, Prompt(absent=True)))
     history.do(SetPrompt(2, DIVIDES + 1, Prompt([centres(DIVIDES + 1)[0]], [True])))
     history.do(SetParents({2: 1}))
+    assert history.session.stale_frames() == {2: (6, *range(8, FRAMES))}
+    history.do(Repair())
+    assert on(history.session, 2) == list(range(DIVIDES, FRAMES))
     history.do(Propagate("both"))
     assert on(history.session, 1) == list(range(DIVIDES))
     assert on(history.session, 2) == list(range(DIVIDES, FRAMES))

@@ -83,8 +83,8 @@ def division(obj: TrackedObject) -> int | None:
     return min((t for t in obj.ends if anchors and t > min(anchors)), default=None)
 
 
-def set_parent(objects: Objects, object_id: int, parent: int | None) -> None:
-    """See `Roster.set_parent`; both are known to exist."""
+def set_parent(objects: Objects, object_id: int, parent: int | None, length: int) -> None:
+    """See `Roster.set_parent`; both are known to exist. `length`: frames of the stack."""
     obj = objects[object_id]
     if parent is None:
         obj.birth = None
@@ -93,8 +93,9 @@ def set_parent(objects: Objects, object_id: int, parent: int | None) -> None:
     frame, first = division(objects[parent]) or 0, begin(obj)
     if first is not None and first < frame:
         frame = 0  # it is there beside its mother
-    until = obj.birth.until if obj.birth is not None and frame else 0
-    obj.birth = Birth(parent, frame, until)
+    before = 0 if obj.birth is None else obj.birth.until
+    until = before if obj.tracked else length
+    obj.birth = Birth(parent, frame, until if frame else 0)
 
 
 def _check(objects: Objects, object_id: int, parent: int) -> None:

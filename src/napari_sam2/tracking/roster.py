@@ -60,8 +60,8 @@ class Roster:
     def set_parent(self, object_id: int, parent: int | None) -> None:
         """Say whose daughter an object is.
 
-        If the mother was said to end, and her daughter begins no earlier, the daughter is not
-        followed to frames before that.
+        If the mother was said to end, and her daughter begins no earlier, it is as if the mother
+        had divided there, see `divide`.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class Roster:
         self._existing(object_id)
         if parent is not None:
             self._existing(parent)
-        lineage.set_parent(self._objects, object_id, parent)
+        lineage.set_parent(self._objects, object_id, parent, len(self.frames))
 
     def divide(
         self, object_id: int, frame: int, daughters: tuple[int, int] | None = None

@@ -219,7 +219,7 @@ class MaskletsWidget(QWidget):
     def _connect(self) -> None:
         form, bench = self.form, self.workbench
         form.new_object.clicked.connect(lambda: self.new_object())
-        form.divide.clicked.connect(lambda: self.divide())
+        form.objects.divide.clicked.connect(lambda: self.divide())
         form.delete_object.clicked.connect(lambda: self.delete_object())
         form.positive.clicked.connect(lambda: bench.set_positive(True))
         form.negative.clicked.connect(lambda: bench.set_positive(False))

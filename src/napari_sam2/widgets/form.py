@@ -109,20 +109,12 @@ class Form(QWidget):
             value=1, min=1, max=MAX_OBJECT_ID, tooltip="The object that prompts are for"
         )
         self.object_id.native.setAccessibleName("Current object")
-        self.object_id.native.setFixedWidth(62)
+        self.object_id.native.setFixedWidth(86)
         self.new_object = button("New (N)", "Start another object [N]", "New object")
-        self.divide = button(
-            "Divides",
-            "The object ends before the frame on screen, and two daughters begin there: click on "
-            "one, then N, and click on the other [D]",
-            "Object divides here",
-        )
         self.delete_object = button(
             "Delete", "Delete this object: its prompts and its masks on all frames", "Delete object"
         )
-        return row(
-            self.swatch, self.object_id.native, self.new_object, self.divide, self.delete_object
-        )
+        return row(self.swatch, self.object_id.native, self.new_object, self.delete_object)
 
     def _tool_rows(self) -> QVBoxLayout:
         self.tools: dict[str, QPushButton] = {}
@@ -237,7 +229,6 @@ class Form(QWidget):
         self.object_id.enabled = has_image
         for part in (self.delete_object, self.find_all, self.tools["brush"]):
             part.setEnabled(has_image and not running)
-        self.divide.setEnabled(has_image and many_frames and not running)
         self.diameter_box.setEnabled(has_image and not running)
         for box in (self.image, self.axis, *self.models.boxes):
             box.enabled = not running

@@ -33,7 +33,7 @@ ID, NAME, FRAMES, LOWEST, LOCK, SHOW = range(6)
 _HEADERS = ("No.", "Name", "Frames", "Lowest", "Lock", "Show")
 _TIPS = (
     "Number and colour of the object; double-click a row to go to its first frame",
-    "Name of the object; double-click or F2 to change it",
+    "Name of the object, or ↳ and the number of its mother; double-click or F2 to change it",
     "First and last frame with a mask",
     "Lowest score among frames that nobody has prompted or accepted; double-click to go there",
     "Locked objects keep their masks: they are not followed, and nothing is written over them",
@@ -116,6 +116,8 @@ class ObjectModel(QAbstractTableModel):
             return Qt.CheckState.Checked if on else Qt.CheckState.Unchecked
         if role == _ROLE.ToolTipRole:
             return described(row) if column not in (LOCK, SHOW) else _TIPS[column]
+        if role == _ROLE.AccessibleTextRole and column == NAME and row.mother is not None:
+            return f"{row.name} daughter of {row.mother}".strip()
         if role == _ROLE.AccessibleTextRole and column in (LOCK, SHOW):
             return f"{_HEADERS[column]} object {row.object_id}"
         return None
@@ -135,7 +137,7 @@ class ObjectModel(QAbstractTableModel):
 
 def _text(row: Summary, column: int, role: int) -> str | None:
     if column == NAME and not row.name and row.mother is not None and role == _ROLE.DisplayRole:
-        return f"daughter of {row.mother}"
+        return f"↳ {row.mother}"  # short: there is little room
     if column == FRAMES:
         return "–" if row.first is None else f"{row.first}–{row.last}"
     if column == LOWEST:

@@ -34,6 +34,12 @@ class ObjectsForm(QTabWidget):
             "Make the current object from the frame on screen on a new object",
             "Split object at this frame",
         )
+        self.divide = button(
+            "Divides here (D)",
+            "The current object ends before the frame on screen, and two daughters begin there: "
+            "click on one, then N, and click on the other [D]",
+            "Object divides here",
+        )
         self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")
         self.space = button("3D", "Show the slices and masklets in 3D, or go back [Shift+Y]", "3D")
         self.space.setCheckable(True)
@@ -58,9 +64,8 @@ class ObjectsForm(QTabWidget):
         )
         self.setDocumentMode(True)
         self.setAccessibleName("Objects and frames to check")
-        self.addTab(
-            _page(self.table, row(self.merge, self.split, self.timeline, self.space)), "Objects"
-        )
+        editing = row(self.merge, self.split, self.timeline, self.space)
+        self.addTab(_page(self.table, editing, row(self.divide)), "Objects")
         decisions = row(self.previous, self.next, self.accept, self.end)
         self.addTab(_page(self.checks, decisions, row(self.close_gaps)), "Frames to check")
 

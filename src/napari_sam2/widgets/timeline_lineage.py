@@ -29,7 +29,7 @@ def lines(
         above = None if one.mother is None else overview.row_of(one.mother)
         if above is None or one.first is None:
             continue
-        x = (x_of(one.first) + x_of(one.first - 1)) / 2
+        x = (x_of(one.first) + x_of(one.first - 1)) // 2 + 0.5  # sharp, in the middle of a pixel
         corners = [(x, y_of(above)), (x, y_of(row)), (x + _REACH, y_of(row))]
         found.append(QPolygonF([QPointF(*corner) for corner in corners]))
     return found
