@@ -19,13 +19,10 @@ endif
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-# In a process of their own: after a few dozen volumes Mesa's software renderer ends the process.
+TESTS = $(BIN)/python -m pytest -q -m "not slow and not gpu"
 SPACE = tests/widgets/test_space.py
-ifndef ARGS
-WITHOUT_3D = --ignore $(SPACE)
-endif
 
-.PHONY: help install demo test lint format parity bench docs screenshots clean
+.PHONY: help install demo test test-window test-rest lint format parity bench docs screenshots clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,11 +36,21 @@ $(STAMP): pyproject.toml tools/install.sh tools/constraints.txt tools/system_pac
 demo: install  ## Track the sample (or INPUT=stack.tif) and show the result
 	$(BIN)/napari-sam2 demo $(if $(INPUT),"$(INPUT)")
 
+ifdef ARGS
 test: install  ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -q -m "not slow and not gpu" $(WITHOUT_3D) $(ARGS)
-ifndef ARGS
-	$(BIN)/python -m pytest -q -m "not slow and not gpu" $(SPACE)
+	$(TESTS) $(ARGS)
+else
+test: install
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target test-window test-rest
 endif
+
+test-window:
+	$(TESTS) tests/widgets --ignore $(SPACE)
+
+# 3D in a process of its own: after dozens of volumes Mesa's software renderer ends the process.
+test-rest:
+	$(TESTS) --ignore tests/widgets
+	$(TESTS) $(SPACE)
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .
