@@ -244,7 +244,7 @@ def test_the_keys_are_shown(open_window):
     window = open_window(blobs())
     window.key("?")
     (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
-    for key in "NQUGHJKW":
+    for key in (*"NQUGHJKW", "Shift-Y"):
         assert f"<b>{key}</b>" in sheet.text()
     sheet.close()
 

@@ -383,6 +383,8 @@ def test_the_brush_works_on_what_is_there(volume):
     window.key("Z", Qt.KeyboardModifier.ControlModifier)
     window.done()
     np.testing.assert_array_equal(window.frame(near), before)
+    window.key("Y", SHIFT)
+    assert window.widget.workbench.tools.current == "brush"
 
 
 def test_the_volume_fills_while_it_propagates(open_window):

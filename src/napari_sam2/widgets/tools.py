@@ -43,8 +43,9 @@ class Tools:
             bench.changed.emit()
             return
         layer, mode = self._all()[name]
-        if bench.space.on and name != "brush":
+        if bench.space.on:
             self._aside = name
+        if bench.space.on and name != "brush":
             bench.status.emit(PROMPTS_IN_2D, "info")
         elif not layer.editable:
             bench.status.emit("Painting has to wait until the propagation ends.", "info")
