@@ -107,11 +107,10 @@ class Dividing:
 
     def _ready(self) -> Record | None:
         """Read the layers; returns the record, or tells why nothing can be done now."""
-        bench = self._bench
-        if bench.layers is None:
-            bench.say_what_to_do()
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None:
             return None
-        bench.layers.read()
+        layers.read()
         if bench.controller.run is not None:
             bench.status.emit("Cancel the propagation first.", "error")
             return None
