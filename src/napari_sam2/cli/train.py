@@ -20,6 +20,10 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 48_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: DeviceOption = "auto",
+    times: Annotated[
+        int, typer.Option(min=1, help="Batches so many times larger, in as many fewer steps.")
+    ] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make the data.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT.")] = False,
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder of real images to mix in; repeatable.")
@@ -41,11 +45,12 @@ def train(
         steps=steps,
         seed=seed,
         device=str(pick_device(device)),
+        workers=workers,
         resume=resume,
         batch=BatchConfig(real=tuple(str(folder) for folder in data or [])),
     )
     try:
-        weights = fit(config, report=lambda line: print(json.dumps(line), flush=True))
+        weights = fit(config.larger(times), report=lambda line: print(json.dumps(line), flush=True))
     except KeyboardInterrupt:
         say(f"stopped; --resume --out {out} goes on from the last checkpoint, if there is one")
         raise typer.Exit(130) from None

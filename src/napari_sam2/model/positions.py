@@ -163,7 +163,9 @@ class FourierPositions(nn.Module):
 
     def forward(self, xy: Tensor) -> Tensor:
         """Encode (..., 2) positions, x first, 0 to 1 over the reference square: (..., dim)."""
-        angle = 2 * math.pi * ((2 * xy - 1) @ self.matrix)
+        # No product of matrices: half precision would move positions by pixels.
+        x, y = (2 * xy - 1)[..., None].unbind(-2)
+        angle = 2 * math.pi * (x * self.matrix[0] + y * self.matrix[1])
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def dense(self, grid: TokenGrid, reference: int) -> Tensor:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -37,7 +41,9 @@ def loose_box(mask: Mask, rng: np.random.Generator) -> tuple[float, float, float
     return tuple(box + np.clip(rng.normal(0, 0.06, 4) * size, -4, 4))
 
 
-def first_prompts(masks: list[Mask], rng: np.random.Generator, kind: str) -> tuple[Tensor, Tensor]:
+def first_prompts(
+    masks: Iterable[Mask], rng: np.random.Generator, kind: str
+) -> tuple[Tensor, Tensor]:
     """Prompts of one kind ("click", "box" or "clicks") for N objects.
 
     Returns
@@ -73,20 +79,32 @@ def corrections(logits: Tensor, truth: Tensor, rng: np.random.Generator) -> tupl
     -------
     points (N, 1, 2) in pixels, x first; labels (N, 1), padding where nothing is wrong.
     """
-    shown = (logits > 0).cpu().numpy()
-    real = (truth > 0.5).cpu().numpy()
-    points = np.zeros((len(shown), 1, 2), dtype=np.float32)
-    labels = np.full((len(shown), 1), PADDING)
-    for i in range(len(shown)):
-        missed, extra = real[i] & ~shown[i], shown[i] & ~real[i]
-        best = 0.0
-        for error, label in ((missed, POSITIVE), (extra, NEGATIVE)):
-            if not error.any():
-                continue
-            depth = ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
-            y, x = np.unravel_index(depth.argmax(), depth.shape)
-            if depth[y, x] > best:
-                best = float(depth[y, x])
-                points[i, 0] = 4 * np.array([x, y]) + 1.5 + rng.uniform(-1.5, 1.5, 2)
-                labels[i, 0] = label
-    return torch.from_numpy(points), torch.from_numpy(labels)
+    shown, real = logits > 0, truth > 0.5
+    # One after the other, so that the first of two equally deep ones is what is missed.
+    depths = _depths(torch.stack([real & ~shown, shown & ~real], dim=1).float())
+    deepest, place = depths.flatten(1).max(dim=1)
+    _, height, width = shown.shape
+    kind, cell = place // (height * width), place % (height * width)
+    cells = torch.stack([cell % width, cell // width], dim=1).float()
+    off = torch.from_numpy(rng.uniform(-1.5, 1.5, (len(shown), 2))).to(cells)
+    labels = torch.where(kind == 0, POSITIVE, NEGATIVE)
+    labels = labels.masked_fill(deepest == 0, PADDING)
+    points = (4 * cells + 1.5 + off).masked_fill(labels[:, None] == PADDING, 0.0)
+    return points[:, None], labels[:, None]
+
+
+def _depths(masks_nkhw: Tensor) -> Tensor:
+    """How deep inside its mask a pixel lies, in octagons; the middle of a plateau is highest."""
+    left = F.pad(masks_nkhw, (1, 1, 1, 1))
+    depths = torch.zeros_like(left)
+    for turn in itertools.count():
+        depths = depths + left
+        if turn % 2:
+            left = -F.max_pool2d(-left, 3, 1, 1)
+        else:
+            upright = F.max_pool2d(-left, (3, 1), 1, (1, 0))
+            left = -torch.maximum(upright, F.max_pool2d(-left, (1, 3), 1, (0, 1)))
+        if not left.any():
+            break
+    around = F.avg_pool2d(F.avg_pool2d(depths, 5, 1, 2), 5, 1, 2)
+    return torch.where(depths > 0, depths + 0.1 * around, 0.0)[..., 1:-1, 1:-1]

@@ -16,9 +16,14 @@ from skimage.segmentation import expand_labels, find_boundaries
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from napari_sam2.training.annotators import first_prompts
 from napari_sam2.training.magnifying import Magnification, magnified
 from napari_sam2.training.static import StaticImages
 from napari_sam2.training.synthetic import Clip, make_clip
+
+# What is said first of the objects of a batch, and how often.
+_IMAGE_PROMPTS = {"click": 0.6, "box": 0.25, "clicks": 0.15}
+_CLIP_PROMPTS = {"mask": 0.6, "click": 0.2, "box": 0.2}
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class BatchConfig:
     ----------
     seed : of everything random.
     pixels : pixels a batch of single frames holds; the number of images follows from it.
+    times : makes batches larger, for a GPU.
     sizes, weights : sides of the crops and how often each is used.
     objects : most objects per image.
     zoom_spread : every crop is magnified around one of its objects by about what suits that
@@ -46,6 +52,7 @@ class BatchConfig:
 
     seed: int = 0
     pixels: int = 10 * 128 * 128
+    times: int = 1
     sizes: tuple[int, ...] = (128, 192, 256)
     weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     objects: int = 8
@@ -69,12 +76,26 @@ class Batch:
     labels : (B, T, S, S) int32.
     owner : (N,) which clip each object is in.
     ids : (N,) its id there.
+    kind : what is said of them on the first frame: "click", "clicks", "box" or "mask".
+    points : (N, K, 2) prompts in pixels, x first; none for "mask".
+    signs : (N, K) what they are.
     """
 
     images: Tensor
     labels: Tensor
     owner: Tensor
     ids: Tensor
+    kind: str
+    points: Tensor
+    signs: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same on a device."""
+        moved: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**moved)
 
     def masks(self, frame: int) -> Tensor:
         """Masks (N, S, S), bool, of all objects on one frame."""
@@ -117,7 +138,8 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
     size = int(rng.choice(config.sizes, p=config.weights))
     frames = int(rng.integers(config.clip_length[0], config.clip_length[1] + 1)) if clips else 1
     # A frame of a clip costs more than a single frame: memory is attended to and encoded.
-    count = max(1, round(config.pixels / (size * size) / (1 if frames == 1 else frames * 0.5)))
+    pixels = config.times * config.pixels
+    count = max(1, round(pixels / (size * size) / (1 if frames == 1 else frames * 0.5)))
     images: list[npt.NDArray[np.float32]] = []
     labels: list[npt.NDArray[np.int32]] = []
     owner: list[int] = []
@@ -136,11 +158,20 @@ def make_batch(config: BatchConfig, number: int, clips: bool) -> Batch:
                 ids += picked
                 images.append(clip.images)
                 labels.append(clip.labels)
+    kinds = _CLIP_PROMPTS if clips else _IMAGE_PROMPTS
+    kind = str(rng.choice([*kinds], p=[*kinds.values()]))
+    points, signs = torch.zeros(len(ids), 0, 2), torch.zeros(len(ids), 0, dtype=torch.long)
+    if kind != "mask":
+        masks = (labels[i][0] == id_ for i, id_ in zip(owner, ids, strict=True))
+        points, signs = first_prompts(masks, rng, kind)
     return Batch(
         images=torch.from_numpy(np.stack(images).astype(np.float32)),
         labels=torch.from_numpy(np.stack(labels).astype(np.int32)),
         owner=torch.tensor(owner),
         ids=torch.tensor(ids),
+        kind=kind,
+        points=points,
+        signs=signs,
     )
 
 

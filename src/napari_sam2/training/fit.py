@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam2 import __version__
 from napari_sam2.model.checkpoint import save_model
 from napari_sam2.model.config import MICRO, ModelConfig
 from napari_sam2.model.sam2 import SAM2
@@ -68,6 +69,22 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = MICRO
 
+    def larger(self, times: int) -> TrainConfig:
+        """Return the recipe for batches that are so many times larger, in as many fewer steps.
+
+        Steps and their average shrink with the number; the rate grows with its root, because what
+        limits late training is the noise of small batches.
+        """
+        return dataclasses.replace(
+            self,
+            steps=self.steps // times,
+            warm_images=self.warm_images // times,
+            cooldown=self.cooldown // times,
+            rate=self.rate * math.sqrt(times),
+            averaging=max(0.0, 1 - times * (1 - self.averaging)),
+            batch=dataclasses.replace(self.batch, times=times),
+        )
+
     def recipe(self) -> dict[str, Any]:
         """Return plain values for the metadata of the weights."""
         values = dataclasses.asdict(self)
@@ -84,7 +101,7 @@ def _commit() -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return f"napari-sam2 {metadata.version('napari-sam2')}"
+        return f"napari-sam2 {__version__}"
 
 
 def plan_steps(config: TrainConfig) -> list[bool]:
@@ -108,6 +125,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = torch.device(config.device)
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
         self.model = prepare(SAM2(config.model), config.init).to(self.device)
         self.head = DenseHead(config.model.hidden).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -199,7 +218,7 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     rows: list[dict[str, float]] = []
     start = time.monotonic()
     for batch in batches(seeded, plan, trainer.step, config.workers):
-        rows.append(trainer.fit(_to_device(batch, trainer.device), plan[trainer.step]))
+        rows.append(trainer.fit(batch.to(trainer.device), plan[trainer.step]))
         done = trainer.step == len(plan)
         if trainer.step % 20 == 0 or done:
             seconds = (time.monotonic() - start) / len(rows)
@@ -212,10 +231,3 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
         if trainer.step % config.save_every == 0 or done:
             trainer.save()
     return config.out / "weights.safetensors"
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    moved: dict[str, Tensor] = {
-        f.name: getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)
-    }
-    return Batch(**moved)

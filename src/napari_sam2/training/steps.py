@@ -17,7 +17,7 @@ from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.prompt_encoder import PromptInputs, carried
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.model.values import ImageFeatures, Memory, Recollection
-from napari_sam2.training.annotators import corrections, first_prompts
+from napari_sam2.training.annotators import corrections
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch
 from napari_sam2.training.losses import FrameLoss, frame_loss
@@ -126,14 +126,9 @@ def _answer(
     return _Answer(loss, logits, torch.where(present, 10.0, -10.0), pointer)
 
 
-def _ask(
-    batch: Batch, grid: TokenGrid, rng: np.random.Generator, kind: str
-) -> tuple[PromptInputs, Tensor]:
-    masks = list(batch.masks(0).cpu().numpy())
-    points, labels = first_prompts(masks, rng, kind)
-    device = batch.images.device
-    inputs = PromptInputs(_place(points.to(device), grid), labels.to(device))
-    return inputs, _small(batch.masks(0))
+def _asked(batch: Batch, grid: TokenGrid) -> tuple[PromptInputs, Tensor]:
+    """Return what is said of the objects on the first frame, and their true masks."""
+    return PromptInputs(_place(batch.points, grid), batch.signs), _small(batch.masks(0))
 
 
 def _corrected(
@@ -154,11 +149,10 @@ def image_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Genera
     encoded = _encode(model, batch, rng)
     dense = head.loss(encoded, batch.labels.flatten(0, 1))
     features = _of_objects(encoded, batch.owner)
-    kind = str(rng.choice(["click", "box", "clicks"], p=[0.6, 0.25, 0.15]))
-    prompts, truth = _ask(batch, features.grid, rng, kind)
+    prompts, truth = _asked(batch, features.grid)
     conditioned = model.recall(features, None)
     answer = _answer(model, conditioned, features, prompts, truth)
-    scores = {f"iou_{kind}": float(answer.loss.iou), "dense": float(dense.detach())}
+    scores = {f"iou_{batch.kind}": float(answer.loss.iou), "dense": float(dense.detach())}
     losses = [answer.loss.total]
     for count in range(int(rng.choice(len(_CORRECTIONS), p=_CORRECTIONS))):
         prompts = _corrected(answer, prompts, truth, features.grid, rng)
@@ -201,13 +195,12 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
     track = _Track()
     losses: list[Tensor] = []
     ious: list[float] = []
-    kind = str(rng.choice(["mask", "click", "box"], p=[0.6, 0.2, 0.2]))
     for frame in range(frames):
         features = _of_objects(encoded, batch.owner * frames + frame)
         truth = _small(batch.masks(frame))
         prompted = frame == 0
         if frame == 0:
-            answer = _first_frame(model, batch, features, truth, kind, rng)
+            answer = _first_frame(model, batch, features, truth)
         else:
             conditioned = model.recall(features, track.recollection(model, frame, horizon))
             prompts = None
@@ -224,7 +217,9 @@ def clip_step(model: SAM2, head: DenseHead, batch: Batch, rng: np.random.Generat
             losses.append(answer.loss.total)
         if prompted:
             track.prompted.append(frame)
-        memory = model.memorize(features, answer.logits, answer.score, prompted and kind == "mask")
+        memory = model.memorize(
+            features, answer.logits, answer.score, prompted and batch.kind == "mask"
+        )
         track.memories.append((frame, memory))
         track.pointers.append((frame, answer.pointer))
     dense = head.loss(encoded, batch.labels.flatten(0, 1))
@@ -239,7 +234,7 @@ def _displaced(logits: Tensor, rng: np.random.Generator) -> Tensor:
     theta[:, 0, 0] = theta[:, 1, 1] = torch.from_numpy(rng.uniform(0.85, 1.15, n)).float()
     cells = torch.from_numpy(rng.normal(0, 1.2, (n, 2))).float().clamp(-3, 3)
     theta[:, :, 2] = 2 * cells / logits.shape[-1]
-    centres = torch.stack([_centre(x > 0) for x in logits.cpu()]) if n else cells
+    centres = _centres(logits > 0).cpu()
     # Scaling about the object, not about the middle of the crop.
     theta[:, :, 2] += (1 - theta[:, :1, 0]) * centres
     grid = F.affine_grid(theta, [n, 1, *logits.shape[-2:]], align_corners=False)
@@ -249,23 +244,22 @@ def _displaced(logits: Tensor, rng: np.random.Generator) -> Tensor:
     return moved[:, 0]
 
 
-def _centre(mask: Tensor) -> Tensor:
-    """Centre (x, y) of a mask, from -1 to 1; the middle if it is empty."""
-    if not mask.any():
-        return torch.zeros(2)
-    y, x = (index.float().mean() for index in mask.nonzero().unbind(1))
-    h, w = mask.shape
-    return torch.stack([2 * (x + 0.5) / w - 1, 2 * (y + 0.5) / h - 1])
+def _centres(masks_nhw: Tensor) -> Tensor:
+    """Centres (N, 2), x first, of masks, from -1 to 1; the middle where they are empty."""
+    area = masks_nhw.flatten(1).sum(1).clamp(min=1)
+    found = []
+    for axis in (2, 1):
+        count = masks_nhw.shape[axis]
+        place = (2 * torch.arange(count, device=masks_nhw.device) + 1) / count - 1
+        found.append((masks_nhw.sum(3 - axis) * place).sum(1) / area)
+    return torch.stack(found, dim=1)
 
 
-def _first_frame(
-    model: SAM2, batch: Batch, features: ImageFeatures, truth: Tensor, kind: str,
-    rng: np.random.Generator,
-) -> _Answer:  # fmt: skip
-    if kind == "mask":
+def _first_frame(model: SAM2, batch: Batch, features: ImageFeatures, truth: Tensor) -> _Answer:
+    if batch.kind == "mask":
         masks = batch.masks(0)[:, None].float()
         adopted = model.adopt_masks(features, masks)
         nothing = FrameLoss(truth.new_zeros(()), truth.new_ones(()))
         return _Answer(nothing, adopted.best_logits, adopted.object_score, adopted.pointer)
-    prompts, truth = _ask(batch, features.grid, rng, kind)
+    prompts, truth = _asked(batch, features.grid)
     return _answer(model, model.recall(features, None), features, prompts, truth)
