@@ -126,7 +126,11 @@ REGISTRY: dict[str, Checkpoint] = {
 
 
 def load_model(
-    name_or_path: str | Path = EMBEDDED, device: str = "auto", *, progress: Progress | None = None
+    name_or_path: str | Path = EMBEDDED,
+    device: str = "auto",
+    *,
+    half: bool | None = None,
+    progress: Progress | None = None,
 ) -> SAM2:
     """Load a model, downloading its weights if need be.
 
@@ -139,6 +143,9 @@ def load_model(
         layout: .pt, .pth or .safetensors.
     device
         ``"auto"`` (CUDA, else Apple's MPS, else the CPU) or a device that torch knows.
+    half
+        Compute in bfloat16 on a GPU that has units for it. Default: as published, so for Meta's
+        models alone. On a CPU always float32.
     progress
         Called while downloading with the bytes that are there and the bytes in all, if known. What
         it raises ends the download.
@@ -155,7 +162,10 @@ def load_model(
         If the weights cannot be downloaded.
     """
     where = pick_device(device)
-    return build_model(locate(name_or_path, progress)).to(where)
+    model = build_model(locate(name_or_path, progress)).to(where)
+    if half is not None:
+        model.half_precision = half
+    return model
 
 
 def pick_device(device: str = "auto") -> torch.device:

@@ -84,6 +84,12 @@ class DecoderOutput:
     tokens: Tensor
     object_score: Tensor
 
+    def float(self) -> DecoderOutput:
+        """Return the same in single precision."""
+        return DecoderOutput(
+            self.logits.float(), self.iou.float(), self.tokens.float(), self.object_score.float()
+        )
+
 
 class MaskDecoder(nn.Module):
     """Masks, their predicted IoU and an object score from a conditioned frame and prompts."""

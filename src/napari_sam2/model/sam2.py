@@ -27,6 +27,7 @@ from napari_sam2.model.positions import (
     sine_positions,
     time_positions,
 )
+from napari_sam2.model.precision import in_half
 from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 from napari_sam2.model.values import (
     NO_OBJECT,
@@ -45,11 +46,17 @@ class SAM2(nn.Module):
     Parameters
     ----------
     config : the variant.
+
+    Attributes
+    ----------
+    half_precision : compute in bfloat16 on a GPU that has it, as the published models do; masks and
+        scores are float32 anyway. Off for small windows, which take longer then.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.half_precision = config.square_input
         hidden, memory = config.hidden, config.memory
         self.image_encoder = ImageEncoder(config.trunk, hidden)
         self.prompt_encoder = PromptEncoder(hidden, config.image_size)
@@ -78,6 +85,7 @@ class SAM2(nn.Module):
         """Where the weights are."""
         return self.no_memory.device
 
+    @in_half
     def encode_image(self, image_b3hw: Tensor) -> ImageFeatures:
         """Encode frames, once for all objects.
 
@@ -99,6 +107,7 @@ class SAM2(nn.Module):
         )
         return ImageFeatures(stride16, stride8, stride4, TokenGrid(h // 16, w // 16))
 
+    @in_half
     def prepare(self, features: ImageFeatures) -> Tensor:
         """Return the first part of `recall`, which is the same for all objects: (B, L, C)."""
         device, hidden = self.device, self.config.hidden
@@ -110,6 +119,7 @@ class SAM2(nn.Module):
         )
         return prepared
 
+    @in_half
     def recall(
         self,
         features: ImageFeatures,
@@ -172,6 +182,7 @@ class SAM2(nn.Module):
             None if one is None else (len(recollection.memories), one.height, one.width),
         )
 
+    @in_half
     def predict_masks(
         self,
         conditioned: Tensor,
@@ -196,6 +207,7 @@ class SAM2(nn.Module):
         several = prompts is None or prompts.points.shape[1] <= 1
         return self._choose(output, several)
 
+    @in_half
     def decode_all(
         self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs | None
     ) -> tuple[DecoderOutput, Tensor]:
@@ -208,7 +220,7 @@ class SAM2(nn.Module):
         the raw output and pointers (N, 4, C), without the replacement for absent objects.
         """
         output = self._decode(conditioned, features, prompts)
-        return output, self.pointer_proj(output.tokens)
+        return output, self.pointer_proj(output.tokens).float()
 
     def _decode(
         self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs | None
@@ -224,7 +236,7 @@ class SAM2(nn.Module):
         output: DecoderOutput = self.mask_decoder(
             conditioned, place, sparse, dense, features.stride8, features.stride4
         )
-        return output
+        return output.float()
 
     def _choose(self, output: DecoderOutput, several: bool) -> MaskPrediction:
         rows = torch.arange(len(output.iou), device=output.iou.device)
@@ -250,6 +262,7 @@ class SAM2(nn.Module):
     def _pointer(self, pointer_nc: Tensor, present_n: Tensor) -> Tensor:
         return torch.where(present_n[:, None], pointer_nc, self.no_object_pointer)
 
+    @in_half
     def adopt_masks(self, features: ImageFeatures, masks_n1hw: Tensor) -> MaskPrediction:
         """Take masks that the user drew as they are; only their pointers are predicted.
 
@@ -267,6 +280,7 @@ class SAM2(nn.Module):
         place = self.prompt_encoder.positions.dense(features.grid, self.config.grid)
         frame = features.stride16.expand(n, -1, -1, -1)
         output = self.mask_decoder(frame, place, sparse, dense, features.stride8, features.stride4)
+        output = output.float()
         present = masks_n1hw.flatten(1).any(dim=1)
         pointer = self._choose(output, several=False).pointer
         return MaskPrediction(
@@ -277,6 +291,7 @@ class SAM2(nn.Module):
             chosen=torch.zeros(n, dtype=torch.long, device=masks_n1hw.device),
         )
 
+    @in_half
     def memorize(
         self,
         features: ImageFeatures,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -109,3 +109,13 @@ class MaskPrediction:
     def best_iou(self) -> Tensor:
         """(N,) predicted IoU of the chosen mask."""
         return self.iou[torch.arange(len(self.chosen), device=self.chosen.device), self.chosen]
+
+    def on_host(self) -> MaskPrediction:
+        """Return the same in the host's memory; pointers, which only the network reads, stay."""
+        return replace(
+            self,
+            logits=self.logits.cpu(),
+            iou=self.iou.cpu(),
+            object_score=self.object_score.cpu(),
+            chosen=self.chosen.cpu(),
+        )

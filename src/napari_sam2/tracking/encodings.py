@@ -137,10 +137,14 @@ class Encodings:
         found = {w: self._maps[frame, w] for w in windows if (frame, w) in self._maps}
         missing = [window for window in dict.fromkeys(windows) if window not in found]
         size = self.levels[windows[0].grid].size
+        # Apple's GPUs lack the antialiasing.
+        device = self.model.device if self.model.device.type == "cuda" else torch.device("cpu")
         count = max(1, _TOKENS_AT_ONCE // (windows[0].height * windows[0].width))
         for start in range(0, len(missing), count):
             part = missing[start : start + count]
-            images = [self.frames.tensor(frame, size, window.slices(TOKEN)) for window in part]
+            images = [
+                self.frames.tensor(frame, size, window.slices(TOKEN), device) for window in part
+            ]
             if self.store is not None:
                 found[part[0]] = self._stored(self.store, images[0])
             else:

@@ -232,6 +232,7 @@ class Engine(Placement):
         if self.windowed:
             prediction = tidy(prediction)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
+        prediction = prediction.on_host()
         results = []
         scores = prediction.object_score.tolist()
         logits = prediction.best_logits

@@ -25,6 +25,7 @@ _SAMPLE_PIXELS = 1 << 16
 # Integers up to 16 bits are exact in float32; everything else is scaled in float64 first.
 _FLOAT32_EXACT = ("bool", "uint8", "int8", "uint16", "int16", "float16", "float32")
 
+_HOST = torch.device("cpu")
 _READER = ThreadPoolExecutor(1, thread_name_prefix="napari-sam2-reader")
 
 
@@ -94,7 +95,9 @@ class Frames:
         spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
-        self._last_resized: tuple[tuple[int, tuple[int, int]], torch.Tensor] | None = None
+        self._last_resized: (
+            tuple[tuple[int, tuple[int, int], torch.device], torch.Tensor] | None
+        ) = None
         self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
 
     def __len__(self) -> int:
@@ -162,7 +165,11 @@ class Frames:
         return np.broadcast_to(scaled[..., None], (*self.shape, 3))
 
     def tensor(
-        self, index: int, size: tuple[int, int], part: tuple[slice, slice] | None = None
+        self,
+        index: int,
+        size: tuple[int, int],
+        part: tuple[slice, slice] | None = None,
+        device: torch.device = _HOST,
     ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
 
@@ -175,15 +182,17 @@ class Frames:
         size : to resize the whole frame to.
         part : rows and columns of the resized frame to return; only they are made where the frame
             is enlarged.
+        device : where that is done, and the result lies.
         """
-        planes = self._planes(index)
-        if part is not None and min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
+        planes = self._planes(index, device)
+        if part is None or part == (slice(0, size[0]), slice(0, size[1])):
+            resized = self._resized(index, size, device)
+        elif min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
             resized = enlarged_part(planes, size, part)
         else:
-            resized = self._resized(index, size)
-            resized = resized if part is None else resized[:, part[0], part[1]]
-        mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
+            resized = self._resized(index, size, device)[:, part[0], part[1]]
+        mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
         return (resized[None] - mean) / std
 
     def expect(self, index: int) -> None:
@@ -208,19 +217,21 @@ class Frames:
             return self._scaled(index)
         return future.result()
 
-    def _planes(self, index: int) -> torch.Tensor:
+    def _planes(self, index: int, device: torch.device) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
         if self._last_planes is None or self._last_planes[0] != index:
             scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))
             planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
             self._last_planes = (index, planes.contiguous())
+        if self._last_planes[1].device != device:
+            self._last_planes = (index, self._last_planes[1].to(device))
         return self._last_planes[1]
 
-    def _resized(self, index: int, size: tuple[int, int]) -> torch.Tensor:
-        key = (index, size)
+    def _resized(self, index: int, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+        key = (index, size, device)
         if self._last_resized is None or self._last_resized[0] != key:
             resized = F.interpolate(
-                self._planes(index)[None],
+                self._planes(index, device)[None],
                 size=size,
                 mode="bilinear",
                 align_corners=False,
@@ -253,6 +264,7 @@ def enlarged_part(
         places.append((2 * (at - low) / max(high - low - 1, 1) - 1).float())
         spans.append(slice(low, high))
     grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), dim=-1)
+    grid = grid.to(planes_cyx.device)
     cut = planes_cyx[:, spans[0], spans[1]][None]
     return F.grid_sample(cut, grid[None], padding_mode="border", align_corners=True)[0]
 
