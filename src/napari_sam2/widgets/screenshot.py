@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
@@ -28,49 +26,50 @@ _SIZE = (1440, 880)
 _PATIENCE = 120.0  # s, to load the model and to answer the prompts
 
 
-def put_in(viewer: Viewer, masklets: np.ndarray[Any, Any], prompts: Prompts) -> None:
-    """Make the window look as after prompts were given and followed.
+def put_in(viewer: Viewer, prompts: Prompts, patience: float = _PATIENCE) -> None:
+    """Give prompts in the window and follow the objects, as a user would.
 
     Parameters
     ----------
     viewer
         From `open_viewer`, with a stack.
-    masklets
-        (T, Y, X) labels.
     prompts
-        Their points are put in, and answered by the model.
+        Their points are put in.
+    patience
+        Seconds to wait for the answers, and for the following; it goes on after them.
     """
     widget: Any = viewer.window.dock_widgets[_NAME]
-    widget.wait(_PATIENCE)
+    widget.wait(patience)
     layers = widget.workbench.layers
     for object_id, by_frame in prompts.items():
         widget.object_id = object_id
         for frame, prompt in by_frame.items():
             for point in prompt.points:
                 layers.points.add([[frame, *point]])
-    widget.wait(_PATIENCE)
-    layers.labels.data[:] = masklets
+    widget.wait(patience)
     layers.show_labels()
     viewer.layers.selection.active = layers.labels
     viewer.reset_view()
-    viewer.dims.set_current_step(0, len(masklets) // 2)
+    widget.propagate()
+    with suppress(TimeoutError):
+        widget.wait(patience, panels=True)
+    viewer.dims.set_current_step(0, len(layers.labels.data) // 2)
 
 
 def main() -> None:
     """Read the command line, open the window, take the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", type=Path, help="the stack")
-    parser.add_argument("folder", type=Path, help="holds prompts.json and masklets.tif")
+    parser.add_argument("folder", type=Path, help="holds prompts.json")
     parser.add_argument("--stay", action="store_true", help="leave the window open")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     # A demonstration is not the user's work.
     os.environ.setdefault(FOLDER_VARIABLE, str(folder / "sessions"))
-    masklets = read_labels(folder / "masklets.tif")
     prompts = load_prompts(folder / "prompts.json").objects
     viewer = open_viewer(open_stack(arguments.image))
     viewer.window.resize(*_SIZE)
-    put_in(viewer, masklets, prompts)
+    put_in(viewer, prompts)
     import napari
 
     process_events()
