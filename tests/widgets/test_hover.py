@@ -107,10 +107,11 @@ def test_it_goes_away(window, way):
 
 
 def test_many_moves_are_one_preview(window):
+    window.widget.hover._timer.setInterval(2000)  # a slow machine takes its time between two moves
     for x in np.linspace(10, 60, 50):
         window.hover(55, x)
     window.rest()
-    assert len(asked(window)) <= 2
+    assert len(asked(window)) == 1
     assert picture(window).mask[LARGE]
 
 

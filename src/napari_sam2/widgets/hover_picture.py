@@ -1,7 +1,4 @@
-"""The picture of a preview: an outline and a faint area, drawn by napari's canvas over all layers.
-
-Not a layer: it is in no list, is saved with nothing and cannot be clicked on.
-"""
+"""The picture of a preview: an outline and a faint area, drawn on the canvas."""
 
 from __future__ import annotations
 
@@ -11,32 +8,20 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import find_contours
 
-from napari_sam2.widgets.slice_mark import canvas_node
+from napari_sam2.widgets.on_canvas import OnCanvas, canvas_node
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_sam2.widgets.prompt_layers import PromptLayers
 
 _ALPHA = 0.3  # of the area
 _MARGIN = 1  # px around a mask, for its outline
 
 
-class HoverPicture:
-    """Shows one mask at a time.
+class HoverPicture(OnCanvas):
+    """Shows one mask at a time."""
 
-    Parameters
-    ----------
-    viewer
-        Without a window nothing is ever shown.
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._parent: Any = None
-        self._parts: list[Any] = []
-        self.mask: npt.NDArray[np.bool_] | None = None
-        """What is shown, (Y, X); None if nothing is."""
+    mask: npt.NDArray[np.bool_] | None = None
+    """What is shown, (Y, X); None if nothing is."""
 
     def possible(self, layers: PromptLayers) -> bool:
         """Whether frames are seen from above, as they are clicked on."""
@@ -61,22 +46,14 @@ class HoverPicture:
         self._area.transform.translate = (x0 - 0.5, y0 - 0.5)
         for part, tint in ((self._edge, (0, 0, 0, 0.6)), (self._line, (*colour[:3], 1))):
             part.set_data(np.concatenate(lines), color=tint, connect=joined)
-        for part in self._parts:
-            part.visible = True
+        self._show_parts(True)
         self.mask = mask
 
     def hide(self) -> None:
         """Show nothing."""
         if self.mask is not None:
             self.mask = None
-            for part in self._parts:
-                part.visible = False
-
-    def remove(self) -> None:
-        """Take everything out of the canvas."""
-        for part in self._parts:
-            part.parent = None
-        self._parts, self._parent, self.mask = [], None, None
+            super().hide()
 
     def _make(self, node: Any) -> None:
         from vispy.scene.visuals import Image, Line
@@ -96,10 +73,9 @@ class HoverPicture:
 
     def _flipped(self, layers: PromptLayers) -> bool | None:
         """Whether x goes down on screen and y to the right; None if frames are seen otherwise."""
-        dims = self._viewer.dims
-        shown = [axis - (dims.ndim - layers.points.ndim) for axis in dims.displayed]
         y, x = layers.geometry.plane
-        return {(y, x): False, (x, y): True}.get(tuple(shown))
+        ways: dict[tuple[int, ...], bool] = {(y, x): False, (x, y): True}
+        return ways.get(tuple(self._shown_axes(layers)))
 
 
 def _cut(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:

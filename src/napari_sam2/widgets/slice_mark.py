@@ -1,4 +1,4 @@
-"""The outlines of a volume and of the current frame in 3D, drawn by napari's canvas; no layer."""
+"""The outlines of a volume and of the current frame in 3D, drawn on the canvas."""
 
 from __future__ import annotations
 
@@ -8,34 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
+from napari_sam2.widgets.on_canvas import OnCanvas, canvas_node
 
+if TYPE_CHECKING:
     from napari_sam2.widgets.prompt_layers import PromptLayers
 
 _FRAME, _BOX = (1.0, 0.85, 0.2, 1.0), (0.6, 0.6, 0.6, 0.5)
 
 
-class SliceMark:
-    """Outlines one frame of a volume, and the volume.
+class SliceMark(OnCanvas):
+    """Outlines one frame of a volume, and the volume."""
 
-    Parameters
-    ----------
-    viewer
-        Without a window nothing is ever shown.
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._parent: Any = None
-        self._lines: list[Any] = []
-        self.frame: int | None = None
-        """What is outlined, if anything is."""
+    frame: int | None = None
+    """What is outlined, if anything is."""
 
     def show(self, layers: PromptLayers, frame: int) -> None:
         """Outline a frame, if it lies in what is shown."""
-        node, dims, geometry = canvas_node(self._viewer, layers), self._viewer.dims, layers.geometry
-        shown = [axis - (dims.ndim - layers.points.ndim) for axis in dims.displayed]
+        node, geometry = canvas_node(self._viewer, layers), layers.geometry
+        shown = self._shown_axes(layers)
         if node is None or not set(geometry.plane) <= set(shown):
             self.hide()
             return
@@ -44,24 +34,16 @@ class SliceMark:
         (height, width), low = geometry.frame_shape, -0.5
         ways = [(low, low), (low, width + low), (height + low, width + low), (height + low, low)]
         corners = np.array([geometry.to_data(frame, *way) for way in (*ways, ways[0])])
-        outline, box = self._lines
+        outline, box = self._parts
         outline.set_data(corners[:, shown[::-1]])
         box.set_data(_edges([geometry.shape[axis] for axis in shown[::-1]]))
-        for line in self._lines:
-            line.visible = True
+        self._show_parts(True)
         self.frame = frame
 
     def hide(self) -> None:
         """Show nothing."""
         self.frame = None
-        for line in self._lines:
-            line.visible = False
-
-    def remove(self) -> None:
-        """Take everything out of the canvas."""
-        for line in self._lines:
-            line.parent = None
-        self._lines, self._parent, self.frame = [], None, None
+        super().hide()
 
     def _make(self, node: Any) -> None:
         from vispy.scene.visuals import Line
@@ -69,11 +51,11 @@ class SliceMark:
         self.remove()
         self._parent = node
         start = np.zeros((2, 3), np.float32)
-        self._lines = [
+        self._parts = [
             Line(start, color=_FRAME, parent=node, width=2),
             Line(start, color=_BOX, parent=node, connect="segments"),
         ]
-        for line in self._lines:
+        for line in self._parts:
             line.set_gl_state("translucent", depth_test=True)
 
 
@@ -82,13 +64,3 @@ def _edges(sizes: list[int]) -> npt.NDArray[np.float64]:
     corners = np.array(list(product((0, 1), repeat=3)))
     pairs = [(a, b) for a, b in product(corners, corners) if (b - a).sum() == abs(b - a).sum() == 1]
     return np.array(pairs).reshape(-1, 3) * sizes - 0.5
-
-
-def canvas_node(viewer: ViewerModel, layers: PromptLayers) -> Any:
-    """Return what draws the points, whose transform is the image's; None without a window."""
-    window: Any = getattr(viewer, "window", None)
-    try:
-        # napari has no public way to draw on its canvas but layers.
-        return window._qt_viewer.canvas.layer_to_visual[layers.points].node
-    except (AttributeError, KeyError):
-        return None
