@@ -14,6 +14,7 @@ from test_undo import EVERYTHING, do, seen
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
+from napari_sam2.widgets.slice_step import current_step, set_step
 from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
@@ -46,6 +47,23 @@ def test_what_was_done_comes_back(open_desk, saved_sessions, count):
         again.done()
     assert "nothing to undo" in again.status
     assert [seen(again)[k] for k in KEPT] == [before[k] for k in KEPT]
+
+
+def test_the_step_between_slices_comes_back(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    do(desk, EVERYTHING[0])
+    set_step(desk.widget.workbench, 2.5)
+    desk.done()
+    (path,) = files(saved_sessions)
+    assert load_session(path).slice_step == 2.5
+    again = open_desk(blobs())
+    assert current_step(again.widget.workbench).value == 1
+    again.widget.restore_session()
+    again.done()
+    assert current_step(again.widget.workbench).value == 2.5
+    assert {layer.scale[0] for layer in again.viewer.layers} == {2.5}
+    do(again, "click")
+    assert load_session(path).slice_step == 2.5
 
 
 def test_nothing_is_computed_to_bring_back_what_was_done(open_desk, saved_sessions):

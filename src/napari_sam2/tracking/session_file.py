@@ -106,6 +106,7 @@ class SessionFile:
     steps : from an empty session to the masks.
     attention, zoom : as in `TrackingPolicy`.
     notes : what is noted of objects by id: "name" and the like; JSON values.
+    slice_step : distance of two frames that the user gave, in the unit of y.
     state : digest of all that decides about the masks; "" where it was not read from a file.
     """
 
@@ -116,6 +117,7 @@ class SessionFile:
     attention: Attention | None = None
     zoom: float | None = None
     notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    slice_step: float | None = None
     state: str = field(default="", compare=False)
 
     @classmethod
@@ -234,6 +236,7 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
         "settings": {"attention": content.attention, "zoom": content.zoom},
         "objects": objects_as_json(prompts, lambda _i, _t, mask: mask_text(mask)),
         "notes": {str(i): dict(notes) for i, notes in content.notes.items()},
+        "slice_step": content.slice_step,
         "steps": [step_as_json(step) for step in content.steps],
     }
     with writing(path):
@@ -289,6 +292,7 @@ def load_session(path: str | Path) -> SessionFile:
             settings.get("attention"),
             settings.get("zoom"),
             {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
+            None if content.get("slice_step") is None else float(content["slice_step"]),
             _state(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

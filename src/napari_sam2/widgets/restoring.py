@@ -12,6 +12,7 @@ from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found
+from napari_sam2.widgets.slice_step import set_step
 from napari_sam2.widgets.sources import Part
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Restoring:
         bench = self._bench
         if saved is not None and bench.layers is not None:
             bench.take_notes(Notes.from_json(saved.content.notes))
+            if saved.content.slice_step is not None:
+                set_step(bench, saved.content.slice_step)
             self._bring_back(saved.content)
         elif bench.layers is not None and bench.layers.prompts:
             bench.status.emit(f"Ready: {bench.model} has your prompts.", "done")

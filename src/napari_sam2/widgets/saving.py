@@ -69,6 +69,8 @@ class SessionKeeper:
         self._request = request
         self.path: Path | None = None
         """Where it is saved; chosen at the first saving where it is None."""
+        self.slice_step: float | None = None
+        """Between slices, where the user gave it."""
         self._kept: KeptSession | None = None
 
     @cached_property
@@ -145,7 +147,8 @@ class SessionKeeper:
         OutputError
             If it cannot be written.
         """
-        content = replace(self._about, steps=tuple(self._history.steps), notes=notes)
+        steps = tuple(self._history.steps)
+        content = replace(self._about, steps=steps, notes=notes, slice_step=self.slice_step)
         if self.path is None:
             if not content.steps:
                 return

@@ -57,7 +57,10 @@ def _ratio_in_file(path: str, axis: str) -> float | None:
 
 
 def set_step(bench: Workbench, value: float) -> None:
-    """Set the step, in units of the image's y axis, of the image and of all that lies over it."""
+    """Set the step, in units of the image's y axis, of the image and of all that lies over it.
+
+    It is kept with the session.
+    """
     source, layers = bench.source, bench.layers
     if source is None or layers is None or layers.geometry.axis is None:
         bench.say_what_to_do()
@@ -72,6 +75,9 @@ def set_step(bench: Workbench, value: float) -> None:
     image.metadata[STEP_KEY] = value
     bench.show_frame(frame)  # the slider's place is in units of length
     bench.space.fit()
+    if bench.controller.keeper is not None:
+        bench.controller.keeper.slice_step = value
+        bench.controller.save()
     bench.status.emit(f"The step between slices is {value:g} now.", "done")
 
 
