@@ -420,4 +420,6 @@ def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 0, result.output
     assert result.stdout.split() == ['{"step":', "20}", str(tmp_path / "a" / "weights.safetensors")]
     assert (seen[0].steps, seen[0].device, seen[0].batch.real) == (7, "cpu", (str(tmp_path),))
+    assert run(*options, "--times", 2, "--workers", 3).exit_code == 0
+    assert (seen[1].steps, seen[1].batch.times, seen[1].workers) == (3, 2, 3)
     refused(run(*options, "--seed", 5), "--resume", code=130)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from napari_sam2.model.checkpoint import build_model, read_recipe
 from napari_sam2.model.mask_decoder import DecoderOutput
@@ -22,7 +23,7 @@ from napari_sam2.training.batches import (
 from napari_sam2.training.fit import TrainConfig, Trainer, learning_rate, plan_steps, train
 from napari_sam2.training.losses import frame_loss, hard_iou
 from napari_sam2.training.magnifying import Magnification, magnified
-from napari_sam2.training.steps import clip_step, image_step, prepare
+from napari_sam2.training.steps import _centres, clip_step, image_step, prepare
 from napari_sam2.training.synthetic import Clip
 from tests.tracking.toy import TOY, toy_model
 
@@ -233,6 +234,42 @@ def test_simulated_annotators_stay_on_the_object():
     empty, labels = corrections(-torch.ones(1, 16, 16), truth[:1], rng)
     assert labels[0, 0] == POSITIVE
     assert 16 <= float(empty[0, 0, 0]) < 48
+
+
+def test_corrections_lie_in_the_middle_of_the_largest_error():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 60, 32, 32))
+    truth, shown = (gaussian_filter(x, (0, 3, 3)) > 0.05 for x in noise)
+    points, labels = corrections(
+        torch.from_numpy(shown * 2.0 - 1), torch.from_numpy(truth.astype(np.float32)), rng
+    )
+    places = (((points[:, 0] - 1.5) / 4).round().long().clamp(0, 31)).tolist()
+    share = []
+    for real, found, (x, y), label in zip(truth, shown, places, labels[:, 0].tolist(), strict=True):
+        missed, extra = (np.pad(m, 1) for m in (real & ~found, found & ~real))
+        depths = {
+            POSITIVE: distance_transform_edt(missed)[1:-1, 1:-1],
+            NEGATIVE: distance_transform_edt(extra)[1:-1, 1:-1],
+        }
+        share.append(depths[label][y, x] / max(d.max() for d in depths.values()))
+    assert np.mean(share) > 0.9
+    assert np.min(share) > 0.6
+
+
+def test_masks_are_displaced_about_their_centre():
+    mask = torch.zeros(2, 32, 32)
+    mask[0, 4:8, 20:28] = 1
+    np.testing.assert_allclose(_centres(mask > 0), [[16 / 32, -20 / 32], [0, 0]], atol=1e-6)
+
+
+def test_larger_batches_take_fewer_steps(tmp_path):
+    config = recipe(tmp_path, steps=800, warm_images=80, cooldown=40, rate=1e-3)
+    larger = config.larger(4)
+    assert (larger.steps, larger.warm_images, larger.cooldown) == (200, 20, 10)
+    assert larger.rate == pytest.approx(2e-3)
+    one, four = (make_batch(c.batch, 0, clips=False) for c in (config, larger))
+    assert len(four.images) == 4 * len(one.images)
+    assert config.larger(1) == config
 
 
 def test_belonging_tells_apart_neighbours():

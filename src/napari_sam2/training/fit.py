@@ -72,8 +72,8 @@ class TrainConfig:
     def larger(self, times: int) -> TrainConfig:
         """Return the recipe for batches that are so many times larger, in as many fewer steps.
 
-        Steps and their average shrink with the number; the rate grows with its root, because what
-        limits late training is the noise of small batches.
+        The rate grows with the root of the number, because what limits late training is the noise
+        of small batches. For the same reason the average goes on over as many steps as before.
         """
         return dataclasses.replace(
             self,
@@ -81,7 +81,6 @@ class TrainConfig:
             warm_images=self.warm_images // times,
             cooldown=self.cooldown // times,
             rate=self.rate * math.sqrt(times),
-            averaging=max(0.0, 1 - times * (1 - self.averaging)),
             batch=dataclasses.replace(self.batch, times=times),
         )
 
