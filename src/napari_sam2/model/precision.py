@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,6 +13,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 _BFLOAT16_SINCE = (8, 0)  # compute capability: Ampere
 
 
+@cache
 def halved(device: torch.device) -> bool:
     """Whether a device has units for bfloat16, which SAM 2 was trained and published with."""
     if device.type != "cuda":
