@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -50,14 +49,19 @@ def test_batches_are_halved_and_the_result_is_the_same():
             return track_batch(frame, looks)
 
         engine._track_batch = limited
-        return [result.labels for result in session.propagate("forward")], seen
+        for _ in session.propagate("forward"):
+            pass
+        estimates = [session._objects[i + 1].estimates[t] for i in range(5) for t in range(4)]
+        return [(e.window, e.logits()) for e in estimates], seen
 
     expected, whole = run(None)
     found, parts = run(2)
     assert max(whole) == 5
     assert max(parts) == 2
-    for a, b in zip(expected, found, strict=True):
-        assert np.mean(a == b) > 0.999
+    # Not labels: who owns a pixel that two random masks claim alike is a matter of rounding.
+    for (window, logits), (other, again) in zip(expected, found, strict=True):
+        assert window == other
+        torch.testing.assert_close(logits, again, atol=1e-3, rtol=1e-3)
 
 
 def test_every_item_of_a_batch_is_computed_in_its_order():

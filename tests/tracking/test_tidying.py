@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from napari_sam2.model.values import MaskPrediction
+from napari_sam2.tracking.finishing import blended
 from napari_sam2.tracking.tidying import tidied
 
 
@@ -34,3 +36,15 @@ def test_absent_objects_stay_absent():
     empty = torch.full((2, 8, 8), -1024.0)
     assert torch.equal(tidied(empty), empty)
     assert tidied(empty[:0]).shape == (0, 8, 8)
+
+
+def test_all_masks_vote_on_the_chosen_one_by_their_quality():
+    logits = torch.tensor([8.0, -8.0, -8.0])[None, :, None, None].expand(2, 3, 4, 4)
+    iou = torch.tensor([[0.9, 0.3, 0.3], [0.9, 0.85, 0.85]])
+    chosen = torch.zeros(2, dtype=torch.long)
+    score, pointer = torch.ones(2), torch.zeros(2, 1)
+    found = blended(MaskPrediction(logits, iou, score, pointer, chosen))
+    assert (found.best_logits[0] > 7).all()  # the others are hardly believed
+    assert (found.best_logits[1] < 0).all()  # together they are surer
+    assert torch.equal(found.logits[:, 1:], logits[:, 1:])
+    assert torch.equal(found.iou, iou)

@@ -14,6 +14,23 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window
 
+_CONFIDENCE = 4  # power of the predicted IoU
+
+
+def blended(prediction: MaskPrediction) -> MaskPrediction:
+    """Let all masks vote on the chosen one, by how sure they are, as the masks for a click do.
+
+    Parameters
+    ----------
+    prediction : (N, M) masks of objects that are followed.
+    """
+    sure = prediction.iou.clamp(min=1e-3) ** _CONFIDENCE
+    shares = (sure / sure.sum(dim=1, keepdim=True))[:, :, None, None]
+    logits = prediction.logits.clone()
+    rows = torch.arange(len(logits), device=logits.device)
+    logits[rows, prediction.chosen] = (shares * prediction.logits).sum(dim=1)
+    return replace(prediction, logits=logits)
+
 
 def tidy(prediction: MaskPrediction) -> MaskPrediction:
     """Make the chosen masks whole, without specks and pinholes."""
