@@ -93,6 +93,22 @@ def test_clicks_find_and_correct_alike_whatever_came_between():
     assert not a.mask[38, 30]
 
 
+def test_clicks_given_at_once_are_answered_as_if_they_came_in_turn():
+    stack = moving_disk(2)
+    clicks = [([30, 20], True), ([38, 30], False), ([25, 22], True)]
+    in_turn, at_once, other = (TrackingSession(toy_model(), Frames(stack, axis=0)) for _ in "abc")
+    for point, positive in clicks:
+        wanted = in_turn.add_points(1, 0, [point], [positive])
+    points, positive = zip(*clicks, strict=True)
+    found = at_once.add_points(1, 0, points, positive)
+    np.testing.assert_array_equal(found.mask, wanted.mask)
+    assert found.quality == wanted.quality
+    # Whatever is said first, the first click on the object finds it.
+    order = [1, 0, 2]
+    again = other.set_prompt(1, 0, Prompt([points[i] for i in order], [positive[i] for i in order]))
+    np.testing.assert_array_equal(again.mask, wanted.mask)
+
+
 def test_a_box_is_seen_at_several_magnifications_and_the_mask_obeys_it():
     session = TrackingSession(toy_model(), Frames(moving_disk(2), axis=0))
     engine, asked = session._engine, []

@@ -69,7 +69,7 @@ def _by_network(
     level = obj.level(frame)
     alone = engine.windowed and frame not in obj.tracked
     if start is None and engine.must_find(prompt):
-        window, prediction = find(engine, frame, prompt, level)
+        window, prediction = _in_turn(engine, frame, prompt, level)
     elif start is None and alone and engine.may_average(prompt):
         window, prediction = outline(engine, frame, prompt, level)
     elif start is not None and alone and engine.must_find(prompt):
@@ -81,6 +81,21 @@ def _by_network(
     score = float(prediction.object_score[0])
     answer = Pending(window, prediction.best_logits[0], score, prediction.pointer)
     return answer, estimated(window, prediction)
+
+
+def _in_turn(
+    engine: Engine, frame: int, prompt: Prompt, level: tuple[int, int] | None
+) -> tuple[Window, MaskPrediction]:
+    """Find an object by one click, and take the others as if they had come one by one.
+
+    Asked for all at once, a small network knows less than it is told in turn.
+    """
+    turns = prompt.in_turn()
+    window, prediction = find(engine, frame, turns[0], level)
+    for turn in turns[1:]:
+        known = Known(estimated(window, prediction), prediction.best_logits[0])
+        window, prediction = correct(engine, frame, turn, level, known)
+    return window, prediction
 
 
 def _by_memory(

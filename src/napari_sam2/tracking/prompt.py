@@ -148,6 +148,15 @@ class Prompt:
         """Return this prompt with another mask (Y, X), or with none."""
         return replace(self, mask=None if mask is None else np.asarray(mask))
 
+    def in_turn(self) -> list[Prompt]:
+        """Return what is said after each click; what is on the object is said first."""
+        order = np.arange(len(self.points))
+        if self.positive.any():
+            first = int(np.argmax(self.positive))
+            order = np.concatenate([[first], np.delete(order, first)])
+        parts = [order[:count] for count in range(1, len(order) + 1)]
+        return [Prompt(self.points[p], self.positive[p], self.box, self.mask) for p in parts]
+
     def merged(self, other: Prompt) -> Prompt:
         """Return both prompts in one: all points; the box and the mask of `other` where it has."""
         return Prompt(

@@ -31,7 +31,9 @@ class Prompting(Roster):
     ) -> Preview:
         """Click on an object, or on what is not part of it.
 
-        On a frame that was tracked before, the clicks correct the mask there.
+        On a frame that was tracked before, the clicks correct the mask there. Where clicks alone
+        have to find an object of unknown size (`micro`), several at once are answered as if they
+        had come in turn; published models see them together, as the reference does.
 
         Parameters
         ----------
