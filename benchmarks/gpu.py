@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from _page import write_section
+from _page import machine, write_section
 from memory import Movie
 from reference import CONFIG, SHAPE, clicks, clip, save_random_weights
 
@@ -70,12 +70,10 @@ def reference(weights: Path, frames: np.ndarray, mode: str | None) -> Run:
     def by_mode(*args: object, **kwargs: object) -> object:
         return compiled(*args, **{**kwargs, "mode": mode})  # type: ignore[call-overload]
 
-    extra = [] if mode is None else ["++model.compile_image_encoder=True"]
     with mock.patch("torch.compile", by_mode):
         predictor = build_sam2_video_predictor(
-            CONFIG, str(weights), device="cuda", vos_optimized=mode is not None,
-            hydra_overrides_extra=extra,
-        )  # fmt: skip
+            CONFIG, str(weights), device="cuda", vos_optimized=mode is not None
+        )
 
     def run() -> Iterator[int]:
         loader = "sam2.sam2_video_predictor.load_video_frames"
@@ -158,7 +156,7 @@ def main() -> None:
         for name, (make, first) in plan(options, weights).items():
             rows.append(f"| {name} | {rate(make(), first):.1f} |")
             print(rows[-1], flush=True)
-    made = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    made = f"{machine(torch.get_num_threads())}, {torch.cuda.get_device_name()}"
     if not options.quick:
         about = "`python benchmarks/gpu.py`: frames with full memory, medians of a second run."
         write_section(TITLE, "\n".join([TITLE, "", about, "", *rows, "", f"{made}."]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -144,8 +143,11 @@ def test_a_session_goes_on_from_where_it_was_packed(sample):
 def test_encodings_on_disk_serve_again(sample, tmp_path):
     policy = TrackingPolicy(attention="exact", encodings=tmp_path)
     first = followed(load_model(device=GPU), sample, policy)
-    assert list(tmp_path.rglob("*"))
-    again = followed(load_model(device=GPU), sample, policy)
+    model = load_model(device=GPU)
+    made, encode = [], model.encode_image
+    model.encode_image = lambda images: made.append(len(images)) or encode(images)
+    again = followed(model, sample, policy)
+    assert not made
     assert overlap(again, first) > 0.97
 
 
@@ -207,11 +209,10 @@ def test_training_runs_and_resumes(tmp_path):
     assert train(longer).is_file()
 
 
-def test_many_objects_go_in_one_batch_and_stay_apart(sample):
+def test_many_objects_stay_apart(sample):
     images, labels = sample
     session = TrackingSession(load_model(device=GPU), Frames(images))
     ids = [int(i) for i in np.unique(labels[0])[1:]]
     session.add_prompts({i: {0: Prompt(mask=labels[0] == i)} for i in ids})
     results = list(session.propagate("forward"))
     assert overlap(results[1].labels[None], labels[1:2] * np.isin(labels[1:2], ids)) > 0.8
-    assert all(b.frame == a.frame + 1 for a, b in pairwise(results))

@@ -60,10 +60,16 @@ def test_the_step_between_slices_comes_back(open_desk, saved_sessions):
     assert current_step(again.widget.workbench).value == 1
     again.widget.restore_session()
     again.done()
+    assert "Restored as it was" in again.status
     assert current_step(again.widget.workbench).value == 2.5
     assert {layer.scale[0] for layer in again.viewer.layers} == {2.5}
     do(again, "click")
     assert load_session(path).slice_step == 2.5
+    again.widget.workbench.restoring.restart()  # the layer still has it, and so has the next file
+    again.done()
+    do(again, "click")
+    (fresh,) = set(files(saved_sessions)) - {path}
+    assert load_session(fresh).slice_step == 2.5
 
 
 def test_nothing_is_computed_to_bring_back_what_was_done(open_desk, saved_sessions):

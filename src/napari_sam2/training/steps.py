@@ -136,7 +136,7 @@ def _corrected(
     rng: np.random.Generator,
 ) -> PromptInputs:  # fmt: skip
     points, labels = corrections(answer.logits.detach(), truth, rng)
-    points, labels = _place(points.to(truth.device), grid), labels.to(truth.device)
+    points = _place(points, grid)
     if before is not None:
         points = torch.cat([before.points, points], dim=1)
         labels = torch.cat([before.labels, labels], dim=1)

@@ -12,8 +12,8 @@ from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
 from napari_sam2.widgets.saving import Found
-from napari_sam2.widgets.slice_step import set_step
-from napari_sam2.widgets.sources import Part
+from napari_sam2.widgets.slice_step import lay_out
+from napari_sam2.widgets.sources import STEP_KEY, Part
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -95,10 +95,13 @@ class Restoring:
     def _on_opened(self) -> None:
         saved, self._wanted = self._wanted, None
         bench = self._bench
+        if bench.image is not None and bench.controller.keeper is not None:
+            bench.controller.keeper.slice_step = bench.image.metadata.get(STEP_KEY)
         if saved is not None and bench.layers is not None:
             bench.take_notes(Notes.from_json(saved.content.notes))
             if saved.content.slice_step is not None:
-                set_step(bench, saved.content.slice_step)
+                # Not saved: the file still holds what is about to be brought back.
+                lay_out(bench, saved.content.slice_step)
             self._bring_back(saved.content)
         elif bench.layers is not None and bench.layers.prompts:
             bench.status.emit(f"Ready: {bench.model} has your prompts.", "done")

@@ -57,10 +57,13 @@ def _ratio_in_file(path: str, axis: str) -> float | None:
 
 
 def set_step(bench: Workbench, value: float) -> None:
-    """Set the step, in units of the image's y axis, of the image and of all that lies over it.
+    """Take the step that the user gives, in units of the image's y axis, and save it."""
+    lay_out(bench, value)
+    bench.controller.save()
 
-    It is kept with the session.
-    """
+
+def lay_out(bench: Workbench, value: float) -> None:
+    """Set the step of the image and of all that lies over it, without saving the session."""
     source, layers = bench.source, bench.layers
     if source is None or layers is None or layers.geometry.axis is None:
         bench.say_what_to_do()
@@ -77,7 +80,6 @@ def set_step(bench: Workbench, value: float) -> None:
     bench.space.fit()
     if bench.controller.keeper is not None:
         bench.controller.keeper.slice_step = value
-        bench.controller.save()
     bench.status.emit(f"The step between slices is {value:g} now.", "done")
 
 
