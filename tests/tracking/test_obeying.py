@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
-from napari_sam2.tracking.obeying import changed_at, obeying
+from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
 
 
 def disk(radius=8.0, size=48, centre=(24, 24)):
@@ -56,15 +56,42 @@ def test_clicks_outside_of_the_window_are_left_alone():
     np.testing.assert_array_equal(obeying(logits, points, np.array([True, False])), logits)
 
 
+ON, OFF = np.array([True]), np.array([False])
+
+
 def test_a_correction_changes_only_the_piece_that_was_clicked():
     earlier = disk()
     later = np.maximum(disk(4, 48, (24, 34)), earlier)  # a lobe more on the right
     later[10:19] = -1  # and a piece less at the top
-    merged = changed_at(earlier, later, np.array([[24.0, 36.0]]))
+    merged = changed_at(earlier, later, np.array([[24.0, 36.0]]), ON)
     np.testing.assert_array_equal(merged[20:] > 0, later[20:] > 0)
     np.testing.assert_array_equal(merged[:19] > 0, earlier[:19] > 0)
-    np.testing.assert_array_equal(changed_at(earlier, later, np.array([[2.0, 2.0]])) > 0,
+    np.testing.assert_array_equal(changed_at(earlier, later, np.array([[2.0, 2.0]]), ON) > 0,
                                   earlier > 0)  # fmt: skip
+
+
+def test_a_positive_click_takes_nothing_away_and_a_negative_one_adds_nothing():
+    earlier, later = disk(), disk(8, 48, (24, 30))  # one piece less beside one piece more
+    more = changed_at(earlier, later, np.array([[24.0, 36.0]]), ON)
+    np.testing.assert_array_equal(more > 0, (earlier > 0) | (later > 0))
+    less = changed_at(earlier, later, np.array([[24.0, 17.0]]), OFF)
+    np.testing.assert_array_equal(less > 0, (earlier > 0) & (later > 0))
+
+
+def test_a_click_on_an_error_means_most_of_the_way_to_the_outline():
+    earlier = disk(12)
+    click = np.array([[24.0, 30.0]])  # 6 inside the outline
+    cut = (earlier > 0) & ~(changed_around(earlier, earlier, click, OFF) > 0)
+    far = np.hypot(*(np.argwhere(cut) - click).T)
+    assert 3 < far.max() < 6
+    assert cut.sum() > 0.9 * np.pi * (0.7 * 6) ** 2
+    # Not beyond the middle between it and a click of the other sign; nothing where all is right.
+    both = np.concatenate([click, [[24.0, 26.0]]])
+    cut = (earlier > 0) & ~(changed_around(earlier, earlier, both, np.array([False, True])) > 0)
+    assert np.hypot(*(np.argwhere(cut) - click).T).max() < 2
+    np.testing.assert_array_equal(changed_around(earlier, earlier, click, ON), earlier)
+    outside = np.array([[-4.0, 90.0]])
+    np.testing.assert_array_equal(changed_around(earlier, earlier, outside, ON), earlier)
 
 
 def test_a_session_obeys_every_click_of_a_row_of_odd_ones():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.obeying import changed_at, obeying
+from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window
@@ -63,7 +63,9 @@ def obey(
     best = prediction.best_logits[0]
     bent = obeying(best.float().cpu().numpy(), points, prompt.positive)
     if earlier_hw is not None:
-        bent = changed_at(earlier_hw.float().cpu().numpy(), bent, points)
+        earlier = earlier_hw.float().cpu().numpy()
+        bent = changed_at(earlier, bent, points, prompt.positive)
+        bent = changed_around(earlier, bent, points, prompt.positive)
         bent = obeying(bent, points, prompt.positive)
     logits = prediction.logits.clone()
     logits[0, prediction.chosen[0]] = torch.from_numpy(bent).to(best)

@@ -2,7 +2,8 @@
 
 Small networks leave many corrections unheeded. Logits are then raised (lowered) around the click,
 as far out as the click lies from the outline: whoever clicks into the middle of an error means
-about that much. What the network held for likely flips first, so its outlines still show.
+about that much. What the network held for likely flips first, so its outlines still show. And a
+click only ever adds or only ever takes away, around itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from scipy import ndimage
 _SURE = 0.5  # logit that a clicked place should have at least
 _NEAREST, _FARTHEST = 0.7, 16.0  # cells
 _ROUNDS = 3  # a later click may undo an earlier one
+_MEANT = 0.7  # of the way to the outline is meant by a click; few hit the middle of an error
 
 
 def obeying(
@@ -43,25 +45,75 @@ def changed_at(
     earlier_hw: npt.NDArray[np.float32],
     logits_hw: npt.NDArray[np.float32],
     points_yx: npt.NDArray[np.float64],
+    positive: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float32]:
-    """Return new logits where pieces that changed hold a click, and the earlier ones elsewhere.
+    """Return new logits where clicks changed the mask as they say, and the earlier ones elsewhere.
 
     A correction is about one place; what was right stays right (progressive merging: Chen et al.
-    2022, FocalClick).
+    2022, FocalClick). A positive click stands for a piece that is added, a negative one for a piece
+    that is taken away.
 
     Parameters
     ----------
     earlier_hw, logits_hw : of the mask before and after.
     points_yx : (K, 2) clicks in cells.
+    positive : (K,) which of them are on the object.
     """
-    changed = (logits_hw > 0) != (earlier_hw > 0)
-    pieces, _ = ndimage.label(changed, np.ones((3, 3)))
-    clicked = set()
-    for row, column in np.rint(points_yx).astype(int):
-        around = pieces[max(row - 1, 0) : max(row + 2, 0), max(column - 1, 0) : max(column + 2, 0)]
-        clicked.update(around.ravel().tolist())
-    kept = changed & ~np.isin(pieces, list(clicked - {0}))
-    return np.where(kept, earlier_hw, logits_hw)
+    before, after = earlier_hw > 0, logits_hw > 0
+    meant = np.zeros_like(before)
+    for sign, changed in ((True, after & ~before), (False, before & ~after)):
+        pieces, _ = ndimage.label(changed, np.ones((3, 3)))
+        clicked = set()
+        for row, column in np.rint(points_yx[positive == sign]).astype(int):
+            near = (
+                slice(max(row - 1, 0), max(row + 2, 0)),
+                slice(max(column - 1, 0), max(column + 2, 0)),
+            )
+            clicked.update(pieces[near].ravel().tolist())
+        meant |= np.isin(pieces, list(clicked - {0}))
+    return np.where((before != after) & ~meant, earlier_hw, logits_hw)
+
+
+def changed_around(
+    earlier_hw: npt.NDArray[np.float32],
+    logits_hw: npt.NDArray[np.float32],
+    points_yx: npt.NDArray[np.float64],
+    positive: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """Return logits that also follow each click on an error in a disc around it.
+
+    An error that is clicked in its middle reaches at least as far as the earlier outline.
+
+    Parameters
+    ----------
+    earlier_hw, logits_hw, points_yx, positive : see `changed_at`.
+    """
+    before, logits = earlier_hw > 0, logits_hw.copy()
+    inside = ((points_yx > -0.5) & (points_yx < np.array(before.shape) - 0.5)).all(axis=1)
+    for k in np.flatnonzero(inside):
+        row, column = np.rint(points_yx[k]).astype(int)
+        apart = _apart(before.shape, points_yx[k])
+        outline = apart[before == positive[k]]
+        if before[row, column] == positive[k] or not outline.size:
+            continue
+        others = points_yx[inside & (positive != positive[k])]
+        disc = apart < (_MEANT * min(np.sqrt(outline.min()), _half_way(points_yx[k], others))) ** 2
+        bound = np.maximum if positive[k] else np.minimum
+        logits[disc] = bound(logits[disc], np.float32(_SURE if positive[k] else -_SURE))
+    return logits
+
+
+def _apart(shape: tuple[int, ...], point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Squared distance of every cell from a point."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return np.asarray((rows - point[0]) ** 2 + (columns - point[1]) ** 2)
+
+
+def _half_way(point: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
+    """Half of the way to the nearest of other clicks."""
+    if not len(others):
+        return np.inf
+    return float(np.sqrt(((others - point) ** 2).sum(axis=1).min()) / 2)
 
 
 def _bend(
@@ -70,8 +122,7 @@ def _bend(
     sign: float,
     others: npt.NDArray[np.float64],
 ) -> None:
-    rows, columns = np.ogrid[: logits.shape[0], : logits.shape[1]]
-    apart = (rows - point[0]) ** 2 + (columns - point[1]) ** 2
+    apart = _apart(logits.shape, point)
     wrong = sign * float(
         ndimage.map_coordinates(logits, point[:, None], order=1, mode="nearest")[0]
     )
@@ -79,8 +130,6 @@ def _bend(
         return
     right = apart[sign * logits > 0]
     reach = np.sqrt(right.min()) if right.size else 3.0
-    if len(others):
-        reach = min(reach, np.sqrt(((others - point) ** 2).sum(axis=1).min()) / 2)
-    reach = min(max(float(reach), _NEAREST), _FARTHEST)
+    reach = min(max(float(min(reach, _half_way(point, others))), _NEAREST), _FARTHEST)
     height = 1.5 * (_SURE - wrong) + _SURE
     logits += (sign * height * np.exp(-0.5 * apart / reach**2)).astype(np.float32)
