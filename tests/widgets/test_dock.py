@@ -499,3 +499,20 @@ def test_only_some_frames_are_followed(desk, open_desk):
     desk.done()
     assert (form.propagation.first.value, form.propagation.last.value) == (0, 5)
     assert desk.widget.workbench.following.frame_range == (None, None)
+
+
+def test_the_range_of_frames_can_be_dragged(desk):
+    form, following = desk.widget.form.propagation, desk.widget.workbench.following
+    assert (form.range.maximum(), form.range.value()) == (5, (0, 5))
+    form.range.setValue((2, 4))
+    assert (form.first.value, form.last.value) == (2, 4)
+    assert following.frame_range == (2, 5)
+    form.range.setValue((5, 5))  # past where the other end was
+    assert following.frame_range == (5, None)
+    form.last.value = 3  # takes the first frame along
+    assert (form.first.value, form.last.value, form.range.value()) == (3, 3, (3, 3))
+    form.first.value = 4
+    assert (form.last.value, form.range.value()) == (4, (4, 4))
+    assert following.frame_range == (4, 5)
+    form.range.setValue((0, 5))
+    assert following.frame_range == (None, None)

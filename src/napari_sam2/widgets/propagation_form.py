@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from magicgui.widgets import SpinBox
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from superqt import QRangeSlider
 
 from napari_sam2.widgets.parts import button, row
 
@@ -57,15 +59,44 @@ class PropagationForm(QWidget):
         self.first.native.setAccessibleName("First frame")
         self.last.native.setAccessibleName("Last frame")
         for box in (self.first, self.last):
-            box.native.setStyleSheet("min-width: 60px;")  # napari's 90 px make the dock too wide
-        return row(QLabel("Frames"), self.first.native, QLabel("to"), self.last.native)
+            box.native.setStyleSheet("min-width: 44px; max-width: 60px;")  # napari has 90 px
+        self.range = QRangeSlider(Qt.Orientation.Horizontal)
+        self.range.setAccessibleName("Frames to follow objects over")
+        self.range.setToolTip("Drag an end, or the bar, to follow objects over some frames only")
+        self.range.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.range.setMinimumWidth(50)
+        self.range.valueChanged.connect(self._take_range)
+        self.first.changed.connect(lambda first: self._keep_order(first, self.last))
+        self.last.changed.connect(lambda last: self._keep_order(last, self.first))
+        made = row(QLabel("Frames"), self.first.native, self.range, self.last.native)
+        made.setStretchFactor(self.range, 1)
+        return made
+
+    def _take_range(self, ends: tuple[int, int]) -> None:
+        """Put what the slider says into the boxes, the one first that the other leaves room for."""
+        low, high = (int(end) for end in ends)
+        boxes = [(self.first, low), (self.last, high)]
+        for box, value in boxes if low <= self.last.value else boxes[::-1]:
+            box.value = value
+
+    def _keep_order(self, value: int, other: SpinBox) -> None:
+        """Take the other end along where one is moved past it; the slider shows both."""
+        if (value > other.value) == (other is self.last):
+            other.value = value
+        with QSignalBlocker(self.range):
+            self.range.setValue((self.first.value, self.last.value))
 
     def show_range(self, first: int, last: int, length: int) -> None:
         """Show which frames objects are followed over."""
-        for box, value in ((self.first, first), (self.last, last)):
+        with QSignalBlocker(self.range):
+            self.range.setRange(0, length - 1)
+        for box in (self.first, self.last):
             box.max = max(box.max, length - 1)
-            box.value = value
+        self._take_range((first, last))
+        for box in (self.first, self.last):
             box.max = length - 1
+        with QSignalBlocker(self.range):
+            self.range.setValue((first, last))
 
     def show_forecasts(self, texts: Mapping[str, str]) -> None:
         """Say what propagating will take, by direction."""
@@ -81,3 +112,4 @@ class PropagationForm(QWidget):
             way.setEnabled(many_frames and not running)
         for number in (self.first, self.last):
             number.enabled = many_frames and not running
+        self.range.setEnabled(many_frames and not running)
