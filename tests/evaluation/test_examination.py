@@ -112,7 +112,7 @@ def test_numbers_of_a_perfect_model() -> None:
         "click": {"IoU": 1},
         "3-clicks": {"IoU": 1},
         "box": {"IoU": 1},
-        "mask": {"J": 1, "F": 1, "J&F": 1},
+        "mask": {"J": 1, "F": 1, "J&F": 1, "ends": 1},
         "noc": {"NoC@85": 1},
         "offline": {"J&F 1": 1, "J&F 2": 1, "J&F 3": 1},
         "online": {"J": 1, "F": 1, "J&F": 1, "frames clicked": 1},
@@ -123,7 +123,7 @@ def test_seg_and_tra_where_the_truth_has_tracks() -> None:
     sequence = replace(moving_squares(), tracks=(Track(4, 0, 4, 0),))
     examine = by_protocols(MODEL, ["mask"], Extent(), ThresholdSession)
     numbers = examine("cells", prepare(sequence)).numbers["mask"]
-    assert numbers == {"J": 1, "F": 1, "J&F": 1, "SEG": 1, "TRA": 1}
+    assert numbers == {"J": 1, "F": 1, "J&F": 1, "SEG": 1, "TRA": 1, "ends": 1}
 
 
 def test_rounds_that_change_nothing_keep_the_last_score() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from napari_sam2.evaluation.judging import (
     boundaries,
+    ends_kept,
     mean_over_objects,
     regions,
     tracking_scores,
@@ -89,3 +90,18 @@ def test_a_gap_in_the_truth_and_other_cells_cost_nothing() -> None:
 def test_the_given_seed_frame_does_not_count() -> None:
     task, found = tracked()
     assert tracking_scores(task, {**found, task.seed: np.zeros_like(found[0])}) == (1, 1)
+
+
+def test_ends_are_kept_where_no_mask_goes_on() -> None:
+    task, found = tracked()
+    assert ends_kept(task, found) == 1  # object 4 ends after frame 4
+    assert ends_kept(task, {}) == 1
+    longer = {t: labels.copy() for t, labels in found.items()}
+    for t in (5, 6):
+        longer[t][40:50, 60:70] = 4
+    assert ends_kept(task, longer) == pytest.approx(1 / 3)
+    whole = replace(task, objects=(1, 2))
+    assert ends_kept(whole, longer) is None
+    labels = task.labels.copy()
+    labels[3][labels[3] == 1] = 0  # a gap is no end
+    assert ends_kept(replace(whole, labels=labels), found) is None

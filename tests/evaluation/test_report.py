@@ -23,7 +23,7 @@ from napari_sam2.export.ctc import Track
 from .fakes import MODEL, ThresholdSession, moving_squares
 
 ROW = Row("hela_nuclei", NUCLEI, 12, 20, 0.7, 0.8, 0.82, 0.9, 0.5, 0.6, 0.25, 0.85, 3.5,
-          0.96, 0.91, 0.88, 0.97, ((0.9, 0.8), (0.8, 0.7), (0.2, 0.1)))  # fmt: skip
+          0.96, 0.91, 0.88, 0.97, 0.75, ((0.9, 0.8), (0.8, 0.7), (0.2, 0.1)))  # fmt: skip
 
 
 def test_measure_a_perfect_model() -> None:
@@ -40,7 +40,7 @@ def test_measure_a_perfect_model() -> None:
     assert not {"qualities", "example", "worst"} & row.as_dict().keys()
     tracked = replace(moving_squares(), tracks=(Track(4, 0, 4, 0),))
     row = measure(MODEL, "tracked", prepare(tracked, 5), ThresholdSession)
-    assert row.seg == row.tra == 1
+    assert row.seg == row.tra == row.ends == 1
 
 
 def test_card_holds_rows_means_and_floors() -> None:
@@ -87,16 +87,17 @@ def test_card_says_what_was_trained_on() -> None:
 
 
 def test_following_has_a_table_of_its_own() -> None:
-    rows = [ROW, replace(ROW, sequence="cells", mask_f=0.76, seg=None, tra=None)]
+    rows = [ROW, replace(ROW, sequence="cells", mask_f=0.76, seg=None, tra=None, ends=None)]
     card = model_card("micro", rows, {}, "", "")
-    numbers = "0.960 | 0.930 | 0.910 | 0.880 | 0.880 | 0.970 |"
+    numbers = "0.960 | 0.930 | 0.910 | 0.880 | 0.880 | 0.970 | 0.75 |"
     assert f"| hela_nuclei | fluorescence nuclei | 12 | 20 | {numbers}" in card
     assert (
-        "| cells | fluorescence nuclei | 12 | 20 | 0.760 | 0.830 | 0.910 | 0.880 | - | - |" in card
+        "| cells | fluorescence nuclei | 12 | 20 | 0.760 | 0.830 | 0.910 | 0.880 | - | - | - |"
+        in card
     )
     assert (
         "| **mean, all** | sequences: 2 | 24 |  | **0.860** | **0.880** | **0.910** | **0.880** "
-        "| **0.880** | **0.970** |" in card
+        "| **0.880** | **0.970** | **0.75** |" in card
     )
 
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
+from napari_sam2 import Frames, TrackingPolicy, TrackingSession
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.finishing import blended
+from napari_sam2.tracking.finishing import blended, doubted
 from napari_sam2.tracking.tidying import tidied
+from tests.tracking.toy import moving_disk, toy_model
 
 
 def plane(*boxes: tuple[int, int, int, int]) -> torch.Tensor:
@@ -48,3 +52,34 @@ def test_all_masks_vote_on_the_chosen_one_by_their_quality():
     assert (found.best_logits[1] < 0).all()  # together they are surer
     assert torch.equal(found.logits[:, 1:], logits[:, 1:])
     assert torch.equal(found.iou, iou)
+
+
+def test_what_is_hardly_believed_counts_as_gone():
+    logits = torch.full((3, 3, 4, 4), 8.0)
+    iou = torch.tensor([[0.9, 0.1, 0.1], [0.2, 0.1, 0.1], [0.45, 0.1, 0.1]])
+    score = torch.tensor([5.0, 5.0, 0.1])  # all present, the last one just so
+    chosen = torch.zeros(3, dtype=torch.long)
+    found = MaskPrediction(logits, iou, score, torch.ones(3, 2), chosen)
+    gone = doubted(found)
+    assert gone.tolist() == [False, True, True]
+    left = found.without(gone, torch.zeros(2))
+    assert (left.object_score > 0).tolist() == [True, False, False]
+    assert (left.best_logits.amax(dim=(1, 2)) > 0).tolist() == [True, False, False]
+    assert left.pointer.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert torch.equal(left.logits[0], logits[0])
+    assert torch.equal(left.iou, iou)
+
+
+@pytest.mark.parametrize("attention", ["exact", "windowed"])
+def test_only_windowed_tracking_lets_go_of_what_is_doubted(attention):
+    model = toy_model()
+    head = model.mask_decoder.iou_prediction_head.layers[-1]
+    head.weight.zero_()
+    head.bias.fill_(-2.0)  # every mask is 12 % sure
+    session = TrackingSession(model, Frames(moving_disk(4)), TrackingPolicy(attention=attention))
+    mask = np.zeros((64, 96), bool)
+    mask[22:38, 12:28] = True
+    session.add_mask(1, 0, mask)
+    shown = [(result.labels == 1).any() for result in session.propagate("forward")]
+    assert shown[0]
+    assert any(shown[1:]) == (attention == "exact")

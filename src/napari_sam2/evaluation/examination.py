@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from napari_sam2.evaluation.interactive import MAX_FRAMES, offline, online
-from napari_sam2.evaluation.judging import tracking_scores
+from napari_sam2.evaluation.judging import ends_kept, tracking_scores
 from napari_sam2.evaluation.protocols import (
     MakeSession,
     clicks_needed,
@@ -141,7 +141,8 @@ def _mask(model: Any, task: Task, extent: Extent, make_session: MakeSession) -> 
     numbers = {"J": found.j, "F": found.f, "J&F": found.j_and_f}
     if task.tracked:
         numbers["SEG"], numbers["TRA"] = tracking_scores(task, found.labels)
-    return numbers
+    ends = ends_kept(task, found.labels)
+    return numbers if ends is None else {**numbers, "ends": ends}
 
 
 def _noc(model: Any, task: Task, extent: Extent, make_session: MakeSession) -> Numbers:

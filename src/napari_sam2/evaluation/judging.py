@@ -63,6 +63,19 @@ def mean_over_objects(scores: ByFrame) -> float:
     return float(np.mean(means)) if means else float("nan")
 
 
+def ends_kept(task: Task, found: Found) -> float | None:
+    """Share of the frames beyond the ends of an object on which it has no mask.
+
+    An object ends before its first and after its last frame in the truth. None where none ends.
+    """
+    kept = []
+    for i, on in _shown(task).items():
+        for frame in (t for t in _judged(task, with_seed=False) if not on[0] <= t <= on[-1]):
+            labels = found.get(frame)
+            kept.append(labels is None or not (labels == i).any())
+    return float(np.mean(kept)) if kept else None
+
+
 def tracking_scores(task: Task, found: Found) -> tuple[float, float]:
     """SEG and TRA of the followed objects alone, without the seed frame.
 
@@ -74,7 +87,7 @@ def tracking_scores(task: Task, found: Found) -> tuple[float, float]:
     -------
     SEG, TRA
     """
-    shown = {i: np.flatnonzero((task.labels == i).any(axis=(1, 2))) for i in task.objects}
+    shown = _shown(task)
     counts = []
     for frame in _judged(task, with_seed=False):
         truth = _only(task.labels[frame], task.objects)
@@ -86,6 +99,11 @@ def tracking_scores(task: Task, found: Found) -> tuple[float, float]:
 
 def _judged(task: Task, with_seed: bool) -> Iterable[int]:
     return (t for t in range(len(task.labels)) if with_seed or t != task.seed)
+
+
+def _shown(task: Task) -> dict[int, NDArray[np.intp]]:
+    """Frames on which the truth shows each object."""
+    return {i: np.flatnonzero((task.labels == i).any(axis=(1, 2))) for i in task.objects}
 
 
 def _only(labels: NDArray[Any], ids: Iterable[int]) -> NDArray[Any]:

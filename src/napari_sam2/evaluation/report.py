@@ -51,6 +51,7 @@ FOLLOWING: Columns = (
     ("J&F from click", "click_j_and_f", 3),
     ("SEG", "seg", 3),
     ("TRA", "tra", 3),
+    ("ends", "ends", 2),
 )
 
 
@@ -192,7 +193,10 @@ _FOLLOWING_HOW = """\
   frame, whose masks were given: the truth is cut down to these objects, so other cells cost
   nothing, and neither do daughters, which nobody asked for. A mask that goes on after its cell has
   divided or ended is a false detection in TRA; in a gap of the truth nothing is judged. The means
-  are over the sequences that have tracks."""
+  are over the sequences that have tracks.
+- **ends**: of the frames beyond the first and last one on which the truth shows an object, the
+  share on which it has no mask, followed from the true masks; over the sequences in which some
+  object ends. J does not see these frames."""
 
 _PICTURES_HOW = """\
 From left to right: the seed frame, with the answers to one click an object (yellow cross); a later

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam2.evaluation.judging import tracking_scores
+from napari_sam2.evaluation.judging import ends_kept, tracking_scores
 from napari_sam2.evaluation.pictures import Picture, example, worst_objects
 from napari_sam2.evaluation.protocols import (
     MakeSession,
@@ -71,8 +71,8 @@ OVER_ALL, STACKS = "all", "z-stacks"
 class Row:
     """What was measured on one sequence; `frames` without the seed frame.
 
-    `seg` and `tra` are None where the truth has no tracks. `qualities` are predicted and true IoU
-    of every object on every frame.
+    `seg` and `tra` are None where the truth has no tracks, `ends` where no object ends. `qualities`
+    are predicted and true IoU of every object on every frame.
     """
 
     sequence: str
@@ -92,6 +92,7 @@ class Row:
     click_f: float = float("nan")
     seg: float | None = None
     tra: float | None = None
+    ends: float | None = None
     qualities: tuple[tuple[float, float], ...] = ()
     example: Picture | None = None
     worst: tuple[Picture, ...] = ()
@@ -210,6 +211,7 @@ def measure(model: Any, name: str, task: Task, make_session: MakeSession = track
         click_f=from_click.f,
         seg=seg,
         tra=tra,
+        ends=ends_kept(task, from_mask.labels),
         qualities=tuple(
             (predicted, from_mask.scores[i][t])
             for i, some in from_mask.predicted.items()

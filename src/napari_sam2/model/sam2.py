@@ -30,7 +30,6 @@ from napari_sam2.model.positions import (
 from napari_sam2.model.precision import in_half
 from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 from napari_sam2.model.values import (
-    NO_OBJECT,
     ImageFeatures,
     MaskPrediction,
     Memory,
@@ -250,17 +249,8 @@ class SAM2(nn.Module):
             iou = output.iou[rows, index][:, None]
             chosen = torch.zeros_like(index)
             token = output.tokens[:, 0]
-        present = output.object_score > 0
-        return MaskPrediction(
-            logits=logits.masked_fill(~present[:, None, None, None], NO_OBJECT),
-            iou=iou,
-            object_score=output.object_score,
-            pointer=self._pointer(self.pointer_proj(token), present),
-            chosen=chosen,
-        )
-
-    def _pointer(self, pointer_nc: Tensor, present_n: Tensor) -> Tensor:
-        return torch.where(present_n[:, None], pointer_nc, self.no_object_pointer)
+        seen = MaskPrediction(logits, iou, output.object_score, self.pointer_proj(token), chosen)
+        return seen.without(output.object_score <= 0, self.no_object_pointer)
 
     @in_half
     def adopt_masks(self, features: ImageFeatures, masks_n1hw: Tensor) -> MaskPrediction:
@@ -287,7 +277,7 @@ class SAM2(nn.Module):
             logits=downscale(masks_n1hw * (2 * _SURE) - _SURE),
             iou=masks_n1hw.new_ones(n, 1),
             object_score=torch.where(present, _SURE, -_SURE),
-            pointer=self._pointer(pointer, present),
+            pointer=torch.where(present[:, None], pointer, self.no_object_pointer),
             chosen=torch.zeros(n, dtype=torch.long, device=masks_n1hw.device),
         )
 

@@ -110,6 +110,22 @@ class MaskPrediction:
         """(N,) predicted IoU of the chosen mask."""
         return self.iou[torch.arange(len(self.chosen), device=self.chosen.device), self.chosen]
 
+    def without(self, gone_n: Tensor, pointer_c: Tensor) -> MaskPrediction:
+        """Return the same with some objects absent.
+
+        Parameters
+        ----------
+        gone_n : bool, which.
+        pointer_c : that absent objects leave.
+        """
+        score = self.object_score
+        return replace(
+            self,
+            logits=self.logits.masked_fill(gone_n[:, None, None, None], NO_OBJECT),
+            object_score=torch.where(gone_n, score.clamp(max=0), score),
+            pointer=torch.where(gone_n[:, None], pointer_c, self.pointer),
+        )
+
     def on_host(self) -> MaskPrediction:
         """Return the same in the host's memory; pointers, which only the network reads, stay."""
         return replace(

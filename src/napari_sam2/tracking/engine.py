@@ -27,7 +27,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.model.values import ImageFeatures, MaskPrediction
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
-from napari_sam2.tracking.finishing import blended, tidy
+from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.looks import Look, alike, memory_of, prediction_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
@@ -231,6 +231,7 @@ class Engine(Placement):
         prediction = self.model.predict_masks(conditioned, features, prompts)
         if self.windowed:
             prediction = tidy(blended(prediction))
+            prediction = prediction.without(doubted(prediction), self.model.no_object_pointer)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
         prediction = prediction.on_host()
         results = []

@@ -15,6 +15,7 @@ from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window
 
 _CONFIDENCE = 4  # power of the predicted IoU
+_DOUBT = 0.25  # least score, as users see it, of what is shown
 
 
 def blended(prediction: MaskPrediction) -> MaskPrediction:
@@ -30,6 +31,15 @@ def blended(prediction: MaskPrediction) -> MaskPrediction:
     rows = torch.arange(len(logits), device=logits.device)
     logits[rows, prediction.chosen] = (shares * prediction.logits).sum(dim=1)
     return replace(prediction, logits=logits)
+
+
+def doubted(prediction: MaskPrediction) -> Tensor:
+    """Tell which of N objects are gone, though their masks are not empty.
+
+    In a z-stack what lies out of focus still shows where a cell has ended, so it is taken for
+    present; but the predicted IoU falls.
+    """
+    return prediction.best_iou * prediction.object_score.sigmoid() < _DOUBT
 
 
 def tidy(prediction: MaskPrediction) -> MaskPrediction:
