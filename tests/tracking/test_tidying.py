@@ -63,7 +63,8 @@ def test_what_is_hardly_believed_counts_as_gone():
     gone = doubted(found)
     assert gone.tolist() == [False, True, True]
     left = found.without(gone, torch.zeros(2))
-    assert (left.object_score > 0).tolist() == [True, False, False]
+    assert torch.equal(left.object_score, score * torch.tensor([1, -1, -1]))
+    assert torch.equal(left.without(gone, torch.zeros(2)).object_score, left.object_score)
     assert (left.best_logits.amax(dim=(1, 2)) > 0).tolist() == [True, False, False]
     assert left.pointer.tolist() == [[1, 1], [0, 0], [0, 0]]
     assert torch.equal(left.logits[0], logits[0])

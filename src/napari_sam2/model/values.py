@@ -111,7 +111,7 @@ class MaskPrediction:
         return self.iou[torch.arange(len(self.chosen), device=self.chosen.device), self.chosen]
 
     def without(self, gone_n: Tensor, pointer_c: Tensor) -> MaskPrediction:
-        """Return the same with some objects absent.
+        """Return the same with some objects absent, as surely as they were held for present.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class MaskPrediction:
         return replace(
             self,
             logits=self.logits.masked_fill(gone_n[:, None, None, None], NO_OBJECT),
-            object_score=torch.where(gone_n, score.clamp(max=0), score),
+            object_score=torch.where(gone_n, -score.abs(), score),
             pointer=torch.where(gone_n[:, None], pointer_c, self.pointer),
         )
 

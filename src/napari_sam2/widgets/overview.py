@@ -186,7 +186,9 @@ class Overview:
     def _jump_words(self, row: int, frame: int) -> list[str]:
         words = []
         if self._ratio[row, frame] > AREA_FACTOR:
-            words.append(f"area jumped by a factor of {self._ratio[row, frame]:.1f}")
+            ratio, before = self._ratio[row, frame], self.area[row, :frame]
+            fell = before[before > 0][-1] > self.area[row, frame]
+            words.append(f"area fell to {100 / ratio:.0f} %" if fell else f"area x {ratio:.1f}")
         if self._way[row, frame] > 1:
             words.append(f"moved by {self._way[row, frame]:.1f} diameters")
         return words
