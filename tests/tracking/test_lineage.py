@@ -171,6 +171,35 @@ def test_a_division_is_followed_by_one_repair(micro, attention):
     assert [on(session, i)[0] for i in (1, 2, 3)] == [0, DIVIDES, DIVIDES]
 
 
+def test_daughters_are_looked_for_without_a_change(micro):
+    history = start(micro)
+    session = history.session
+    history.do(SetPrompt(1, 0, Prompt([centres(0)[0]], [True])))
+    assert session.find_daughters(1, 0) is None  # nothing is known of the mother before
+    history.do(Propagate("both"))
+    seen = session.result(DIVIDES).labels
+    pair = session.find_daughters(1, DIVIDES)
+    assert pair is not None
+    for prompt in pair:
+        assert prompt.only_mask
+        overlaps = [
+            (prompt.mask & (TRUTH[DIVIDES] == i)).sum()
+            / (prompt.mask | (TRUTH[DIVIDES] == i)).sum()
+            for i in (2, 3)
+        ]
+        assert max(overlaps) > 0.7
+    np.testing.assert_array_equal(session.result(DIVIDES).labels, seen)
+    assert session.parents == {}
+    # What is another object's is no daughter; and one alone is no pair.
+    session.add_mask(9, DIVIDES, TRUTH[DIVIDES] == 3)
+    assert session.find_daughters(1, DIVIDES) is None
+    history.do(Divide(1, DIVIDES, (2, 3)))
+    with pytest.raises(InputError, match="frame"):
+        session.find_daughters(1, FRAMES)
+    with pytest.raises(InputError, match="17"):
+        session.find_daughters(17, DIVIDES)
+
+
 def test_what_a_cancelled_repair_leaves_is_still_to_be_done(micro):
     history = dividing(micro)
     session = history.session

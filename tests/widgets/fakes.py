@@ -136,6 +136,9 @@ class FakeSession:
     ) -> FakePreview:
         return self._say(object_id, frame, Prompt(points=points, positive=positive))
 
+    def find_daughters(self, object_id: int, frame: int) -> None:
+        return None
+
     def answers_fast(self, frame: int) -> bool:
         return self.fast
 

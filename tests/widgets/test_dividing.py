@@ -77,14 +77,40 @@ def mother(open_window):
     return window
 
 
-def test_it_divides_by_five_gestures(mother, tmp_path):
+def divide_by_hand(window) -> None:
+    """Take back the daughters that were found, to click on them."""
+    window.key("D")
+    window.done()
+    window.key("Z", CONTROL)
+    window.done()
+
+
+def test_it_divides_by_two_keys(mother):
     window = mother
-    before = {t: window.frame(t) for t in range(DIVIDES)}
     window.key("D")
     window.done()
     assert window.widget.object_id == 2
-    assert "Object 1 ends before frame 6. Click on one of its daughters, object 2" in window.status
+    assert "objects 2 and 3 are its daughters" in window.status
     assert not (window.frame(DIVIDES) == 1).any()
+    assert steps(window)[-2:] == ["divide", "prompts"]
+    window.key("H")
+    shown(window)
+    assert on(window, 1) == list(range(DIVIDES))
+    labels = [int(window.frame(DIVIDES)[tuple(map(round, c))]) for c in centres(DIVIDES)]
+    assert sorted(labels) == [2, 3]
+    for k, i in enumerate(labels):
+        assert on(window, i) == list(range(DIVIDES, FRAMES))
+        for t in range(DIVIDES, FRAMES):
+            assert overlap(window.frame(t) == i, TRUTH[t] == 2 + k) > 0.7
+    assert rows(window) == {1: "", 2: "↳ 1", 3: "↳ 1"}
+
+
+def test_it_divides_by_hand(mother, tmp_path):
+    window = mother
+    before = {t: window.frame(t) for t in range(DIVIDES)}
+    divide_by_hand(window)
+    assert window.widget.object_id == 2
+    assert not np.isin(window.frame(DIVIDES), [1, 2, 3]).any()
     window.click(*centres(DIVIDES)[0])
     window.done()
     assert window.status.endswith("N, then click on the other daughter of 1, object 3.")
@@ -126,8 +152,7 @@ def test_it_divides_by_five_gestures(mother, tmp_path):
 
 def test_a_mother_that_was_not_repaired_is_said_at_the_export(mother, tmp_path):
     window = mother
-    window.key("D")
-    window.done()
+    divide_by_hand(window)
     window.click(*centres(DIVIDES)[0])
     window.done()
     window.widget.export(tmp_path / "res")
@@ -138,8 +163,7 @@ def test_a_mother_that_was_not_repaired_is_said_at_the_export(mother, tmp_path):
 def test_one_undo_takes_a_division_back(mother):
     window = mother
     before = [window.frame(t) for t in range(FRAMES)]
-    window.key("D")
-    window.done()
+    divide_by_hand(window)
     assert steps(window) == ["prompt", "propagate", "divide"]
     window.click(*centres(DIVIDES)[0])
     window.done()
@@ -165,8 +189,7 @@ def test_one_undo_takes_a_division_back(mother):
 
 def test_the_session_is_saved_and_restored_with_its_daughters(mother, tmp_path, open_window):
     window = mother
-    window.key("D")
-    window.done()
+    divide_by_hand(window)
     window.click(*centres(DIVIDES)[0])
     window.done()
     path = tmp_path / "cells.ns2.json"
@@ -202,8 +225,7 @@ def test_a_real_nucleus_divides(open_window, dev_data):
     window.key("G")
     shown(window)
     go(window, divides - first)
-    window.key("D")
-    window.done()
+    divide_by_hand(window)
     for i, label in ((2, 39), (3, 40)):
         assert window.widget.object_id == i
         window.click(*middle(truth[divides - first] == label))

@@ -6,12 +6,9 @@ import json
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2 import Frames, TrackingSession, load_model
-from napari_sam2.export.ctc import read_tracks
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.notes import Notes
@@ -85,34 +82,6 @@ def test_the_worst_comes_first_and_says_why():
 def test_a_smaller_area_is_told_from_a_larger_one():
     found = overview({1: trace([400.0] * 5 + [0.0] + [160.0] * 6)})
     assert "area fell to 40 %" in reasons(found, 1, 6)
-
-
-def test_real_divisions_are_in_the_list(dev_data):
-    """A mitotic nucleus rounds up, and its daughters are small: the mother's area falls."""
-    folder = dev_data / "hela_nuclei"
-    images = tifffile.imread(folder / "images.tif")
-    truth = tifffile.imread(folder / "masks.tif")
-    tracks = read_tracks(folder / "tracks.txt")
-    mothers = {track.parent for track in tracks}
-    session = TrackingSession(load_model("micro", device="cpu"), Frames(images))
-    last = {}
-    for track in tracks:
-        start = max(track.first, track.last - 8)
-        seed = truth[start] == track.id
-        followed = start < track.last - 1 and track.last < len(images) - 1
-        if track.id in mothers and followed and seed.any():
-            session.add_mask(track.id, start, seed)
-            last[track.id] = track.last
-    assert len(last) == 14
-    for _ in session.propagate("forward"):
-        pass
-    found = Overview(len(images), session.traces(), {}, Notes())
-    near = [
-        any(found.doubt_at(i, t) for t in range(end - 1, min(end + 4, len(images))))
-        for i, end in last.items()
-    ]
-    assert sum(near) >= 11
-    assert len(doubtful(found)) <= 18  # and little else
 
 
 def test_frames_in_a_row_are_one_entry():

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.adopting import GivenMasks, adopt, check_given
+from napari_sam2.tracking.daughters import Mother, find_daughters
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
@@ -20,7 +21,7 @@ from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.policy import TrackingPolicy
-from napari_sam2.tracking.prompt import described
+from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.prompting import Prompting
 from napari_sam2.tracking.propagating import Propagating
 from napari_sam2.tracking.results import FrameResult
@@ -142,6 +143,35 @@ class TrackingSession(Prompting, Propagating):
         if estimate is None:
             raise InputError(f"{described(object_id, frame)}: it has not been looked at there yet")
         return view_of(self._engine, frame, estimate)
+
+    def find_daughters(self, object_id: int, frame: int) -> tuple[Prompt, Prompt] | None:
+        """Look for the two cells that an object has become; the session stays as it is.
+
+        Give the prompts to the daughters that `divide` returns, if they are right.
+
+        Parameters
+        ----------
+        object_id : the mother.
+        frame : the first one on which there are two cells.
+
+        Returns
+        -------
+        tuple of Prompt, or None
+            Masks; None if there are no two cells, or the mother has no mask just before.
+
+        Raises
+        ------
+        InputError
+            If there is no such object or frame.
+        """
+        obj = self._existing(object_id)
+        others = self.result(frame).labels
+        mother = Mother.of(obj.estimates.trace(self.frames.shape), frame)
+        if mother is None:
+            return None
+        taken = (others > 0) & (others != object_id)
+        found = find_daughters(self._engine, frame, mother, taken)
+        return None if found is None else (Prompt(mask=found[0]), Prompt(mask=found[1]))
 
     def segment_everything(
         self,

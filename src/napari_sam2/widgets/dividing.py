@@ -44,7 +44,9 @@ class Dividing:
         return [] if session is None else list(session.waiting_daughters)
 
     def divide(self, object_id: int | None = None, frame: int | None = None) -> None:
-        """End an object, and make two daughters that begin there: the next click shows one.
+        """End an object, and make two daughters that begin there, which are looked for.
+
+        Where they are not found, the next click shows one.
 
         Parameters
         ----------
@@ -71,14 +73,33 @@ class Dividing:
             bench.set_positive(True)
             if bench.tools.current is None:
                 bench.tools.use("point")
+            if found:
+                self._show(mother, frame, dict(zip(step.daughters, found[0], strict=True)))
+                return
             bench.status.emit(
                 f"{bench.notes.name(mother)} ends before frame {frame}. Click on one of its "
                 f"daughters, object {first}; then N, and click on the other one.",
                 "done",
             )
 
+        def look() -> None:
+            session = record.history.session
+            if session.answers_fast(frame):
+                pair = session.find_daughters(mother, frame)
+                found.extend([] if pair is None else [pair])
+
+        found: list[tuple[Prompt, Prompt]] = []
         change = bench.layers.put({mother: {frame: Prompt(absent=True)}})
-        self._run(record, step, change, done)
+        self._run(record, step, change, done, look)
+
+    def _show(self, mother: int, frame: int, daughters: Mapping[int, Prompt]) -> None:
+        """Show the daughters that were found; a step of its own, which undo takes back first."""
+        bench, (one, other) = self._bench, daughters
+        text = (
+            f"{bench.notes.name(mother)} ends before frame {frame}, and objects {one} and {other} "
+            "are its daughters. Wrong? Correct them, or Ctrl+Z and click. H follows them."
+        )
+        bench.prompting.add({i: {frame: prompt} for i, prompt in daughters.items()}, text)
 
     def set_mother(self, object_ids: Iterable[int], mother: int | None) -> None:
         """Say whose daughters objects are; None: nobody's."""
@@ -117,18 +138,26 @@ class Dividing:
         return bench.controller.require_record()
 
     def _run(
-        self, record: Record, step: Step, change: LayerChange | None, then: Callable[[], None]
+        self,
+        record: Record,
+        step: Step,
+        change: LayerChange | None,
+        then: Callable[[], None],
+        look: Callable[[], None] | None = None,
     ) -> None:
+        """Do a step, and then what else needs the session (`look`) or the window (`then`)."""
         bench = self._bench
 
         def job() -> None:
             for _ in record.run(step, change):
                 pass
+            if look is not None:
+                look()
 
         def done(_: None) -> None:
+            bench.controller.save()
             then()
             bench.changed.emit()
-            bench.controller.save()
 
         def failed(error: Exception) -> None:
             bench.show_layers(record.layers)  # the session knows nothing of it

@@ -202,7 +202,7 @@ class MaskletsWidget(QWidget):
         """Text and function by key."""
         return {
             "N": ("New object", self.new_object),
-            "D": ("The object divides on this frame", self.divide),
+            "D": ("The object divides on this frame; looks for the daughters", self.divide),
             "Q": ("Toggle positive and negative points", self.toggle_polarity),
             "U": ("Take back the last point", self.remove_last_point),
             "G": ("Propagate both ways", self.propagate),

@@ -102,8 +102,13 @@ class Prompting:
             change = self._bench.layers.forget(object_id, frame)
             self.answer(object_id, frame, None, change=change)
 
-    def add(self, prompts: Prompts) -> None:
+    def add(self, prompts: Prompts, text: str = "") -> None:
         """Say what is said of many objects; one step to undo.
+
+        Parameters
+        ----------
+        text
+            What is said once it is done, in place of how many are new.
 
         Raises
         ------
@@ -131,7 +136,7 @@ class Prompting:
             if added != [True]:
                 return "That was cancelled; nothing was changed."
             objects = "1 object is" if count == 1 else f"{count} objects are"
-            return f"{objects} new. G follows them; Ctrl+Z takes them back."
+            return text or f"{objects} new. G follows them; Ctrl+Z takes them back."
 
         def after(_ended: bool) -> None:
             if added != [True]:  # the session knows nothing of them, so nor may the layers

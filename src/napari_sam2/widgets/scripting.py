@@ -250,7 +250,7 @@ class LiveSession:
     def divide(self, object_id: int, frame: int) -> tuple[int, int]:
         """Say that an object divides: it ends before a frame, where two daughters begin.
 
-        Click on the daughters next, and `repair` follows them.
+        They are looked for, as by hand. Click on those without a mask, and `repair` follows them.
 
         Parameters
         ----------
