@@ -97,12 +97,21 @@ def test_it_divides_by_two_keys(mother):
     shown(window)
     assert on(window, 1) == list(range(DIVIDES))
     labels = [int(window.frame(DIVIDES)[tuple(map(round, c))]) for c in centres(DIVIDES)]
-    assert sorted(labels) == [2, 3]
-    for k, i in enumerate(labels):
+    assert labels == [2, 3]  # the upper one first
+    for i in labels:
         assert on(window, i) == list(range(DIVIDES, FRAMES))
         for t in range(DIVIDES, FRAMES):
-            assert overlap(window.frame(t) == i, TRUTH[t] == 2 + k) > 0.7
+            assert overlap(window.frame(t) == i, TRUTH[t] == i) > 0.7
     assert rows(window) == {1: "", 2: "↳ 1", 3: "↳ 1"}
+
+
+def test_by_name_daughters_are_looked_for_on_demand(mother):
+    sam = LiveSession(mother.widget)
+    assert sam.divide(1, DIVIDES) == (2, 3)
+    assert not {2, 3} & sam.prompts.keys()
+    sam.undo()
+    assert sam.divide(1, DIVIDES, find=True) == (2, 3)
+    assert {2, 3} <= sam.prompts.keys()
 
 
 def test_it_divides_by_hand(mother, tmp_path):

@@ -52,7 +52,7 @@ class Mother:
 def find_daughters(
     engine: Engine, frame: int, mother: Mother, others: Mask
 ) -> tuple[Mask, Mask] | None:
-    """Look for two cells that a mother may have become; None if there are none.
+    """Look for two cells that a mother may have become, the upper one first; None without.
 
     Parameters
     ----------
@@ -73,8 +73,9 @@ def find_daughters(
     pairs = list(itertools.combinations(sized, 2))
     if not pairs:
         return None
-    one, other = max(pairs, key=lambda pair: _likely(pair[0], pair[1], mother))
-    return one.mask, other.mask
+    pair = max(pairs, key=lambda pair: _likely(pair[0], pair[1], mother))
+    one, other = sorted((cell.mask for cell in pair), key=lambda mask: tuple(_centre(mask)))
+    return one, other
 
 
 def _likely(one: Cell, other: Cell, mother: Mother) -> float:

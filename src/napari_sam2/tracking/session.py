@@ -157,7 +157,8 @@ class TrackingSession(Prompting, Propagating):
         Returns
         -------
         tuple of Prompt, or None
-            Masks; None if there are no two cells, or the mother has no mask just before.
+            Masks, that of the upper cell first; None if there are no two cells, or the mother has
+            no mask just before.
 
         Raises
         ------

@@ -43,8 +43,10 @@ class Dividing:
         session = self._bench.controller.session
         return [] if session is None else list(session.waiting_daughters)
 
-    def divide(self, object_id: int | None = None, frame: int | None = None) -> None:
-        """End an object, and make two daughters that begin there, which are looked for.
+    def divide(
+        self, object_id: int | None = None, frame: int | None = None, find: bool = True
+    ) -> None:
+        """End an object, and make two daughters that begin there.
 
         Where they are not found, the next click shows one.
 
@@ -54,6 +56,8 @@ class Dividing:
             The mother; by default the current object.
         frame
             The first with two cells; by default the one on screen.
+        find
+            Look for the daughters, if the model is fast.
         """
         bench = self._bench
         record = self._ready()
@@ -84,7 +88,7 @@ class Dividing:
 
         def look() -> None:
             session = record.history.session
-            if session.answers_fast(frame):
+            if find and session.answers_fast(frame):
                 pair = session.find_daughters(mother, frame)
                 found.extend([] if pair is None else [pair])
 

@@ -36,8 +36,8 @@ class ObjectsForm(QTabWidget):
         )
         self.divide = button(
             "Divides here (D)",
-            "The current object ends before the frame on screen, and two daughters begin there. They "
-            "are looked for; if none are found, click on one, then N, and click on the other [D]",
+            "The current object ends before the frame on screen, and two daughters begin there. "
+            "They are looked for; if none is found, click on one, then N, and on the other [D]",
             "Object divides here",
         )
         self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")

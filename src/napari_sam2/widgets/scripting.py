@@ -247,15 +247,18 @@ class LiveSession:
         """
         self._say(object_id, frame, Prompt(absent=True))
 
-    def divide(self, object_id: int, frame: int) -> tuple[int, int]:
+    def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
         """Say that an object divides: it ends before a frame, where two daughters begin.
 
-        They are looked for, as by hand. Click on those without a mask, and `repair` follows them.
+        Click on the daughters next, and `repair` follows them.
 
         Parameters
         ----------
         frame
             The first one with two cells.
+        find
+            Look for them, as the key D does; the upper one is the first. None may be found:
+            `prompts` tells.
 
         Returns
         -------
@@ -267,7 +270,7 @@ class LiveSession:
             If the object does not exist or cannot divide there; the message says why.
         """
         before = set(self.parents)
-        self.widget.workbench.dividing.divide(object_id, frame)
+        self.widget.workbench.dividing.divide(object_id, frame, find)
         self.wait()
         daughters = sorted(set(self.parents) - before)
         if len(daughters) != 2:
