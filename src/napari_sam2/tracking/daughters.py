@@ -20,6 +20,7 @@ _QUALITY = 0.4  # least of a daughter; that there are two says as much
 _AREAS = (0.12, 1.1)  # of a daughter, over the mother's
 _ASTRAY = 0.6  # radii of the mother; daughters lie on both sides of her place
 _UNLIKE = 0.5  # difference of the logarithms of their areas
+_LEAST = 0.1  # of how well they suit, 1 at best
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,28 @@ def find_daughters(
     """
     rows, columns = np.ogrid[: others.shape[0], : others.shape[1]]
     apart = np.hypot(rows - mother.centre[0], columns - mother.centre[1])
-    taken = others | (apart > _REACH * mother.radius)
+    near = apart <= _REACH * mother.radius
     diameter = max(1.0, np.sqrt(2) * mother.radius)  # of half of her area
     cells: Sequence[Cell] = ()
-    for found in everything(engine, frame, taken=taken, diameter=diameter, least_quality=_QUALITY):
+    for found in everything(
+        engine, frame, taken=others, diameter=diameter, least_quality=_QUALITY, within=near
+    ):
         cells = found.cells
-    least, most = (share * mother.area for share in _AREAS)
-    sized = [cell for cell in cells if least <= np.count_nonzero(cell.mask) <= most]
-    pairs = list(itertools.combinations(sized, 2))
+    pairs = list(itertools.combinations((cell for cell in cells if _possible(cell, mother)), 2))
     if not pairs:
         return None
-    pair = max(pairs, key=lambda pair: _likely(pair[0], pair[1], mother))
-    one, other = sorted((cell.mask for cell in pair), key=lambda mask: tuple(_centre(mask)))
-    return one, other
+    a, b = max(pairs, key=lambda pair: _likely(pair[0], pair[1], mother))
+    if _likely(a, b, mother) < _LEAST:
+        return None
+    upper, lower = sorted((a.mask, b.mask), key=lambda mask: tuple(_centre(mask)))
+    return upper, lower
+
+
+def _possible(cell: Cell, mother: Mother) -> bool:
+    """Whether one cell alone may be a daughter, by its size and place."""
+    least, most = (share * mother.area for share in _AREAS)
+    away = float(np.hypot(*(_centre(cell.mask) - mother.centre)))
+    return bool(least <= np.count_nonzero(cell.mask) <= most) and away <= _REACH * mother.radius
 
 
 def _likely(one: Cell, other: Cell, mother: Mother) -> float:

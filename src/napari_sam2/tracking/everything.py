@@ -68,10 +68,14 @@ def everything(
     diameter: float | None = None,
     least_quality: float = LEAST_QUALITY,
     most: int | None = None,
+    within: Mask | None = None,
 ) -> Iterator[Found]:
-    """Segment all cells of a frame; see `TrackingSession.segment_everything`."""
+    """Segment all cells of a frame; see `TrackingSession.segment_everything`.
+
+    Where `within` (Y, X) is given, only cells are looked for that have a part there.
+    """
     occupied = _checked(engine, frame, taken, diameter, least_quality, most)
-    search = _Search(engine, frame, occupied)
+    search = _Search(engine, frame, occupied, occupied if within is None else occupied | ~within)
     levels = [*engine.levels.values()]
     cells: list[Cell] = []
     known = diameter is not None
@@ -102,13 +106,15 @@ class _Search:
     Parameters
     ----------
     engine, frame : where.
-    occupied : (Y, X), pixels that get no clicks and belong to no cell.
+    occupied : (Y, X), pixels that belong to no cell.
+    unclicked : (Y, X), pixels that get no clicks, these among them.
     """
 
-    def __init__(self, engine: Engine, frame: int, occupied: Mask) -> None:
+    def __init__(self, engine: Engine, frame: int, occupied: Mask, unclicked: Mask) -> None:
         self.engine = engine
         self.frame = frame
         self.occupied = occupied
+        self.unclicked = unclicked
         self.answers: dict[Geometry, list[Answer]] = {}
         self.done = self.total = 0
         self._planned: list[tuple[Geometry, npt.NDArray[np.float64]]] = []
@@ -131,7 +137,7 @@ class _Search:
     def ask(self, cells: Sequence[Cell]) -> Iterator[Found]:
         """Answer what is planned; `cells` is what is known meanwhile."""
         for level, planned in self._planned:
-            covered = self.occupied.copy()
+            covered = self.unclicked.copy()
             if len(self.engine.levels) == 1:
                 for cell in self.choose(_COVERED):
                     covered |= cell.mask
