@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts, save_prompts
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.weights import load_model
-from tests.tracking.toy import moving_disk
+from tests.tracking.toy import moving_disk, toy_model
 
 FRAMES = 14
 
@@ -149,3 +151,22 @@ def test_prompts_given_together_may_name_the_end_first(session):
     with pytest.raises(InputError, match="object 5 on frame 3"):
         session.add_prompts({4: {0: Prompt([[3, 3]], [True])}, 5: {3: Prompt(absent=True)}})
     assert session.object_ids == [1]  # nothing has been added
+
+
+@pytest.mark.parametrize(("score", "grows"), [(0.9, True), (0.5, False)])
+def test_what_faded_is_not_looked_for_farther_off(score, grows):
+    model = toy_model()
+    session = TrackingSession(model, Frames(moving_disk(6)), TrackingPolicy(attention="windowed"))
+    mask = np.zeros((64, 96), bool)
+    mask[26:34, 16:24] = True
+    session.add_mask(1, 0, mask)
+    obj = session._objects[1]
+    seen = obj.estimates[0]
+    obj.pass_frame(0, False, seen)
+    obj.pass_frame(1, False, replace(seen, quality=Quality(score, 10.0, 1.0)))
+    gone = replace(seen, kept=seen.kept[:0, :0], quality=Quality(0.1, -5.0, 1.0))
+    obj.pass_frame(2, False, gone)
+    assert obj.faded(3, False) != grows
+    assert not obj.faded(1, False)
+    window = session._engine.next_window(gone, obj.faded(3, False))
+    assert (window.height > gone.window.height) == grows

@@ -99,7 +99,8 @@ class Follower:
                 continue
             selection = obj.bank.select(frame, way.reverse, len(self.engine.frames))
             followed.append(obj)
-            looks.append(Look(obj.bank, self.engine.next_window(last), selection, last))
+            window = self.engine.next_window(last, obj.faded(frame, way.reverse))
+            looks.append(Look(obj.bank, window, selection, last))
         for index, prediction in self.engine.track(frame, looks):
             obj = followed[index]
             found = estimated(looks[index].window, prediction)

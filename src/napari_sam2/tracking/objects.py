@@ -20,6 +20,7 @@ from napari_sam2.tracking.windows import Window
 
 ABSENT = Quality(iou=1.0, object_score=-10.0, stability=1.0)
 _PATIENCE = 8  # frames
+_FADED = 2 / 3  # score of a last mask, below which the object was about to end
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ class TrackedObject:
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
+
+    def faded(self, frame: int, reverse: bool) -> bool:
+        """Whether its last mask before a frame was so unsure that it was about to end."""
+        step = 1 if reverse else -1
+        near = frame + step
+        while (estimate := self.estimates.get(near)) is not None and not estimate.kept.size:
+            near += step
+        return estimate is not None and estimate.quality.score < _FADED
 
     @property
     def anchors(self) -> dict[int, Prompt]:

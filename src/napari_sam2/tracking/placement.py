@@ -69,14 +69,18 @@ class Placement:
         sy, sx = self.geometry(estimate.window).scale
         return box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx
 
-    def next_window(self, last: Estimate) -> Window:
-        """Choose where to look for an object, given where it was seen last."""
+    def next_window(self, last: Estimate, faded: bool = False) -> Window:
+        """Choose where to look for an object, given where it was looked for last.
+
+        One that is not found may be farther off, so windows grow; one that faded where it was, as
+        cells do at their ends in z, has not gone elsewhere.
+        """
         geometry = self.geometry(last.window)
         if not self.windowed:
             return whole(geometry)
         box = last.box()
         if box is None:
-            return grown(geometry, last.window)
+            return last.window if faded else grown(geometry, last.window)
         return around(geometry, box, usual=max(last.window.height, last.window.width))
 
     def must_find(self, prompt: Prompt) -> bool:
