@@ -99,7 +99,8 @@ class Follower:
                 continue
             selection = obj.bank.select(frame, way.reverse, len(self.engine.frames))
             followed.append(obj)
-            window = self.engine.next_window(last, obj.faded(frame, way.reverse))
+            faded = not last.kept.size and obj.faded(frame, way.reverse)
+            window = self.engine.next_window(last, faded)
             looks.append(Look(obj.bank, window, selection, last))
         for index, prediction in self.engine.track(frame, looks):
             obj = followed[index]
