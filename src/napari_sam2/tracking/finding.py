@@ -120,7 +120,7 @@ def correct(
     engine, frame, prompt, level : see `find`.
     known : the mask that is corrected.
     """
-    window, prediction = _averaged(engine, frame, prompt, known, known.estimate.window.grid)
+    window, prediction = _averaged(engine, frame, prompt, known, known.estimate.window.grid, 1)
     prediction = obey(prediction, engine.geometry(window), window, prompt, known.within(window))
     if not prompt.positive.any():
         return window, prediction  # what is not the object does not say what is
@@ -146,7 +146,7 @@ def outline(
     engine, frame, level : see `find`.
     prompt : a box, perhaps with clicks.
     """
-    window, prediction = _averaged(engine, frame, prompt, None, level)
+    window, prediction = _averaged(engine, frame, prompt, None, level, _OCTAVE)
     prediction = replace(prediction, logits=tidied(prediction.best_logits)[:, None])
     return window, obey(prediction, engine.geometry(window), window, prompt, None)
 
@@ -157,12 +157,14 @@ def _averaged(
     prompt: Prompt,
     known: Known | None,
     level: tuple[int, int] | None,
+    reach: int,
 ) -> tuple[Window, MaskPrediction]:
-    """Answer on one level, with logits that are the mean over it and an octave to either side.
+    """Answer on one level, with logits that are the mean over it and its neighbours.
 
     Parameters
     ----------
     known : the mask that the prompt corrects, if any.
+    reach : levels to either side; the outer ones count for less.
     """
 
     def ask(grid: tuple[int, int] | None) -> tuple[Window, MaskPrediction]:
@@ -174,7 +176,7 @@ def _averaged(
     levels = [*engine.levels.values()]
     here = levels.index(engine.geometry(window))
     total, weights = prediction.best_logits[0].clamp(-_CERTAIN, _CERTAIN), 1.0
-    for at in range(max(here - _OCTAVE, 0), min(here + _OCTAVE + 1, len(levels))):
+    for at in range(max(here - reach, 0), min(here + reach + 1, len(levels))):
         if at != here:
             place, other = ask(levels[at].tokens)
             weight = 1 / (1 + abs(at - here) / _OCTAVE)
