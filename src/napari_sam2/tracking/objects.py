@@ -96,9 +96,9 @@ class TrackedObject:
         self.missing = 0 if estimate.kept.size else self.missing + 1
 
     def faded(self, frame: int, reverse: bool) -> bool:
-        """Whether its last mask before a frame was so unsure that it was about to end."""
+        """Whether its last mask before the next frame to pass was so unsure that it was to end."""
         step = 1 if reverse else -1
-        near = frame + step
+        near = frame + step * (self.missing + 1)
         while (estimate := self.estimates.get(near)) is not None and not estimate.kept.size:
             near += step
         return estimate is not None and estimate.quality.score < _FADED

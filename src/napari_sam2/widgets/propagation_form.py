@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from magicgui.widgets import SpinBox
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QRangeSlider
+from superqt.utils import signals_blocked
 
 from napari_sam2.widgets.parts import button, row
 
@@ -83,19 +84,19 @@ class PropagationForm(QWidget):
         """Take the other end along where one is moved past it; the slider shows both."""
         if (value > other.value) == (other is self.last):
             other.value = value
-        with QSignalBlocker(self.range):
+        with signals_blocked(self.range):
             self.range.setValue((self.first.value, self.last.value))
 
     def show_range(self, first: int, last: int, length: int) -> None:
         """Show which frames objects are followed over."""
-        with QSignalBlocker(self.range):
+        with signals_blocked(self.range):
             self.range.setRange(0, length - 1)
         for box in (self.first, self.last):
             box.max = max(box.max, length - 1)
         self._take_range((first, last))
         for box in (self.first, self.last):
             box.max = length - 1
-        with QSignalBlocker(self.range):
+        with signals_blocked(self.range):
             self.range.setValue((first, last))
 
     def show_forecasts(self, texts: Mapping[str, str]) -> None:
