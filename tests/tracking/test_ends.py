@@ -167,6 +167,5 @@ def test_what_faded_is_not_looked_for_farther_off(score, grows):
     gone = replace(seen, kept=seen.kept[:0, :0], quality=Quality(0.1, -5.0, 1.0))
     obj.pass_frame(2, False, gone)
     assert obj.faded(3, False) != grows
-    assert not obj.faded(1, False)
     window = session._engine.next_window(gone, obj.faded(3, False))
     assert (window.height > gone.window.height) == grows

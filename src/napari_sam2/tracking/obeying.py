@@ -32,7 +32,7 @@ def obeying(
     positive : (K,) which of them are on the object.
     """
     logits = logits_hw.copy()
-    inside = ((points_yx > -0.5) & (points_yx < np.array(logits.shape) - 0.5)).all(axis=1)
+    inside = _inside(logits.shape, points_yx)
     signs = np.where(positive, 1.0, -1.0)
     for _ in range(_ROUNDS):
         for k in np.flatnonzero(inside):
@@ -89,7 +89,7 @@ def changed_around(
     earlier_hw, logits_hw, points_yx, positive : see `changed_at`.
     """
     before, logits = earlier_hw > 0, logits_hw.copy()
-    inside = ((points_yx > -0.5) & (points_yx < np.array(before.shape) - 0.5)).all(axis=1)
+    inside = _inside(before.shape, points_yx)
     for k in np.flatnonzero(inside):
         row, column = np.rint(points_yx[k]).astype(int)
         apart = _apart(before.shape, points_yx[k])
@@ -101,6 +101,11 @@ def changed_around(
         bound = np.maximum if positive[k] else np.minimum
         logits[disc] = bound(logits[disc], np.float32(_SURE if positive[k] else -_SURE))
     return logits
+
+
+def _inside(shape: tuple[int, ...], points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which points lie on a cell."""
+    return np.asarray(((points > -0.5) & (points < np.array(shape) - 0.5)).all(axis=1))
 
 
 def _apart(shape: tuple[int, ...], point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
