@@ -28,16 +28,16 @@ def cut(whole_bchw: Tensor, i: int) -> Tensor:
     return whole_bchw[0, :, row : row + WINDOWS.height, column : column + WINDOWS.width]
 
 
-def as_map(tokens_b1ld: Tensor, grid: TokenGrid) -> Tensor:
-    return tokens_b1ld[:, 0].transpose(1, 2).unflatten(2, (grid.height, grid.width))
+def as_map(tokens_bld: Tensor, grid: TokenGrid) -> Tensor:
+    return tokens_bld.transpose(1, 2).unflatten(2, (grid.height, grid.width))
 
 
 def test_sines_of_windows_are_slices() -> None:
     whole = sine_positions(WHOLE, 32, 64, CPU)
     windows = sine_positions(WINDOWS, 32, 64, CPU)
-    assert windows.shape == (3, 32, 6, 8)
+    assert windows.shape == (3, 48, 32)
     for i in range(3):
-        assert torch.equal(windows[i], cut(whole, i))
+        assert torch.equal(as_map(windows, WINDOWS)[i], cut(as_map(whole, WHOLE), i))
 
 
 def test_rotations_of_windows_are_slices() -> None:
@@ -46,7 +46,9 @@ def test_rotations_of_windows_are_slices() -> None:
     ):
         assert windows.shape == (3, 1, 48, 16)
         for i in range(3):
-            assert torch.equal(as_map(windows, WINDOWS)[i], cut(as_map(whole, WHOLE), i))
+            assert torch.equal(
+                as_map(windows[:, 0], WINDOWS)[i], cut(as_map(whole[:, 0], WHOLE), i)
+            )
 
 
 def test_fourier_features_of_windows_are_slices() -> None:
@@ -67,14 +69,15 @@ def test_dense_fourier_features_meet_those_of_points() -> None:
 
 
 def test_rows_come_before_columns() -> None:
-    rows, columns = sine_positions(WHOLE, 32, 64, CPU).chunk(2, dim=1)
+    rows, columns = as_map(sine_positions(WHOLE, 32, 64, CPU), WHOLE).chunk(2, dim=1)
     assert torch.equal(rows, rows[..., :1].expand_as(rows))
     assert torch.equal(columns, columns[:, :, :1].expand_as(columns))
     assert not torch.equal(rows[0, :, 0, 0], rows[0, :, 1, 0])
 
 
 def test_last_token_of_the_reference_grid_is_at_a_full_turn() -> None:
-    place = sine_positions(TokenGrid(64, 64), 32, 64, CPU)
+    grid = TokenGrid(64, 64)
+    place = as_map(sine_positions(grid, 32, 64, CPU), grid)
     assert place[0, 0, 63, 0] == pytest.approx(math.sin(2 * math.pi), abs=1e-5)
     assert place[0, 0, 15, 0] == pytest.approx(1.0, abs=1e-5)
 

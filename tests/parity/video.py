@@ -14,7 +14,7 @@ They would hide what is compared and are therefore taken out of the way:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -110,8 +110,8 @@ def play_ours(pair: Pair, frames: Frames, script: Script, theirs: Played | None 
             for result in session.propagate(action.direction):
                 played.labels[step, result.frame] = result.labels
             owners = {id(obj.bank): i for i, obj in session._objects.items()}
-            for bank, frame, prediction in tracked:
-                played.record[step, owners[bank], frame] = _seen(prediction)
+            for bank, frame, seen in tracked:
+                played.record[step, owners[bank], frame] = seen
             for bank, frame, memory in remembered:
                 key = (step, owners[bank], frame)
                 if key in played.record:
@@ -129,12 +129,12 @@ def _say(session: TrackingSession, say: Say) -> None:
         session.add_prompts({say.object_id: {say.frame: say.prompt}})
 
 
-def _seen(prediction: MaskPrediction) -> Seen:
+def _seen(prediction: MaskPrediction, i: int = 0) -> Seen:
     return Seen(
-        prediction.best_logits[0],
-        prediction.best_iou[0],
-        prediction.object_score[0],
-        prediction.pointer[0],
+        prediction.best_logits[i],
+        prediction.best_iou[i],
+        prediction.object_score[i],
+        prediction.pointer[i],
     )
 
 
@@ -163,7 +163,7 @@ def _spied(session: TrackingSession) -> Iterator[tuple[list[Any], ...]]:
     What is put into the last list is remembered in place of the next answer's mask.
     """
     answers: list[MaskPrediction] = []
-    tracked: list[tuple[int, int, MaskPrediction]] = []
+    tracked: list[tuple[int, int, Seen]] = []
     remembered: list[tuple[int, int, Tensor]] = []
     remember_as: list[Tensor] = []
     fresh: list[Tensor] = []
@@ -184,10 +184,11 @@ def _spied(session: TrackingSession) -> Iterator[tuple[list[Any], ...]]:
             chosen=torch.zeros_like(prediction.chosen),
         )
 
-    def track_(frame: int, looks: Any) -> Iterator[tuple[int, MaskPrediction]]:
-        for index, prediction in track(frame, looks):
-            tracked.append((id(looks[index].bank), frame, prediction))
-            yield index, prediction
+    def track_(frame: int, looks: Any) -> Iterator[tuple[Sequence[int], MaskPrediction]]:
+        for members, prediction in track(frame, looks):
+            for k, i in enumerate(members):
+                tracked.append((id(looks[i].bank), frame, _seen(prediction, k)))
+            yield members, prediction
 
     def memorize_(*args: Any, **named: Any) -> Any:
         memory = memorize(*args, **named)

@@ -21,7 +21,7 @@ def stack():
 
 
 def maps(value=1.0):
-    return tuple(torch.full((2, n, n), value) for n in (2, 4, 8))
+    return tuple(torch.full((1, 2, n, n), value) for n in (2, 4, 8))
 
 
 def track(model, stack, folder):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.values import ImageFeatures
 from napari_sam2.tracking.encodings import Encodings, cuts
-from napari_sam2.tracking.frames import Frames, enlarged_part
+from napari_sam2.tracking.frames import Frames, enlarged_parts
 from napari_sam2.tracking.windows import Geometry, Window
 from tests.tracking.toy import toy_model
 
@@ -136,7 +136,6 @@ def test_parts_of_tiny_frames(shape, size):
     whole = torch.nn.functional.interpolate(
         planes[None], size, mode="bilinear", align_corners=False
     )[0]
-    part = (slice(3, 20), slice(5, 30))
-    torch.testing.assert_close(
-        enlarged_part(planes, size, part), whole[:, part[0], part[1]], rtol=0, atol=1e-5
-    )
+    parts = [(slice(3, 20), slice(5, 30)), (slice(12, 29), slice(0, 25))]
+    wanted = torch.stack([whole[:, rows, columns] for rows, columns in parts])
+    torch.testing.assert_close(enlarged_parts(planes, size, parts), wanted, rtol=0, atol=1e-5)

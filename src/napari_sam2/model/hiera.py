@@ -88,30 +88,23 @@ class Block(nn.Module):
 
         On a CPU, for inference, the result may lie where `x_bhwc` was.
         """
-        rows = self._rows_at_once(x_bhwc)
-        if rows >= x_bhwc.shape[1]:
+        b, h, w, _ = x_bhwc.shape
+        values = 4 * h * w * self.norm2.weight.shape[0]  # of an image, between its steps
+        if not sparing(x_bhwc, b * values) or (b == 1 and not self.window):
             return self._whole(x_bhwc)
         step = 2 if self.pool else 1
         out = x_bhwc
         if self.proj is not None:
-            b, h, w, _ = x_bhwc.shape
             out = x_bhwc.new_empty(b, h // step, w // step, self.proj.out_features)
-        for image, result in zip(x_bhwc, out, strict=True):
-            strips = zip(image.split(rows), result.split(rows // step), strict=True)
+        # What goes through together stays in the caches of a CPU, from the first norm to the last
+        # sum: some images, or a strip of one, if it is large. Windows do not know of each other.
+        count = max(1, PART // values)
+        rows = h if not self.window else self.window * max(1, PART * h // values // self.window)
+        for images, results in zip(x_bhwc.split(count), out.split(count), strict=True):
+            strips = zip(images.split(rows, 1), results.split(rows // step, 1), strict=True)
             for strip, place in strips:
-                place.copy_(self._whole(strip[None])[0])
+                place.copy_(self._whole(strip))
         return out
-
-    def _rows_at_once(self, x_bhwc: Tensor) -> int:
-        """Rows to go through the block together: strips of windows do not know of each other.
-
-        A strip stays in the caches of a CPU from its first norm to its last sum.
-        """
-        _, h, w, _ = x_bhwc.shape
-        values = 4 * w * self.norm2.weight.shape[0]
-        if not self.window or not sparing(x_bhwc, values * h):
-            return h
-        return self.window * max(1, PART // (values * self.window))
 
     def _whole(self, x_bhwc: Tensor) -> Tensor:
         normed = self.norm1(x_bhwc)

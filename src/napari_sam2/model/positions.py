@@ -8,6 +8,7 @@ the very same numbers as that part of the whole frame's map.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,53 +34,57 @@ class TokenGrid:
     origins: tuple[tuple[int, int], ...] = ((0, 0),)
 
     @property
-    def reach(self) -> tuple[int, int]:
-        """Size of a map, from the frame's corner, that holds all windows; in steps of 64."""
+    def reach(self) -> int:
+        """Length of an axis that holds all windows; in steps of 64."""
         rows = max(row for row, _ in self.origins) + self.height
         columns = max(column for _, column in self.origins) + self.width
-        return 64 * -(-rows // 64), 64 * -(-columns // 64)
+        return 64 * -(-max(rows, columns) // 64)
 
-    def rows(self, device: torch.device) -> Tensor:
-        """Row coordinates (B, height), float32."""
-        start = torch.tensor([[float(r)] for r, _ in self.origins], device=device)
-        return start + torch.arange(self.height, device=device, dtype=torch.float32)
-
-    def columns(self, device: torch.device) -> Tensor:
-        """Column coordinates (B, width), float32."""
-        start = torch.tensor([[float(c)] for _, c in self.origins], device=device)
-        return start + torch.arange(self.width, device=device, dtype=torch.float32)
-
-
-def _spread(y_bhd: Tensor, x_bwd: Tensor) -> Tensor:
-    """Combine row and column codes into maps (B, 2 D, h, w), rows first."""
-    b, h, d = y_bhd.shape
-    w = x_bwd.shape[1]
-    y = y_bhd.transpose(1, 2)[:, :, :, None].expand(b, d, h, w)
-    x = x_bwd.transpose(1, 2)[:, :, None, :].expand(b, d, h, w)
-    return torch.cat([y, x], dim=1)
+    def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Numbers of the rows (B, height) and columns (B, width), int64."""
+        if len(self.origins) == 1:
+            ((row, column),) = self.origins
+            rows = torch.arange(row, row + self.height, device=device)
+            return rows[None], torch.arange(column, column + self.width, device=device)[None]
+        start = sent(self.origins, device)
+        rows = start[:, :1] + torch.arange(self.height, device=device)
+        return rows, start[:, 1:] + torch.arange(self.width, device=device)
 
 
-def _interleaved_sines(values_bl: Tensor, dim: int) -> Tensor:
-    index = torch.arange(dim, device=values_bl.device, dtype=torch.float32)
-    angle = values_bl[..., None] / _TEMPERATURE ** (2 * (index // 2) / dim)
+def sent(values: Sequence[float] | Sequence[Sequence[float]], device: torch.device) -> Tensor:
+    """Return numbers as a tensor on a device, without waiting for what the device does."""
+    return torch.tensor(values).to(device, non_blocking=True)
+
+
+def _tokens(first_bxyd: Tensor, second_bxyd: Tensor) -> Tensor:
+    """Lay codes of rows beside those of columns, as tokens (B, h * w, 2 D)."""
+    shape = [max(a, b) for a, b in zip(first_bxyd.shape, second_bxyd.shape, strict=True)]
+    return torch.cat([first_bxyd.expand(shape), second_bxyd.expand(shape)], dim=-1).flatten(1, 2)
+
+
+def _interleaved_sines(values_l: Tensor, dim: int) -> Tensor:
+    index = torch.arange(dim, device=values_l.device, dtype=torch.float32)
+    angle = values_l[..., None] / _TEMPERATURE ** (2 * (index // 2) / dim)
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
 
 def sine_positions(grid: TokenGrid, dim: int, reference: int, device: torch.device) -> Tensor:
-    """Sine position map of a grid (Vaswani et al. 2017, in two dimensions).
+    """Sine positions of the tokens of a grid (Vaswani et al. 2017, in two dimensions).
 
     Parameters
     ----------
     grid : the tokens.
     dim : channels, even; the first half codes the row, the second the column.
     reference : side of the reference grid; its last token is at angle 2 pi.
-    device : where the map is needed.
+    device : where they are needed.
 
     Returns
     -------
-    (B, dim, h, w) float32
+    (B, h * w, dim) float32
     """
-    return _cut(_sine_map(grid.reach, dim, reference, device), grid)
+    table = _sine_table(grid.reach, dim // 2, reference, device)
+    rows, columns = (table[places] for places in grid.places(device))
+    return _tokens(rows[:, :, None], columns[:, None])
 
 
 def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -90,9 +95,38 @@ def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tens
     two float32 tensors (B, 1, h * w, dim / 2): the first half of the pairs turns with the
     column, the second with the row.
     """
-    whole = _rotary_map(grid.reach, dim, device)
-    cos, sin = (_cut(part, grid).flatten(2).transpose(1, 2)[:, None] for part in whole)
-    return cos.contiguous(), sin.contiguous()
+    rows, columns = grid.places(device)
+    cos, sin = (
+        _tokens(table[columns][:, None], table[rows][:, :, None])[:, None]
+        for table in _rotary_tables(grid.reach, dim, device)
+    )
+    return cos, sin
+
+
+def at_once(
+    grids: Iterable[TokenGrid], lay: Callable[[TokenGrid], Sequence[Tensor]]
+) -> dict[TokenGrid, list[Tensor]]:
+    """Lay positions for several grids; those of one size share a call.
+
+    Parameters
+    ----------
+    grids : any, in any number.
+    lay : makes tensors, B long, of a grid.
+
+    Returns
+    -------
+    what `lay` makes of each grid.
+    """
+    sizes: dict[tuple[int, int], list[TokenGrid]] = {}
+    for grid in dict.fromkeys(grids):
+        sizes.setdefault((grid.height, grid.width), []).append(grid)
+    found: dict[TokenGrid, list[Tensor]] = {}
+    for size, some in sizes.items():
+        laid = lay(TokenGrid(*size, tuple(origin for grid in some for origin in grid.origins)))
+        lengths = [len(grid.origins) for grid in some]
+        parts = [torch.split(one, lengths) for one in laid]
+        found |= dict(zip(some, map(list, zip(*parts, strict=True)), strict=True))
+    return found
 
 
 def no_rotation(count: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -101,31 +135,20 @@ def no_rotation(count: int, dim: int, device: torch.device) -> tuple[Tensor, Ten
     return cos, torch.zeros_like(cos)
 
 
-def _cut(map_1dhw: Tensor, grid: TokenGrid) -> Tensor:
-    """Cut the windows of a grid out of the map of the whole frame."""
-    h, w = grid.height, grid.width
-    return torch.cat([map_1dhw[:, :, r : r + h, c : c + w] for r, c in grid.origins])
-
-
-# Whole maps only, so that windows that wander about do not fill the caches.
+# One axis: windows that wander about do not fill the caches, and get the very same numbers.
 @lru_cache(maxsize=8)
-def _sine_map(size: tuple[int, int], dim: int, reference: int, device: torch.device) -> Tensor:
+def _sine_table(length: int, dim: int, reference: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        grid = TokenGrid(*size)
         scale = 2 * math.pi / (reference + 1e-6)
-        y = _interleaved_sines((grid.rows(device) + 1) * scale, dim // 2)
-        x = _interleaved_sines((grid.columns(device) + 1) * scale, dim // 2)
-        return _spread(y, x)
+        place = torch.arange(length, device=device, dtype=torch.float32)
+        return _interleaved_sines((place + 1) * scale, dim)
 
 
 @lru_cache(maxsize=8)
-def _rotary_map(size: tuple[int, int], dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _rotary_tables(length: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.no_grad():
-        grid = TokenGrid(*size)
         speed = _TEMPERATURE ** -(torch.arange(0, dim, 4, device=device, dtype=torch.float32) / dim)
-        rows = grid.rows(device)[..., None] * speed
-        columns = grid.columns(device)[..., None] * speed
-        angle = _spread(rows, columns).roll(speed.numel(), dims=1)  # columns first
+        angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * speed
         return angle.cos(), angle.sin()
 
 
@@ -171,7 +194,8 @@ class FourierPositions(nn.Module):
     def dense(self, grid: TokenGrid, reference: int) -> Tensor:
         """Encode the centres of a grid's tokens: (B, dim, h, w)."""
         device = self.matrix.device
-        y = ((grid.rows(device) + 0.5) / reference)[:, :, None].expand(-1, -1, grid.width)
-        x = ((grid.columns(device) + 0.5) / reference)[:, None, :].expand(-1, grid.height, -1)
+        rows, columns = grid.places(device)
+        y = ((rows + 0.5) / reference)[:, :, None].expand(-1, -1, grid.width)
+        x = ((columns + 0.5) / reference)[:, None].expand(-1, grid.height, -1)
         features: Tensor = self(torch.stack([x, y], dim=-1))
         return features.permute(0, 3, 1, 2)

@@ -59,8 +59,9 @@ def draw_prompts(
     (N, 1, 4 h, 4 w) logits
     """
     device = inputs.points.device
-    y = grid.rows(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.height, device=device) + 1.5
-    x = grid.columns(device)[:, :1] * 16 + 4 * torch.arange(4 * grid.width, device=device) + 1.5
+    rows, columns = grid.places(device)
+    y = rows[:, :1] * 16 + 4 * torch.arange(4 * grid.height, device=device) + 1.5
+    x = columns[:, :1] * 16 + 4 * torch.arange(4 * grid.width, device=device) + 1.5
     xs, ys = (inputs.points[..., i, None, None] for i in (0, 1))
     distance = ((y[:, None, :, None] - ys) ** 2 + (x[:, None, None, :] - xs) ** 2).sqrt()
     labels = inputs.labels[..., None, None]
@@ -70,9 +71,7 @@ def draw_prompts(
         canvas = cones.masked_fill(labels != POSITIVE, -1.5).amax(dim=1)
     else:
         canvas = inputs.mask[:, 0].float().clamp(-_DRAWN_LOGIT, _DRAWN_LOGIT)
-        carried_over = (labels == PADDING).all(dim=1)
-        if bool(carried_over.any()):
-            canvas = torch.where(carried_over, _soft(canvas), canvas)
+        canvas = torch.where((labels == PADDING).all(dim=1), _soft(canvas), canvas)
     for k in range(inputs.labels.shape[1] - 1):
         y0, x0, y1, x1 = ys[:, k], xs[:, k], ys[:, k + 1], xs[:, k + 1]
         high, wide = (y[:, :, None] >= y0) & (y[:, :, None] <= y1), (x[:, None] >= x0)

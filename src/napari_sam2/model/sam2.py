@@ -22,6 +22,7 @@ from napari_sam2.model.memory_attention import MemoryAttention, MemoryTokens
 from napari_sam2.model.memory_encoder import MemoryEncoder
 from napari_sam2.model.positions import (
     TokenGrid,
+    at_once,
     no_rotation,
     rotary_phases,
     sine_positions,
@@ -113,9 +114,7 @@ class SAM2(nn.Module):
         x = features.stride16.flatten(2).transpose(1, 2)
         place = sine_positions(features.grid, hidden, self.config.grid, device)
         phases = rotary_phases(features.grid, hidden, device)
-        prepared: Tensor = self.memory_attention.prepare(
-            x, place.flatten(2).transpose(1, 2), phases
-        )
+        prepared: Tensor = self.memory_attention.prepare(x, place, phases)
         return prepared
 
     @in_half
@@ -152,12 +151,18 @@ class SAM2(nn.Module):
         memory_width, device = self.config.memory, self.device
         n = recollection.pointers.shape[0]
         tokens, places, phases = [], [], []
+        laid = at_once(
+            [memory.grid for memory in recollection.memories],
+            lambda grid: (
+                sine_positions(grid, memory_width, self.config.grid, device),
+                *rotary_phases(grid, self.config.hidden, device),
+            ),
+        )
         for memory, slot in zip(recollection.memories, recollection.slots, strict=True):
             tokens.append(memory.features.to(self.no_memory.dtype).flatten(2).transpose(1, 2))
-            place = sine_positions(memory.grid, memory_width, self.config.grid, device)
-            place = place.flatten(2).transpose(1, 2) + self.memory_times[slot]
-            places.append(place.expand(n, -1, -1))
-            phases.append(rotary_phases(memory.grid, self.config.hidden, device))
+            place, cos, sin = laid[memory.grid]
+            places.append((place + self.memory_times[slot]).expand(n, -1, -1))
+            phases.append((cos, sin))
         count = recollection.pointers.shape[1]
         if count:
             # A pointer is wider than a memory: it is cut into several tokens.

@@ -126,6 +126,16 @@ class MaskPrediction:
             pointer=torch.where(gone_n[:, None], pointer_c, self.pointer),
         )
 
+    def best(self) -> MaskPrediction:
+        """Return the chosen masks alone, M = 1."""
+        rows = torch.arange(len(self.chosen), device=self.chosen.device)
+        return replace(
+            self,
+            logits=self.logits[rows, self.chosen][:, None],
+            iou=self.iou[rows, self.chosen][:, None],
+            chosen=torch.zeros_like(self.chosen),
+        )
+
     def on_host(self) -> MaskPrediction:
         """Return the same in the host's memory; pointers, which only the network reads, stay."""
         return replace(

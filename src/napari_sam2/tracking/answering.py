@@ -9,7 +9,6 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finding import Known, correct, find, outline
 from napari_sam2.tracking.finishing import obey, tidy
-from napari_sam2.tracking.follower import estimated
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
@@ -80,7 +79,7 @@ def _by_network(
         window, prediction = _by_memory(engine, obj, frame, prompt, start, continued)
     score = float(prediction.object_score[0])
     answer = Pending(window, prediction.best_logits[0], score, prediction.pointer)
-    return answer, estimated(window, prediction)
+    return answer, Estimate.each([window], prediction)[0]
 
 
 def _in_turn(
@@ -93,7 +92,7 @@ def _in_turn(
     turns = prompt.in_turn()
     window, prediction = find(engine, frame, turns[0], level)
     for turn in turns[1:]:
-        known = Known(estimated(window, prediction), prediction.best_logits[0])
+        known = Known(Estimate.each([window], prediction)[0], prediction.best_logits[0])
         window, prediction = correct(engine, frame, turn, level, known)
     return window, prediction
 

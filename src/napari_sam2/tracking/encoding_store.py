@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.fingerprints import SIZE, model_fingerprint, tensor_bytes
 
-Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4, (C, h, w) each
+Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4
 _NAMES = ("stride16", "stride8", "stride4")
 
 
@@ -54,23 +54,28 @@ class EncodingStore:
         return self.folder / f"{digest.hexdigest()}.safetensors"
 
     def load(self, path: Path) -> Maps | None:
-        """Return what is kept, on the model's device; None if there is nothing whole."""
+        """Return what `keep` was given, on the model's device; None if it is not whole."""
         try:
             found = load(path.read_bytes())
             path.touch()
-            first, second, third = (found[name].to(self.model.device).float() for name in _NAMES)
+            first, second, third = (
+                found[name][None].to(self.model.device).float() for name in _NAMES
+            )
         except (OSError, SafetensorError, KeyError):
             return None
         return first, second, third
 
     def keep(self, path: Path, maps: Maps) -> Maps:
-        """Write an encoding and return it as it will be read; give up on a disk that is full."""
+        """Write an encoding, (1, C, h, w) each, and return it as it will be read.
+
+        Gives up on a disk that is full.
+        """
         halves = [part.half() for part in maps]
         if not all(bool(part.isfinite().all()) for part in halves):
             return maps
         if not self._closed:
             try:
-                self._write(path, {n: h.cpu() for n, h in zip(_NAMES, halves, strict=True)})
+                self._write(path, {n: h[0].cpu() for n, h in zip(_NAMES, halves, strict=True)})
             except OSError as error:
                 self._closed = True
                 warnings.warn(

@@ -25,7 +25,7 @@ from napari_sam2.tracking.windows import TOKEN, Geometry, Window, whole
 _UNDIVIDED = 24  # up to so many tokens, a window is encoded for itself
 _CORE = 22  # tokens of a tile that are kept
 _INPUT = 24  # tokens of it that are encoded: whole windows of every stage
-_TOKENS_AT_ONCE = 4_608
+_TILES_AT_ONCE = 8
 _TOKENS_KEPT = 16_384  # for each frame that is kept; what some hundred cells take
 
 
@@ -84,20 +84,15 @@ class Encodings:
         self._prepared: tuple[int, Tensor] | None = None
 
     def windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
-        """Return the encoding of windows of one size and level on a frame."""
+        """Return the encoding of windows of one size and level on a frame, made at once."""
         first = windows[0]
         if not self.divided:
-            ((stride16, stride8, stride4),) = self._encoded(frame, [whole(self.levels[first.grid])])
-            everything = ImageFeatures(
-                stride16[None], stride8[None], stride4[None], TokenGrid(*first.grid)
-            )
-            return everything.crop(_grid(windows))
+            everything = self._encoded(frame, [whole(self.levels[first.grid])], 1)
+            return ImageFeatures(*everything, TokenGrid(*first.grid)).crop(_grid(windows))
         if max(first.height, first.width) <= _UNDIVIDED:
-            found = self._encoded(frame, windows)
-        else:
-            found = [self._laid(frame, window) for window in windows]
-        stride16, stride8, stride4 = (torch.stack(maps) for maps in zip(*found, strict=True))
-        return ImageFeatures(stride16, stride8, stride4, _grid(windows))
+            found = self._encoded(frame, windows, len(windows))
+            return ImageFeatures(*found, _grid(windows))
+        return ImageFeatures(*_stacked([self._laid(frame, w) for w in windows]), _grid(windows))
 
     def ready(self, frame: int) -> bool:
         """Whether any place on a frame can be had without encoding all of the frame."""
@@ -132,35 +127,39 @@ class Encodings:
         self._prepared = None
         self._tokens = 0
 
-    def _encoded(self, frame: int, windows: Sequence[Window]) -> list[Maps]:
-        """Return the maps of windows of one size, each encoded for itself."""
+    def _encoded(self, frame: int, windows: Sequence[Window], at_once: int) -> Maps:
+        """Return the maps, (N, C, ...), of windows of one size, each encoded for itself."""
         found = {w: self._maps[frame, w] for w in windows if (frame, w) in self._maps}
         missing = [window for window in dict.fromkeys(windows) if window not in found]
-        size = self.levels[windows[0].grid].size
+        made: Maps | None = None
+        for start in range(0, len(missing), at_once):
+            part = missing[start : start + at_once]
+            made = self._made(frame, part)
+            found |= dict(zip(part, zip(*made, strict=True), strict=True))
+        self._keep(frame, found)
+        if made is not None and len(made[0]) == len(windows):
+            return made  # all of them at once, and in their order
+        return _stacked([found[window] for window in windows])
+
+    def _made(self, frame: int, windows: Sequence[Window]) -> Maps:
         # Apple's GPUs lack the antialiasing.
         device = self.model.device if self.model.device.type == "cuda" else torch.device("cpu")
-        count = max(1, _TOKENS_AT_ONCE // (windows[0].height * windows[0].width))
-        for start in range(0, len(missing), count):
-            part = missing[start : start + count]
-            images = [
-                self.frames.tensor(frame, size, window.slices(TOKEN), device) for window in part
-            ]
-            if self.store is not None:
-                found[part[0]] = self._stored(self.store, images[0])
-            else:
-                found |= dict(zip(part, self._made(images), strict=True))
-        self._keep(frame, found)
-        return [found[window] for window in windows]
+        size = self.levels[windows[0].grid].size
+        images = self.frames.tensor(frame, size, [w.slices(TOKEN) for w in windows], device)
+        if self.store is None:
+            return self._encode(images)
+        path = self.store.path(images)
+        known = self.store.load(path)
+        return self.store.keep(path, self._encode(images)) if known is None else known
 
-    def _made(self, images: list[Tensor]) -> list[Maps]:
-        encoded = self.model.encode_image(torch.cat(images).to(self.model.device))
+    def _encode(self, images: Tensor) -> Maps:
+        encoded = self.model.encode_image(images.to(self.model.device))
         maps = encoded.stride16, encoded.stride8, encoded.stride4
-        return list(zip(*maps, strict=True))
-
-    def _stored(self, store: EncodingStore, image: Tensor) -> Maps:
-        path = store.path(image)
-        found = store.load(path)
-        return store.keep(path, self._made([image])[0]) if found is None else found
+        if not self.divided:
+            return maps
+        # Of one layout, whatever was encoded together: layouts round differently.
+        stride16, stride8, stride4 = (part.contiguous() for part in maps)
+        return stride16, stride8, stride4
 
     def _keep(self, frame: int, found: dict[Window, Maps]) -> None:
         for window, maps in found.items():
@@ -180,11 +179,19 @@ class Encodings:
             Window(r.first, c.first, r.last - r.first, c.last - c.first, window.grid)
             for r, c in touched
         ]
-        maps = self._encoded(frame, tiles)
         stride16, stride8, stride4 = (
-            _joined(window, touched, [m[k] for m in maps], 1 << k) for k in range(3)
+            _joined(window, touched, maps, 1 << k)
+            for k, maps in enumerate(self._encoded(frame, tiles, _TILES_AT_ONCE))
         )
         return stride16, stride8, stride4
+
+
+def _stacked(each: Sequence[Maps]) -> Maps:
+    if len(each) == 1:  # a view: a whole frame is large
+        stride16, stride8, stride4 = (part[None] for part in each[0])
+        return stride16, stride8, stride4
+    stride16, stride8, stride4 = (torch.stack(maps) for maps in zip(*each, strict=True))
+    return stride16, stride8, stride4
 
 
 def _touched(window: Window, rows: list[Cut], columns: list[Cut]) -> list[tuple[Cut, Cut]]:
@@ -199,11 +206,9 @@ def _touched(window: Window, rows: list[Cut], columns: list[Cut]) -> list[tuple[
     ]
 
 
-def _joined(
-    window: Window, tiles: Sequence[tuple[Cut, Cut]], maps: Sequence[Tensor], scale: int
-) -> Tensor:
+def _joined(window: Window, tiles: Sequence[tuple[Cut, Cut]], maps: Tensor, scale: int) -> Tensor:
     """Copy what tiles and a window have in common, with `scale` cells per token."""
-    out = maps[0].new_empty(len(maps[0]), scale * window.height, scale * window.width)
+    out = maps.new_empty(maps.shape[1], scale * window.height, scale * window.width)
     for (row, column), tile in zip(tiles, maps, strict=True):
         to, of = zip(
             _shared(row, window.row, window.height, scale),

@@ -29,7 +29,7 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.looks import Look, alike, memory_of, prediction_of, recollection
+from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
@@ -204,50 +204,49 @@ class Engine(Placement):
         known = recollection(looks, self.model.config.hidden, self.model.device)
         return self.model.recall(features, known, prepared)
 
-    def track(self, frame: int, looks: Sequence[Look]) -> Iterator[tuple[int, MaskPrediction]]:
+    def track(
+        self, frame: int, looks: Sequence[Look]
+    ) -> Iterator[tuple[Sequence[int], MaskPrediction]]:
         """Find objects on a frame by what they remember.
 
         Yields
         ------
-        index into `looks` and the prediction (N = 1) there, batch by batch; the object's bank
-        has taken the frame in by then.
+        indices into `looks` and the prediction for these, batch by batch; the objects' banks
+        have taken the frame in by then.
         """
         self._awaken(looks)
         for members in alike(looks):
-            some = [looks[i] for i in members]
-            found = self.room.in_batches(
-                some, some[0].window, lambda part: self._track_batch(frame, part)
-            )
-            yield from zip(members, found, strict=True)
 
-    def _track_batch(self, frame: int, looks: Sequence[Look]) -> list[MaskPrediction]:
+            def compute(part: Sequence[int]) -> list[tuple[Sequence[int], MaskPrediction]]:
+                return [(part, self._track_batch(frame, [looks[i] for i in part]))]
+
+            yield from self.room.in_batches(members, looks[members[0]].window, compute)
+
+    def _track_batch(self, frame: int, looks: Sequence[Look]) -> MaskPrediction:
         windows = [look.window for look in looks]
         features = self.encodings.windows(frame, windows)
         conditioned = self._recall(frame, features, looks)
         prompts = None
         if self.model.config.carried_mask:
-            masks = torch.stack([look.carried() for look in looks])
-            prompts = carried(masks.to(self.model.device).clamp(-32, 32))
+            masks = last_masks(looks).clamp_(-32, 32)
+            prompts = carried(masks.to(self.model.device, non_blocking=True))
         prediction = self.model.predict_masks(conditioned, features, prompts)
         if self.windowed:
             prediction = tidy(blended(prediction))
             prediction = prediction.without(doubted(prediction), self.model.no_object_pointer)
         memory = self.model.memorize(features, prediction.best_logits, prediction.object_score)
-        prediction = prediction.on_host()
-        results = []
-        scores = prediction.object_score.tolist()
-        logits = prediction.best_logits
-        for i, look in enumerate(looks):
-            item = Remembered(
-                memory_of(memory, i, look.window),
-                prediction.pointer[i : i + 1].clone(),
-                logits[i].clone(),
-                look.window,
-                scores[i],
-            )
-            look.bank.remember(frame, item, conditioning=False)
-            results.append(prediction_of(prediction, i))
-        return results
+        prediction = prediction.best().on_host()
+        for look, *kept in zip(
+            looks,
+            memories_of(memory, windows),
+            (pointer.clone() for pointer in torch.split(prediction.pointer, 1)),
+            (logits.clone() for logits in prediction.best_logits),
+            windows,
+            prediction.object_score.tolist(),
+            strict=True,
+        ):
+            look.bank.remember(frame, Remembered(*kept), conditioning=False)
+        return prediction
 
     def _awaken(self, looks: Sequence[Look]) -> None:
         """Make the memories again that came from a file without them, as far as they are needed."""
@@ -283,10 +282,8 @@ class Engine(Placement):
             logits = [item.logits.to(device) for item in some if item.logits is not None]
             scores = torch.tensor([item.score for item in some], device=device)
             memory = self.model.memorize(features, torch.stack(logits), scores, prompted)
-            return [
-                replace(item, memory=memory_of(memory, i, windows[i]))
-                for i, item in enumerate(some)
-            ]
+            memories = memories_of(memory, windows)
+            return [replace(item, memory=own) for item, own in zip(some, memories, strict=True)]
 
         return self.room.in_batches(items, _window(items[0]), compute)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +62,25 @@ class Estimate:
     @classmethod
     def of(cls, window: Window, logits_hw: Tensor, quality: Quality) -> Estimate:
         """Keep logits (4 h, 4 w)."""
-        values = logits_hw.float().cpu().numpy()
+        return cls._of(window, logits_hw.float().cpu().numpy(), quality)
+
+    @classmethod
+    def _of(cls, window: Window, values: npt.NDArray[np.float32], quality: Quality) -> Estimate:
         box = box_of(values)
         if box is None:
             return cls(window, (0, 0), np.zeros((0, 0), np.float16), quality)
         row, column = max(box[0] - _MARGIN, 0), max(box[1] - _MARGIN, 0)
         cut = values[row : box[2] + _MARGIN, column : box[3] + _MARGIN]
         return cls(window, (row, column), cut.clip(-1e4, 1e4).astype(np.float16), quality)
+
+    @classmethod
+    def each(cls, windows: Sequence[Window], prediction: MaskPrediction) -> list[Estimate]:
+        """Return what is kept of the answers for N objects, in their windows."""
+        logits = prediction.best_logits
+        numbers = (prediction.best_iou, prediction.object_score, stability(logits))
+        qualities = map(Quality, *(part.tolist() for part in numbers))
+        values = logits.float().cpu().numpy()
+        return [cls._of(*one) for one in zip(windows, values, qualities, strict=True)]
 
     def logits(self) -> Tensor:
         """Return the logits (4 h, 4 w); plain background away from the mask."""
@@ -93,14 +106,3 @@ def score(iou: npt.ArrayLike, object_score: npt.ArrayLike) -> npt.NDArray[np.flo
     """Return predicted IoU times the probability of being there, element by element."""
     there = 1 / (1 + np.exp(-np.clip(np.asarray(object_score, np.float64), -30, 30)))
     return np.asarray(np.asarray(iou, np.float64) * there)
-
-
-def qualities(prediction: MaskPrediction) -> list[Quality]:
-    """Quality of each of N objects."""
-    stable = stability(prediction.best_logits)
-    return [
-        Quality(float(iou), float(score), float(steady))
-        for iou, score, steady in zip(
-            prediction.best_iou, prediction.object_score, stable, strict=True
-        )
-    ]

@@ -24,13 +24,16 @@ def blended(prediction: MaskPrediction) -> MaskPrediction:
     Parameters
     ----------
     prediction : (N, M) masks of objects that are followed.
+
+    Returns
+    -------
+    MaskPrediction
+        The chosen masks alone, M = 1.
     """
     sure = prediction.iou.clamp(min=1e-3) ** _CONFIDENCE
     shares = (sure / sure.sum(dim=1, keepdim=True))[:, :, None, None]
-    logits = prediction.logits.clone()
-    rows = torch.arange(len(logits), device=logits.device)
-    logits[rows, prediction.chosen] = (shares * prediction.logits).sum(dim=1)
-    return replace(prediction, logits=logits)
+    logits = (shares * prediction.logits).sum(dim=1, keepdim=True)
+    return replace(prediction.best(), logits=logits)
 
 
 def doubted(prediction: MaskPrediction) -> Tensor:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine
-from napari_sam2.tracking.estimates import Estimate, qualities
+from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Pass
-from napari_sam2.tracking.windows import Window
 
 
 class Follower:
@@ -102,13 +100,8 @@ class Follower:
             faded = not last.kept.size and obj.faded(frame, way.reverse)
             window = self.engine.next_window(last, faded)
             looks.append(Look(obj.bank, window, selection, last))
-        for index, prediction in self.engine.track(frame, looks):
-            obj = followed[index]
-            found = estimated(looks[index].window, prediction)
-            obj.pass_frame(frame, way.reverse, found)
-            obj.bank.evict(frame)
-
-
-def estimated(window: Window, prediction: MaskPrediction) -> Estimate:
-    """Return what is kept of the answer (N = 1) in a window."""
-    return Estimate.of(window, prediction.best_logits[0], qualities(prediction)[0])
+        for members, prediction in self.engine.track(frame, looks):
+            found = Estimate.each([looks[i].window for i in members], prediction)
+            for i, estimate in zip(members, found, strict=True):
+                followed[i].pass_frame(frame, way.reverse, estimate)
+                followed[i].bank.evict(frame)

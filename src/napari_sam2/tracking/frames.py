@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from napari_sam2.tracking.channels import Channels, checked_channels
 from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
+
+Part = tuple[slice, slice]  # rows and columns
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -168,7 +171,7 @@ class Frames:
         self,
         index: int,
         size: tuple[int, int],
-        part: tuple[slice, slice] | None = None,
+        parts: Sequence[Part] | None = None,
         device: torch.device = _HOST,
     ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
@@ -180,20 +183,20 @@ class Frames:
         ----------
         index : of the frame.
         size : to resize the whole frame to.
-        part : rows and columns of the resized frame to return; only they are made where the frame
-            is enlarged.
+        parts : rows and columns of the resized frame, N of one size: these are returned, (N, 3, h,
+            w), and only they are made where the frame is enlarged.
         device : where that is done, and the result lies.
         """
         planes = self._planes(index, device)
-        if part is None or part == (slice(0, size[0]), slice(0, size[1])):
-            resized = self._resized(index, size, device)
+        if parts is None or all(part == (slice(0, size[0]), slice(0, size[1])) for part in parts):
+            resized = self._resized(index, size, device)[None]
         elif min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
-            resized = enlarged_part(planes, size, part)
+            resized = enlarged_parts(planes, size, parts)
         else:
-            resized = self._resized(index, size, device)[:, part[0], part[1]]
-        mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-        std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
-        return (resized[None] - mean) / std
+            whole = self._resized(index, size, device)
+            resized = torch.stack([whole[:, rows, columns] for rows, columns in parts])
+        mean, std = _normalisation(device)
+        return (resized - mean) / std
 
     def expect(self, index: int) -> None:
         """Start to read a frame in the background, while others are worked on.
@@ -252,21 +255,31 @@ class Frames:
         return values.astype(np.float32, copy=False)
 
 
-def enlarged_part(
-    planes_cyx: torch.Tensor, size: tuple[int, int], part: tuple[slice, slice]
+@cache
+def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode(False):
+        mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
+        return mean, torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
+
+
+def enlarged_parts(
+    planes_cyx: torch.Tensor, size: tuple[int, int], parts: Sequence[Part]
 ) -> torch.Tensor:
-    """Cut a part out of planes enlarged bilinearly to `size`, without enlarging the rest."""
-    places, spans = [], []
-    for length, full, wanted in zip(planes_cyx.shape[1:], size, part, strict=True):
-        pixels = torch.arange(wanted.start, wanted.stop, dtype=torch.float64)
-        at = ((pixels + 0.5) * length / full - 0.5).clamp(0, length - 1)
-        low, high = int(at[0]), min(int(at[-1]) + 2, length)
-        places.append((2 * (at - low) / max(high - low - 1, 1) - 1).float())
-        spans.append(slice(low, high))
-    grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), dim=-1)
-    grid = grid.to(planes_cyx.device)
-    cut = planes_cyx[:, spans[0], spans[1]][None]
-    return F.grid_sample(cut, grid[None], padding_mode="border", align_corners=True)[0]
+    """Cut N parts of one size out of planes enlarged bilinearly to `size`: (N, C, h, w).
+
+    The rest is not enlarged.
+    """
+    places = []
+    for axis, (length, full) in enumerate(zip(planes_cyx.shape[1:], size, strict=True)):
+        pixels = np.stack([np.arange(part[axis].start, part[axis].stop) for part in parts])
+        at = ((pixels + 0.5) * (length / full) - 0.5).clip(0, length - 1)
+        places.append(torch.from_numpy((2 * at / max(length - 1, 1) - 1).astype(np.float32)))
+    rows, columns = (place.to(planes_cyx.device, non_blocking=True) for place in places)
+    x = columns[:, None].expand(-1, rows.shape[1], -1)
+    y = rows[:, :, None].expand(-1, -1, columns.shape[1])
+    grid = torch.stack([x, y], dim=-1)
+    planes = planes_cyx.expand(len(parts), -1, -1, -1)
+    return F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
 
 
 def _array(data: Any) -> npt.NDArray[Any]:

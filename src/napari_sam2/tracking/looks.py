@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam2.model.positions import TokenGrid
-from napari_sam2.model.values import MaskPrediction, Memory, Recollection
+from napari_sam2.model.positions import TokenGrid, sent
+from napari_sam2.model.values import Memory, Recollection
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.memory_bank import MemoryBank, Selection
-from napari_sam2.tracking.resampling import moved
+from napari_sam2.tracking.resampling import BACKGROUND, moved
 from napari_sam2.tracking.windows import Window
 
 
@@ -32,11 +33,23 @@ class Look:
     selection: Selection
     last: Estimate | None = None
 
-    def carried(self) -> Tensor:
-        """Logits (4 h, 4 w), in the window, of the mask seen last."""
-        if self.last is None:
-            raise ValueError("no mask to carry over")
-        return moved(self.last.logits(), self.last.window, self.window)
+
+def last_masks(looks: Sequence[Look]) -> Tensor:
+    """Logits (N, 4 h, 4 w), in windows of one size, of the masks seen last."""
+    masks = [look.last for look in looks if look.last is not None]
+    windows = [look.window for look in looks]
+    first = windows[0]
+    found = np.full((len(looks), 4 * first.height, 4 * first.width), BACKGROUND, np.float32)
+    for into, last, window in zip(found, masks, windows, strict=True):
+        if last.window.grid != window.grid or not last.kept.size:
+            into[:] = moved(last.logits(), last.window, window).numpy()
+            continue
+        row = last.corner[0] + 4 * (last.window.row - window.row)
+        column = last.corner[1] + 4 * (last.window.column - window.column)
+        kept = last.kept[max(-row, 0) :, max(-column, 0) :]
+        part = into[max(row, 0) :, max(column, 0) :][: len(kept), : kept.shape[1]]
+        part[:] = kept[: len(part), : part.shape[1]]
+    return torch.from_numpy(found)
 
 
 def alike(looks: Sequence[Look]) -> list[list[int]]:
@@ -71,34 +84,27 @@ def recollection(looks: Sequence[Look], hidden: int, device: torch.device) -> Re
         origins = tuple(part.grid.origins[0] for part in parts)
         origins = origins[:1] if len(set(origins)) == 1 else origins
         grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
-        features = torch.cat([part.features.to(device) for part in parts])
-        memories.append(Memory(features, grid))
+        memories.append(Memory(_joined([part.features for part in parts], device), grid))
+    kept = [look.bank[t].pointer for look in looks for t, _ in look.selection.pointers]
+    pointers = [pointer for pointer in kept if pointer is not None]
     none = torch.zeros(0, hidden, device=device)
-    pointers = torch.stack([torch.cat([none, *_pointers(look, device)]) for look in looks])
-    times = torch.tensor([time for _, time in first.pointers], device=device)
+    laid = _joined(pointers, device) if pointers else none
+    times = sent([time for _, time in first.pointers], device)
     slots = [slot for _, slot in first.memories]
-    return Recollection(memories, slots, pointers, times, first.horizon)
+    shape = len(looks), len(first.pointers), hidden
+    return Recollection(memories, slots, laid.view(shape), times, first.horizon)
 
 
-def _pointers(look: Look, device: torch.device) -> list[Tensor]:
-    kept = [look.bank[t].pointer for t, _ in look.selection.pointers]
-    return [pointer.to(device) for pointer in kept if pointer is not None]
+def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:
+    # Some may have been left on a GPU whose memory ran out.
+    return torch.cat([part if part.device == device else part.to(device) for part in parts])
 
 
-def memory_of(memory: Memory, i: int, window: Window) -> Memory:
-    """Return what is kept of the memory of one object of a batch, which was seen in a window."""
+def memories_of(memory: Memory, windows: Sequence[Window]) -> list[Memory]:
+    """Return what is kept of the memory of each object of a batch, which were seen in windows."""
     # Half the memory, and the precision that the published predictor keeps.
-    features = memory.features[i : i + 1].to(torch.bfloat16)
-    return Memory(features, TokenGrid(window.height, window.width, ((window.row, window.column),)))
-
-
-def prediction_of(prediction: MaskPrediction, i: int) -> MaskPrediction:
-    """Return the prediction (N = 1) of one object of a batch."""
-    s = slice(i, i + 1)
-    return MaskPrediction(
-        prediction.logits[s],
-        prediction.iou[s],
-        prediction.object_score[s],
-        prediction.pointer[s],
-        prediction.chosen[s],
-    )
+    features = memory.features.to(torch.bfloat16)
+    return [
+        Memory(one.clone(), TokenGrid(w.height, w.width, ((w.row, w.column),)))
+        for one, w in zip(torch.split(features, 1), windows, strict=True)
+    ]

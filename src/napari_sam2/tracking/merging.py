@@ -13,7 +13,7 @@ from napari_sam2.tracking.mask_text import part_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import Place, to_data
+from napari_sam2.tracking.resampling import Patch, Place, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
 
 DRAWN_LOGIT = 10.0
@@ -28,19 +28,41 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
     known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
+    claims = _claims(engine, {i: objects[i] for i in known}, frame)
     for interpolated in sorted({e.quality.interpolated for e in known.values()}):
         if interpolated:
             best[labels > 0] = np.inf
         for object_id in sorted(known, key=lambda i: (not objects[i].locked, i)):
             obj = objects[object_id]
-            if known[object_id].quality.interpolated != interpolated:
+            if object_id not in claims or known[object_id].quality.interpolated != interpolated:
                 continue
-            place, values = claimed(engine, obj, frame)
+            place, values = claims[object_id]
             wins = values > best[place]
-            labels[place][wins] = object_id
-            best[place][wins] = np.inf if obj.locked else values[wins]
+            np.copyto(labels[place], labels.dtype.type(object_id), where=wins)
+            np.copyto(best[place], np.float32(np.inf) if obj.locked else values, where=wins)
     quality = {i: known[i].quality for i in objects if i in known}
     return FrameResult(frame, labels, quality)
+
+
+def _claims(
+    engine: Engine, objects: Mapping[int, TrackedObject], frame: int
+) -> dict[int, tuple[Place, npt.NDArray[np.float32]]]:
+    """Logits of objects in data pixels, as `claimed`, but hardly more than their masks hold."""
+    found = {}
+    alike: dict[tuple[tuple[int, int], int], list[int]] = {}
+    for i, obj in objects.items():
+        estimate, prompt = obj.estimates[frame], obj.prompts.get(frame)
+        given = prompt is None and frame in obj.given
+        if given or _painted(prompt) or estimate.window.is_whole:
+            found[i] = claimed(engine, obj, frame)
+        elif estimate.kept.size:
+            size = max(estimate.kept.shape).bit_length()  # no large one among small ones
+            alike.setdefault((estimate.window.grid, size), []).append(i)
+    for (grid, _), ids in alike.items():
+        some = [objects[i].estimates[frame] for i in ids]
+        patches = [Patch(e.window, e.corner, e.kept) for e in some]
+        found |= dict(zip(ids, patches_to_data(engine.levels[grid], patches), strict=True))
+    return found
 
 
 def claimed(
@@ -60,10 +82,14 @@ def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
 ) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
-    if prompt is not None and prompt.mask is not None and not len(prompt.points):
+    if prompt is not None and _painted(prompt):
         return _drawn(*prompt.part)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
+
+
+def _painted(prompt: Prompt | None) -> bool:
+    return prompt is not None and prompt.mask is not None and not len(prompt.points)
 
 
 def _drawn(place: Place, part: npt.NDArray[np.bool_]) -> tuple[Place, npt.NDArray[np.float32]]:

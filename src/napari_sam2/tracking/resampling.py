@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_sam2.tracking.windows import TOKEN, Geometry, Window
 Place = tuple[slice, slice]  # rows and columns
 
 SURE = 10.0  # logit of a mask that is given, and of its being there
-_BACKGROUND = -16.0
+BACKGROUND = -16.0  # logit where nothing is known of a mask
 
 
 def to_data(
@@ -50,6 +52,78 @@ def to_data(
         logits_hw[None, None].float(), grid[None], padding_mode="border", align_corners=False
     )
     return (slices[0], slices[1]), sampled[0, 0].cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A part of the logits of a window; the rest of it is background.
+
+    Parameters
+    ----------
+    window : the tokens.
+    corner : (row, column) of the part in the window's stride 4 map.
+    logits : (h, w).
+    """
+
+    window: Window
+    corner: tuple[int, int]
+    logits: npt.NDArray[np.floating]
+
+
+def patches_to_data(
+    geometry: Geometry, patches: Sequence[Patch]
+) -> list[tuple[Place, npt.NDArray[np.float32]]]:
+    """Resample N patches at once, as `to_data` does whole windows.
+
+    Returns
+    -------
+    for each, the part of the frame that its logits reach, and their values there.
+    """
+    size = tuple(max(patch.logits.shape[axis] for patch in patches) for axis in (0, 1))
+    canvas = np.full((len(patches), 1, size[0] + 2, size[1] + 2), BACKGROUND, np.float32)
+    for plane, patch in zip(canvas[:, 0], patches, strict=True):
+        h, w = patch.logits.shape
+        plane[1 : 1 + h, 1 : 1 + w] = patch.logits
+    rows, columns = (_reached_by(geometry, patches, axis, size[axis]) for axis in (0, 1))
+    grid = np.stack(np.broadcast_arrays(columns[1][:, None], rows[1][:, :, None]), axis=-1)
+    sampled = F.grid_sample(
+        torch.from_numpy(canvas), torch.from_numpy(grid), padding_mode="border", align_corners=True
+    ).numpy()
+    return [
+        ((y, x), values[: y.stop - y.start, : x.stop - x.start])
+        for y, x, values in zip(rows[0], columns[0], sampled[:, 0], strict=True)
+    ]
+
+
+def _reached_by(
+    geometry: Geometry, patches: Sequence[Patch], axis: int, size: int
+) -> tuple[list[slice], npt.NDArray[np.float32]]:
+    """Return the data pixels along an axis that patches reach, and where their centres lie.
+
+    These count from -1 to 1 over `size` cells and one of background at either side.
+    """
+    cells = geometry.scale[axis] / 4  # of data pixels
+    start, length, low, count = np.array(
+        [
+            (4 * first, 4 * tokens, 4 * first + patch.corner[axis], patch.logits.shape[axis])
+            for patch in patches
+            for first, tokens in [
+                (
+                    (patch.window.row, patch.window.height),
+                    (patch.window.column, patch.window.width),
+                )[axis]
+            ]
+        ]
+    ).T
+    first = np.ceil(np.maximum(low - 0.5, start) / cells - 0.5).astype(int)
+    last = np.floor(np.minimum(low + count + 0.5, start + length) / cells - 0.5).astype(int)
+    last = np.maximum(np.minimum(last, geometry.shape[axis] - 1), first - 1)
+    pixels = first[:, None] + np.arange((last - first).max() + 1)
+    # Up to the outermost cells of the window there is no background.
+    ends = start[:, None], (start + length)[:, None] - 1
+    centres = ((pixels + 0.5) * cells - 0.5).clip(*ends) - low[:, None]
+    reached = [slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
+    return reached, (2 * (centres + 1) / (size + 1) - 1).astype(np.float32)
 
 
 def resized_mask(
@@ -135,7 +209,7 @@ def moved(logits_hw: Tensor, source: Window, target: Window) -> Tensor:
         return logits_hw
     if source.grid != target.grid:
         return _rescaled(logits_hw, source, target)
-    out = logits_hw.new_full((4 * target.height, 4 * target.width), _BACKGROUND)
+    out = logits_hw.new_full((4 * target.height, 4 * target.width), BACKGROUND)
     dy, dx = 4 * (source.row - target.row), 4 * (source.column - target.column)
     y0, x0 = max(dy, 0), max(dx, 0)
     y1 = min(dy + logits_hw.shape[0], out.shape[0])
@@ -159,5 +233,5 @@ def _rescaled(logits_hw: Tensor, source: Window, target: Window) -> Tensor:
         tokens = (into + (cells + 0.5) / 4) / target.grid[axis] * source.grid[axis]
         places.append(2 * (tokens - start) / length - 1)
     grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), dim=-1)
-    shifted = (logits_hw.float() - _BACKGROUND)[None, None]
-    return F.grid_sample(shifted, grid[None], align_corners=False)[0, 0] + _BACKGROUND
+    shifted = (logits_hw.float() - BACKGROUND)[None, None]
+    return F.grid_sample(shifted, grid[None], align_corners=False)[0, 0] + BACKGROUND

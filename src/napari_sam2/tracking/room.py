@@ -66,7 +66,7 @@ class Room:
         ----------
         items : of one object each.
         window : as large as that of each of them.
-        compute : returns one thing for each item of a batch.
+        compute : returns what comes of a batch, for one item after the other or for all.
 
         Raises
         ------

@@ -34,7 +34,7 @@ def view_of(engine: Engine, frame: int, estimate: Estimate) -> View:
     window, geometry = estimate.window, engine.geometry(estimate.window)
     rows = slice(16 * window.row, min(16 * (window.row + window.height), geometry.size[0]))
     columns = slice(16 * window.column, min(16 * (window.column + window.width), geometry.size[1]))
-    seen = engine.frames.tensor(frame, geometry.size, (rows, columns))[0]
+    seen = engine.frames.tensor(frame, geometry.size, [(rows, columns)])[0]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     image = (seen * std + mean).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
     zoom = tuple(
