@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_sam2.model.attention import _KEYS, _QUERIES, Keys, attend
+from napari_sam2.model.attention import _KEYS, _QUERIES, Keys, attend, attention
 from napari_sam2.model.memory_attention import MemoryAttentionLayer, MemoryTokens, _grids
 from napari_sam2.model.positions import TokenGrid, no_rotation, rotary_phases
+from tests.ways import multiplied_by
+
+
+@pytest.fixture(autouse=True, params=["torch", "oneDNN"])
+def inference(request: pytest.FixtureRequest) -> Iterator[None]:
+    with multiplied_by(request.param), torch.no_grad():
+        yield
 
 
 def cut_from(k: torch.Tensor) -> Keys:
@@ -28,6 +37,17 @@ def test_projecting_after_the_sum_changes_nothing(n: int, queries: int, keys: in
     expected = F.scaled_dot_product_attention(q, k, project(memory))
     found = project(attend(q, cut_from(k), memory))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("keys", [50, _KEYS + 76])
+def test_attention_of_several_heads(keys: int) -> None:
+    q, k, v = (
+        torch.randn(2, 3, _QUERIES + 9, 8),
+        torch.randn(2, 3, keys, 8),
+        torch.randn(2, 3, keys, 8),
+    )
+    expected = F.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attention(q, k, v), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_scores_may_be_large() -> None:
@@ -67,10 +87,12 @@ def test_moving_projections_to_the_queries_changes_nothing(
         (cos, sin),
         (count, grid.height, grid.width),
     )
-    assert _grids(layer.cross_attn_image.k_proj, memory) is not None
+    with multiplied_by("torch"), torch.no_grad():
+        assert _grids(layer.cross_attn_image.k_proj, memory) is not None
     x, phases = torch.randn(n, seen.height * seen.width, width), rotary_phases(seen, width, cpu)
     with torch.enable_grad():
         expected = layer.recall(x, memory, phases)
-    with torch.no_grad():
-        found = layer.recall(x, memory, phases)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for way in ("torch", "oneDNN"):
+        with multiplied_by(way), torch.no_grad():
+            found = layer.recall(x, memory, phases)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

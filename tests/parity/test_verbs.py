@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 pytest.importorskip("sam2", reason="the reference implementation is not installed")
@@ -9,6 +11,8 @@ pytest.importorskip("sam2", reason="the reference implementation is not installe
 import torch
 from oracle import Pair, build_pair
 from single import CASES, Frame
+
+from tests.ways import multiplied_by
 
 SIZE = 256
 
@@ -18,10 +22,10 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return build_pair(request.param, tmp_path_factory.mktemp("weights"), SIZE)
 
 
-@pytest.fixture(scope="module")
-def frame(pair: Pair) -> Frame:
-    with torch.inference_mode():
-        return Frame(pair)
+@pytest.fixture(scope="module", params=["torch", "oneDNN"])
+def frame(request: pytest.FixtureRequest, pair: Pair) -> Iterator[Frame]:
+    with multiplied_by(request.param), torch.inference_mode():
+        yield Frame(pair)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2.model.products import available, linear, pays
+
 Keys = Callable[[slice, slice], Tensor]
 
 _QUERIES, _KEYS = 512, 1024  # of a tile: its scores stay in the caches
@@ -55,14 +57,27 @@ class Grids:
 def grids_pay(memories: int, size: tuple[int, int], raw: int, width: int) -> bool:
     """Whether `attend_to_grids` saves more than it costs to move projections to the queries.
 
+    Not with oneDNN, which is at its best where matrices are large.
+
     Parameters
     ----------
     memories, size : T and (h, w).
     raw, width : channels of memories and of keys.
     """
+    if available():
+        return False
     saved = memories * math.prod(size) * (width - 2 * raw)
     cost = sum(size) * raw * width / 2
     return saved > 2 * cost  # the matrices become narrower, and so slower
+
+
+def attention(q_nhld: Tensor, k_nhmd: Tensor, v_nhmd: Tensor) -> Tensor:
+    """Return softmax(q k' / sqrt(D)) v for each head: torch's own, or by oneDNN where that pays."""
+    n, heads, length, _ = q_nhld.shape
+    if not pays(q_nhld) or length * k_nhmd.shape[2] <= _AT_ONCE:
+        return F.scaled_dot_product_attention(q_nhld, k_nhmd, v_nhmd)
+    q, k, v = (x.flatten(0, 1) for x in (q_nhld, k_nhmd, v_nhmd))
+    return attend(q, lambda some, tokens: k[some, tokens], v).view(n, heads, length, -1)
 
 
 def attend(q_nld: Tensor, keys: Keys, read_nmv: Tensor) -> Tensor:
@@ -107,7 +122,7 @@ class _Reading:
     """
 
     def __init__(self, q_ld: Tensor, width: int) -> None:
-        self.q_dl = q_ld.t() * (math.log2(math.e) / math.sqrt(q_ld.shape[1]))
+        self.q_ld = q_ld * (math.log2(math.e) / math.sqrt(q_ld.shape[1]))
         self.highest = q_ld.new_full((1, len(q_ld)), -torch.inf)
         self.total = torch.zeros_like(self.highest)
         self.sums = q_ld.new_zeros(width, len(q_ld))
@@ -119,7 +134,7 @@ class _Reading:
         self.highest = highest
         scores_ml.sub_(highest).exp2_()
         self.total.mul_(fade).add_(scores_ml.sum(0, keepdim=True))
-        self.sums.mul_(fade).addmm_(read_mv.t(), scores_ml)
+        self.sums.mul_(fade).add_(linear(read_mv.t(), scores_ml.t()))
 
     def result(self) -> Tensor:
         """(L, V)."""
@@ -129,13 +144,10 @@ class _Reading:
 def _attend_in_tiles(q_nld: Tensor, keys: Keys, read_nmv: Tensor, i: int) -> Tensor:
     """Attend for one object, some keys at a time."""
     readings = [_Reading(q, read_nmv.shape[2]) for q in torch.split(q_nld[i], _QUERIES)]
-    space = q_nld.new_empty(_AT_ONCE)
     for tokens in (slice(j, j + _KEYS) for j in range(0, read_nmv.shape[1], _KEYS)):
         k = keys(slice(i, i + 1), tokens)[0]
         for reading in readings:
-            q = reading.q_dl
-            scores = space[: len(k) * q.shape[1]].view(len(k), -1)
-            reading.add(torch.mm(k, q, out=scores), read_nmv[i, tokens])
+            reading.add(linear(k, reading.q_ld), read_nmv[i, tokens])
     return torch.cat([reading.result() for reading in readings])
 
 
@@ -149,15 +161,15 @@ def _attend_to_grids(q_nld: Tensor, keys: Keys, read_nmv: Tensor, grids: Grids, 
     for part in torch.split(q_nld[i], _GRID_QUERIES):
         reading = _Reading(part, read_nmv.shape[2])
         by_column, by_row = (
-            (w.flatten(0, 1) @ q).view(len(w), -1, len(part))
-            for w, q in zip(halves, reading.q_dl.chunk(2), strict=True)
+            linear(w.flatten(0, 1), q).view(len(w), -1, len(part))
+            for w, q in zip(halves, reading.q_ld.chunk(2, dim=1), strict=True)
         )
         for top, left, k, read in blocks:
             rows, _, columns, _ = k.shape
             scores = _compare(k, by_column[left : left + columns], by_row[top : top + rows], space)
             reading.add(scores, read)
         if len(read_nmv[i, loose]):
-            reading.add(keys(slice(i, i + 1), loose)[0] @ reading.q_dl, read_nmv[i, loose])
+            reading.add(linear(keys(slice(i, i + 1), loose)[0], reading.q_ld), read_nmv[i, loose])
         found.append(reading.result())
     return torch.cat(found)
 

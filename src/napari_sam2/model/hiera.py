@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam2.model.attention import attention
 from napari_sam2.model.config import HieraConfig
 from napari_sam2.model.layers import MLP, PART, add_feedforward, sparing
+from napari_sam2.model.products import Linear
 
 
 def _pool(x_bhwc: Tensor) -> Tensor:
@@ -51,8 +53,8 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.pool = pool
-        self.qkv = nn.Linear(width, 3 * width_out)
-        self.proj = nn.Linear(width_out, width_out)
+        self.qkv = Linear(width, 3 * width_out)
+        self.proj = Linear(width_out, width_out)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Return (B, h, w, C'), or half of h and w where queries are pooled."""
@@ -65,7 +67,7 @@ class WindowAttention(nn.Module):
         def heads(t: Tensor) -> Tensor:
             return t.reshape(b, -1, self.heads, t.shape[-1] // self.heads).transpose(1, 2)
 
-        y = F.scaled_dot_product_attention(heads(q), heads(k), heads(v))
+        y = attention(heads(q), heads(k), heads(v))
         out: Tensor = self.proj(y.transpose(1, 2).reshape(b, h, w, -1))
         return out
 
@@ -81,7 +83,7 @@ class Block(nn.Module):
         self.attn = WindowAttention(width, width_out, heads, pool)
         self.norm2 = nn.LayerNorm(width_out, eps=1e-6)
         self.mlp = MLP((width_out, 4 * width_out, width_out), nn.GELU)
-        self.proj = nn.Linear(width, width_out) if width != width_out else None
+        self.proj = Linear(width, width_out) if width != width_out else None
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Return (B, h, w, C'), or half of h and w where the block pools.
@@ -100,10 +102,11 @@ class Block(nn.Module):
         # sum: some images, or a strip of one, if it is large. Windows do not know of each other.
         count = max(1, PART // values)
         rows = h if not self.window else self.window * max(1, PART * h // values // self.window)
-        for images, results in zip(x_bhwc.split(count), out.split(count), strict=True):
-            strips = zip(images.split(rows, 1), results.split(rows // step, 1), strict=True)
-            for strip, place in strips:
-                place.copy_(self._whole(strip))
+        for first in range(0, b, count):
+            images, results = x_bhwc[first : first + count], out[first : first + count]
+            for top in range(0, h, rows):
+                place = results[:, top // step : (top + rows) // step]
+                place.copy_(self._whole(images[:, top : top + rows]))
         return out
 
     def _whole(self, x_bhwc: Tensor) -> Tensor:

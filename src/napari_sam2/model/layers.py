@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "gelu"]
+from napari_sam2.model.products import Activation, Linear, linear
 
 PART = 1 << 20  # values that are made at once between the steps of a function
 _WHOLE = 1 << 20  # up to so many, memory is used again; above, C libraries ask for fresh pages
@@ -49,17 +48,18 @@ def add_feedforward(
     norm, first, second : the layers.
     activation : "relu" or "gelu".
     """
-    function = F.relu if activation == "relu" else F.gelu
     if torch.is_grad_enabled() or x_nc.device.type != "cpu":
-        out: Tensor = x_nc + second(function(first(norm(x_nc))))
-        return out
-    rows = max(1, PART // first.out_features)
-    space = x_nc.new_empty(min(rows, len(x_nc)), first.out_features)
-    for part in torch.split(x_nc, rows):
-        inner = torch.addmm(first.bias, norm(part), first.weight.t(), out=space[: len(part)])
-        inner.relu_() if activation == "relu" else torch.ops.aten.gelu_(inner)
-        part.addmm_(inner, second.weight.t()).add_(second.bias)
+        return x_nc + _inner(x_nc, norm, first, second, activation)
+    for part in torch.split(x_nc, max(1, PART // first.out_features)):
+        part.add_(_inner(part, norm, first, second, activation))
     return x_nc
+
+
+def _inner(
+    x_nc: Tensor, norm: nn.LayerNorm, first: nn.Linear, second: nn.Linear, activation: Activation
+) -> Tensor:
+    inner = linear(norm(x_nc), first.weight, first.bias, activation)
+    return linear(inner, second.weight, second.bias)
 
 
 class LayerNorm2d(nn.Module):
@@ -88,7 +88,7 @@ class MLP(nn.Module):
         sigmoid: bool = False,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(n, m) for n, m in pairwise(sizes))
         self.activation = activation()
         self.sigmoid = sigmoid
 
@@ -118,10 +118,10 @@ class Attention(nn.Module):
         inner = inner or width
         memory = memory or width
         self.heads = heads
-        self.q_proj = nn.Linear(width, inner)
-        self.k_proj = nn.Linear(memory, inner)
-        self.v_proj = nn.Linear(memory, inner)
-        self.out_proj = nn.Linear(inner, width)
+        self.q_proj = Linear(width, inner)
+        self.k_proj = Linear(memory, inner)
+        self.v_proj = Linear(memory, inner)
+        self.out_proj = Linear(inner, width)
 
     def split(self, x_nlc: Tensor) -> Tensor:
         """(N, L, C) -> (N, heads, L, C / heads)."""

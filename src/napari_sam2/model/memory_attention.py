@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam2.model.attention import Grids, attend, attend_to_grids, grids_pay
+from napari_sam2.model.attention import Grids, attend, attend_to_grids, attention, grids_pay
 from napari_sam2.model.layers import Attention, add_feedforward
 from napari_sam2.model.positions import rotate
+from napari_sam2.model.products import Linear
 
 Phases = tuple[Tensor, Tensor]
 
@@ -46,8 +47,8 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(width, heads=1)
         self.cross_attn_image = Attention(width, heads=1, memory=memory)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
@@ -58,7 +59,7 @@ class MemoryAttentionLayer(nn.Module):
         q = rotate(attn.split(attn.q_proj(x)), phases)
         k = rotate(attn.split(attn.k_proj(x)), phases)
         v = attn.split(attn.v_proj(x))
-        return x_nlc + attn.merge(F.scaled_dot_product_attention(q, k, v))
+        return x_nlc + attn.merge(attention(q, k, v))
 
     def recall(self, x_nlc: Tensor, memory: MemoryTokens, phases: Phases) -> Tensor:
         """Return the tokens (N, L, C) after they have seen the memories.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam2.model.layers import LayerNorm2d, in_parts
+from napari_sam2.model.products import Linear
 
 
 class MaskDownsampler(nn.Sequential):
@@ -28,9 +29,9 @@ class ConvNeXtBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
         self.norm = LayerNorm2d(width)
-        self.pwconv1 = nn.Linear(width, 4 * width)
+        self.pwconv1 = Linear(width, 4 * width)
         self.act = nn.GELU()
-        self.pwconv2 = nn.Linear(4 * width, width)
+        self.pwconv2 = Linear(4 * width, width)
         self.gamma = nn.Parameter(1e-6 * torch.ones(width))
 
     def forward(self, x_nchw: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from napari_sam2.model.positions import (
     time_positions,
 )
 from napari_sam2.model.precision import in_half
+from napari_sam2.model.products import Linear
 from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 from napari_sam2.model.values import (
     ImageFeatures,
@@ -78,7 +79,7 @@ class SAM2(nn.Module):
             self.absent_memory = nn.Parameter(torch.zeros(memory))
             nn.init.trunc_normal_(self.absent_memory, std=0.02)
         if config.pointer_times:
-            self.pointer_time_proj = nn.Linear(hidden, memory)
+            self.pointer_time_proj = Linear(hidden, memory)
 
     @property
     def device(self) -> torch.device:
