@@ -3,6 +3,7 @@
 1. One layer's attention over a full memory, against torch's fused kernel on projected values.
 2. The image encoder's share of the rate at which the processor multiplies matrices.
 
+Both with torch's products, as on most processors, and with oneDNN's, see `model/products.py`.
 Everything in one process, in turns; writes its section of docs/performance.md.
 
     python benchmarks/parts.py [--quick] [--threads 2]
@@ -11,8 +12,9 @@ Everything in one process, in turns; writes its section of docs/performance.md.
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -21,8 +23,9 @@ from _page import machine, write_section
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_sam2.model.attention import Grids, attend_to_grids
+from napari_sam2.model.attention import Grids, attend, attend_to_grids
 from napari_sam2.model.config import PUBLISHED
+from napari_sam2.model.products import SWITCH, available, linear
 from napari_sam2.model.sam2 import SAM2
 
 TITLE = "## Parts of whole-frame tracking"
@@ -52,8 +55,12 @@ def attention(turns: int) -> tuple[float, float]:
     k = torch.cat([k, torch.randn(1, KEYS - loose, WIDTH)], 1)
     grids = Grids(raw, 7, columns, rows)
 
+    def keys(some: slice, tokens: slice) -> Tensor:
+        return k[some, tokens]
+
     def ours() -> Tensor:
-        out: Tensor = project(attend_to_grids(q, lambda i, tokens: k[i, tokens], read, grids))
+        found = attend(q, keys, read) if available() else attend_to_grids(q, keys, read, grids)
+        out: Tensor = project(found)
         return out
 
     def fused() -> Tensor:
@@ -86,8 +93,30 @@ def operations(model: SAM2) -> int:
 def encoder(model: SAM2, turns: int) -> tuple[float, float]:
     """Seconds of the encoder, and of multiplying matrices."""
     image, a = torch.rand(1, 3, SIZE, SIZE), torch.randn(MATRIX, MATRIX)
-    encoding, multiplying = best_of(turns, lambda: model.encode_image(image), lambda: a @ a)
+    encoding, multiplying = best_of(turns, lambda: model.encode_image(image), lambda: linear(a, a))
     return encoding, multiplying
+
+
+def table(measured: dict[str, list[float]], count: int) -> list[str]:
+    """Lay out what was measured, a column for each way of multiplying."""
+
+    def row(what: str, form: str, values: Iterable[float]) -> str:
+        return " | ".join([f"| {what}", *(format(value, form) for value in values)]) + " |"
+
+    ours, fused, seconds, multiplying = zip(*measured.values(), strict=True)
+    rates = [count / t for t in seconds]
+    most = [2 * MATRIX**3 / t for t in multiplying]
+    return [
+        " | ".join(["| products by", *measured]) + " |",
+        "|---" + "|---:" * len(measured) + "|",
+        row("attention of one layer over a full memory, seconds", ".3f", ours),
+        row("the same by torch's fused kernel, seconds", ".3f", fused),
+        row("ratio", ".2f", [a / b for a, b in zip(ours, fused, strict=True)]),
+        row(f"image encoder, tiny, {SIZE} px, seconds", ".2f", seconds),
+        row("its rate, GFLOP/s", ".0f", [rate / 1e9 for rate in rates]),
+        row(f"matrices of {MATRIX} x {MATRIX}, GFLOP/s", ".0f", [rate / 1e9 for rate in most]),
+        row("share", ".0%", [a / b for a, b in zip(rates, most, strict=True)]),
+    ]
 
 
 def main() -> None:
@@ -99,21 +128,15 @@ def main() -> None:
     turns = 1 if options.quick else 6
     model = SAM2(PUBLISHED["sam2.1_hiera_tiny"]).eval()
     count = operations(model)
-    with torch.inference_mode():
-        ours, fused = attention(turns)
-        seconds, multiplying = encoder(model, turns)
-    rate, most = count / seconds, 2 * MATRIX**3 / multiplying
-    rows = [
-        "| what | measured |",
-        "|---|---:|",
-        f"| attention of one layer over a full memory, seconds | {ours:.3f} |",
-        f"| the same by torch's fused kernel, seconds | {fused:.3f} |",
-        f"| ratio | {ours / fused:.2f} |",
-        f"| image encoder, tiny, {SIZE} px, seconds | {seconds:.2f} |",
-        f"| its rate, GFLOP/s | {rate / 1e9:.0f} |",
-        f"| matrices of {MATRIX} x {MATRIX}, GFLOP/s | {most / 1e9:.0f} |",
-        f"| share | {rate / most:.0%} |",
-    ]
+    measured: dict[str, list[float]] = {}
+    for name, switch in (("torch", "0"), ("oneDNN", "1")):
+        os.environ[SWITCH] = switch
+        available.cache_clear()
+        if name == "oneDNN" and not available():
+            continue
+        with torch.inference_mode():
+            measured[name] = [*attention(turns), *encoder(model, turns)]
+    rows = table(measured, count)
     print("\n".join(rows))
     if not options.quick:
         words = [

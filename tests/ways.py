@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from napari_sam2.model import products
+from napari_sam2.model.products import SWITCH, available
 
 
 @contextmanager
 def multiplied_by(way: str) -> Iterator[bool]:
     """Multiply by "torch" or, if it is there, by "oneDNN"; yields whether the latter is used."""
-    maker = "AuthenticAMD" if way == "oneDNN" else ""
-    with mock.patch.object(products, "_maker", return_value=maker):
-        products.available.cache_clear()
+    with mock.patch.dict(os.environ, {SWITCH: "1" if way == "oneDNN" else "0"}):
+        available.cache_clear()
         try:
-            yield products.available()
+            yield available()
         finally:
-            products.available.cache_clear()
+            available.cache_clear()

@@ -77,6 +77,25 @@ def test_torch_takes_over_where_its_product_by_onednn_is_not_what_it_was(monkeyp
 
 
 @pytest.mark.parametrize(
+    ("maker", "said", "used"),
+    [
+        ("AuthenticAMD", None, True),
+        ("GenuineIntel", None, False),
+        ("AuthenticAMD", "0", False),
+        ("GenuineIntel", "1", True),
+        ("", "yes", False),
+    ],
+)
+def test_the_processor_decides_or_the_user(onednn, monkeypatch, maker, said, used):
+    monkeypatch.setattr(products, "_maker", lambda: maker)
+    monkeypatch.delenv(products.SWITCH)
+    if said is not None:
+        monkeypatch.setenv(products.SWITCH, said)
+    products.available.cache_clear()
+    assert products.available() == used
+
+
+@pytest.mark.parametrize(
     ("system", "name", "text", "maker"),
     [
         ("Linux", "", "processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t: x\n", "AuthenticAMD"),

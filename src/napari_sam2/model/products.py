@@ -8,6 +8,7 @@ meant for users; where that is missing, or works otherwise, torch's own take the
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+SWITCH = "NAPARI_SAM2_ONEDNN"  # environment variable: 0 never, 1 whatever the processor
+_GAINING = ("AuthenticAMD", "HygonGenuine")
 
 Activation = Literal["none", "relu", "gelu"]
 
@@ -65,8 +69,10 @@ def pays(x: Tensor) -> bool:
 
 @cache
 def available() -> bool:
-    """Whether this processor gains by oneDNN, and this torch has it."""
-    return _maker() in ("AuthenticAMD", "HygonGenuine") and _works()
+    """Whether this processor gains by oneDNN, or the user says so, and this torch has it."""
+    said = os.environ.get(SWITCH)
+    wanted = _maker() in _GAINING if said not in ("0", "1") else said == "1"
+    return wanted and _works()
 
 
 def _maker() -> str:
