@@ -17,7 +17,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data, to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window, levels
-from tests.tracking.toy import toy_model
+from tests.tracking.toy import moving_disk, toy_model
 
 FRAMES, RADIUS = 6, 9
 
@@ -107,3 +107,29 @@ def test_masks_seen_last_are_laid_into_windows_as_each_alone(seed):
     looks = [Look(bank, w, nothing, e) for w, e in zip(windows, last, strict=True)]
     for laid, window, estimate in zip(last_masks(looks), windows, last, strict=True):
         assert torch.equal(laid, moved(estimate.logits(), estimate.window, window))
+
+
+def test_magnifications_asked_together_answer_as_each_alone():
+    stack = moving_disk(1, (150, 230))
+    prompt = Prompt(points=np.array([[30.0, 20.0], [60.0, 90.0]]), positive=np.array([True, False]))
+
+    def asked(*groups):
+        engine = TrackingSession(toy_model(), Frames(stack, contrast=(0, 255)))._engine
+        levels = [*engine.levels.values()]
+        with torch.inference_mode():
+            return [
+                one
+                for some in groups or [[i] for i in range(len(levels))]
+                for one in engine.hypotheses(0, prompt, [levels[i] for i in some])
+            ]
+
+    alone = asked()
+    # The coarse ones have smaller windows; one is known already.
+    together = asked([2], range(len(alone)))[1:]
+    assert len({(one.window.height, one.window.width) for one in alone}) > 1
+    for one, other in zip(together, alone, strict=True):
+        assert one.window == other.window
+        torch.testing.assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.iou, other.iou, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.object_score, other.object_score, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.pointers, other.pointers, rtol=1e-4, atol=1e-4)

@@ -152,12 +152,11 @@ def test_clicks_that_are_all_negative_let_no_other_object_win(points, positive, 
     """Every magnification holds another disk for the object that the clicks are about."""
     engine = TrackingSession(toy_model(), Frames(moving_disk(1), axis=0))._engine
 
-    def other(_frame, _prompt, geometry):
-        window, logits = disk_in(engine, geometry, 20, 70)
+    def other(_frame, _prompt, geometries):
         pointers = torch.zeros(4, engine.model.config.hidden)
-        return Hypotheses(
-            window, logits.repeat(4, 1, 1), torch.full((4,), 0.99), torch.tensor([5.0]), pointers
-        )
+        sure = torch.full((4,), 0.99), torch.tensor([5.0]), pointers
+        disks = [disk_in(engine, geometry, 20, 70) for geometry in geometries]
+        return [Hypotheses(window, logits.repeat(4, 1, 1), *sure) for window, logits in disks]
 
     engine.hypotheses = other
     geometry = engine.fitting((20, 10, 40, 30))

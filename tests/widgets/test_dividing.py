@@ -21,11 +21,12 @@ from napari_sam2.layer_writer import write_ctc
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets.importing import import_masklets
+from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.mother_menu import candidates
 from napari_sam2.widgets.object_table import NAME
 from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.overview import Notes, Overview
-from napari_sam2.widgets.scripting import LiveSession, attach, divide_here
+from napari_sam2.widgets.scripting import attach, divide_here
 from napari_sam2.widgets.timeline_lineage import lines
 from napari_sam2.widgets.tracks_layer import show_tracks
 from tests.tracking.dividing import DIVIDES, FRAMES, centres, dividing_cell

@@ -15,7 +15,8 @@ from test_undo import seen
 from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
-from napari_sam2.widgets.scripting import LiveSession, open_dock
+from napari_sam2.widgets.live_session import LiveSession
+from napari_sam2.widgets.scripting import open_dock
 from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.worker import process_events
 

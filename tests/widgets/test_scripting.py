@@ -11,7 +11,7 @@ from test_undo import seen
 import napari_sam2
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.widgets.scripting import LiveSession
+from napari_sam2.widgets.live_session import LiveSession
 
 SMALL, LARGE = (20, 20), (55, 60)
 

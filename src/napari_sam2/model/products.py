@@ -21,6 +21,8 @@ from torch import Tensor, nn
 SWITCH = "NAPARI_SAM2_ONEDNN"  # environment variable: 0 never, 1 whatever the processor
 _GAINING = ("AuthenticAMD", "HygonGenuine")
 
+_LEAST = 1 << 21  # multiplications, below which calling oneDNN takes longer than it saves
+
 Activation = Literal["none", "relu", "gelu"]
 
 
@@ -44,7 +46,7 @@ def linear(
     bias : (D,).
     activation : of the result.
     """
-    if pays(x):
+    if x.numel() * len(weight) >= _LEAST and pays(x):
         algorithm = "none" if activation == "gelu" else ""
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             _dense(x), _dense(weight), bias, activation, [], algorithm

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ class Encodings:
         self._prepared: tuple[int, Tensor] | None = None
 
     def windows(self, frame: int, windows: Sequence[Window]) -> ImageFeatures:
-        """Return the encoding of windows of one size and level on a frame, made at once."""
+        """Return the encoding of windows of one size on a frame, made at once."""
         first = windows[0]
         if not self.divided:
             everything = self._encoded(frame, [whole(self.levels[first.grid])], 1)
@@ -144,8 +145,14 @@ class Encodings:
     def _made(self, frame: int, windows: Sequence[Window]) -> Maps:
         # Apple's GPUs lack the antialiasing.
         device = self.model.device if self.model.device.type == "cuda" else torch.device("cpu")
-        size = self.levels[windows[0].grid].size
-        images = self.frames.tensor(frame, size, [w.slices(TOKEN) for w in windows], device)
+        images = torch.cat(
+            [
+                self.frames.tensor(
+                    frame, self.levels[grid].size, [w.slices(TOKEN) for w in some], device
+                )
+                for grid, some in groupby(windows, lambda window: window.grid)
+            ]
+        )
         if self.store is None:
             return self._encode(images)
         path = self.store.path(images)

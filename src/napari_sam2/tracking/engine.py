@@ -107,31 +107,45 @@ class Engine(Placement):
         if self._check is not None:
             self._check()
 
-    def hypotheses(self, frame: int, prompt: Prompt, geometry: Geometry) -> Hypotheses:
-        """Return all that clicks on an object of unknown size may mean on one level.
+    def hypotheses(
+        self, frame: int, prompt: Prompt, geometries: Sequence[Geometry]
+    ) -> list[Hypotheses]:
+        """Return all that clicks on an object of unknown size may mean on some levels.
 
         The last ones are kept: each correction looks again at what the first click meant.
         """
-        key = (frame, geometry.tokens, prompt.points.tobytes(), prompt.positive.tobytes())
-        if key in self._asked:
-            return self._asked[key]
-        window = self.click_window(geometry, prompt)
-
-        def compute() -> Hypotheses:
-            self._checked()
-            features = self.encodings.windows(frame, [window])
-            self._checked()
-            output, pointers = self.model.decode_all(
-                self.model.recall(features, None), features, self._inputs(window, prompt, None)
+        key = (frame, prompt.points.tobytes(), prompt.positive.tobytes())
+        known = {g: self._asked[key, g] for g in geometries if (key, g) in self._asked}
+        alike: dict[tuple[int, int], list[Window]] = {}
+        for geometry in geometries:
+            if geometry not in known:
+                window = self.click_window(geometry, prompt)
+                alike.setdefault((window.height, window.width), []).append(window)
+        for windows in alike.values():
+            found = self.room.in_batches(
+                windows, windows[0], lambda some: self._hypotheses(frame, some, prompt)
             )
-            return Hypotheses(
-                window, output.logits[0], output.iou[0], output.object_score, pointers[0]
-            )
-
-        found = self._asked[key] = self.room.attempt(compute)
+            known |= {self.geometry(one.window): one for one in found}
+        self._asked.update({(key, g): one for g, one in known.items()})
         while len(self._asked) > _ASKED:
             self._asked.popitem(last=False)
-        return found
+        return [known[geometry] for geometry in geometries]
+
+    def _hypotheses(
+        self, frame: int, windows: Sequence[Window], prompt: Prompt
+    ) -> list[Hypotheses]:
+        self._checked()
+        features = self.encodings.windows(frame, windows)
+        self._checked()
+        each = [self._inputs(window, prompt, None) for window in windows]
+        inputs = PromptInputs(
+            torch.cat([one.points for one in each]), torch.cat([one.labels for one in each])
+        )
+        output, pointers = self.model.decode_all(
+            self.model.recall(features, None), features, inputs
+        )
+        parts = (output.logits, output.iou, torch.split(output.object_score, 1), pointers)
+        return [Hypotheses(*one) for one in zip(windows, *parts, strict=True)]
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None

@@ -7,7 +7,7 @@ size; there the outlines that neighbouring magnifications see are averaged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from napari_sam2.tracking.engine import Engine, Hypotheses
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finishing import obey
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import moved, to_data
+from napari_sam2.tracking.resampling import Patch, moved, patches_to_data
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Window
 
@@ -124,7 +124,7 @@ def correct(
     prediction = obey(prediction, engine.geometry(window), window, prompt, known.within(window))
     if not prompt.positive.any():
         return window, prediction  # what is not the object does not say what is
-    present = _candidate(engine, window, prediction.best_logits[0], float(prediction.best_iou))
+    (present,) = _seen(engine, window, prediction.best_logits, prediction.best_iou.tolist())
     first = int(np.argmax(prompt.positive))
     alone = Prompt(points=prompt.points[first][None], positive=prompt.positive[first][None])
     anew = [*_candidates(engine, frame, prompt), *_candidates(engine, frame, alone)]
@@ -210,7 +210,11 @@ def surest(candidates: Sequence[Candidate], prompt: Prompt) -> Candidate:
 def _support(candidates: Sequence[Candidate]) -> dict[int, float]:
     """How sure each is of itself, times how much the others agree with it; by identity."""
     ious = np.array([c.iou for c in candidates])
-    alike = np.array([[_overlap(a, b) for b in candidates] for a in candidates])
+    alike = np.eye(len(candidates))
+    for i, a in enumerate(candidates):
+        alike[i, i] = float(a.mask.any())
+        for j, b in enumerate(candidates[:i]):
+            alike[i, j] = alike[j, i] = _overlap(a, b)
     return {id(c): float(s) for c, s in zip(candidates, ious * (alike @ ious), strict=True)}
 
 
@@ -227,27 +231,45 @@ def _overlap(a: Candidate, b: Candidate) -> float:
     return shared / (np.count_nonzero(a.mask) + np.count_nonzero(b.mask) - shared)
 
 
-def _candidates(engine: Engine, frame: int, prompt: Prompt) -> Iterator[Candidate]:
+def _candidates(engine: Engine, frame: int, prompt: Prompt) -> list[Candidate]:
     """All masks that clicks may mean, on every octave of magnification."""
-    for geometry in [*engine.levels.values()][::-1][::2]:
-        seen = engine.hypotheses(frame, prompt, geometry)
-        # Mask 0 is for several clicks; a single one is ambiguous.
-        first = 0 if len(prompt.points) > 1 else 1
-        for index, logits in enumerate(tidied(seen.logits[first:]), start=first):
-            found = _candidate(engine, seen.window, logits, float(seen.iou[index]))
-            yield replace(found, hypotheses=seen, index=index)
+    # Mask 0 is for several clicks; a single one is ambiguous.
+    first = 0 if len(prompt.points) > 1 else 1
+    found = []
+    for seen in engine.hypotheses(frame, prompt, [*engine.levels.values()][::-1][::_OCTAVE]):
+        masks = tidied(seen.logits[first:])
+        candidates = _seen(engine, seen.window, masks, seen.iou[first:].tolist())
+        for index, candidate in enumerate(candidates, start=first):
+            found.append(replace(candidate, hypotheses=seen, index=index))
+    return found
 
 
-def _candidate(engine: Engine, window: Window, logits: Tensor, iou: float) -> Candidate:
-    place, values = to_data(engine.geometry(window), window, logits)
-    mask = values > 0
+def _seen(
+    engine: Engine, window: Window, logits_nhw: Tensor, ious: Sequence[float]
+) -> list[Candidate]:
+    """Turn masks in a window into candidates."""
+    kept = [Estimate.of(window, logits, Quality(0, 0, 0)) for logits in logits_nhw]
+    patches = [Patch(window, one.corner, one.kept) for one in kept if one.kept.size]
+    laid = iter(patches_to_data(engine.geometry(window), patches) if patches else [])
+    found = []
+    for logits, iou, one in zip(logits_nhw, ious, kept, strict=True):
+        place, mask = (slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool)
+        if one.kept.size:
+            around, values = next(laid)
+            place, mask = _cut(around, values > 0)
+        found.append(Candidate(window, logits, iou, place, mask))
+    return found
+
+
+def _cut(place: Place, mask: Mask) -> tuple[Place, Mask]:
+    """Cut a mask to its bounding box."""
     inner, outer = [], []
     for axis in (0, 1):
         filled = np.flatnonzero(mask.any(axis=1 - axis))
         low, high = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
         inner.append(slice(low, high))
         outer.append(slice(place[axis].start + low, place[axis].start + high))
-    return Candidate(window, logits, iou, (outer[0], outer[1]), mask[tuple(inner)])
+    return (outer[0], outer[1]), mask[tuple(inner)]
 
 
 def _settled(

@@ -1,0 +1,276 @@
+"""The session of the window by name: what the mouse does there, for the console and scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.prompts import seeds_from_labels
+from napari_sam2.widgets.layer_adapters import unwrapped
+from napari_sam2.widgets.runs import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari.layers import Labels
+
+    from napari_sam2.tracking.estimates import Quality
+    from napari_sam2.widgets.dock import MaskletsWidget
+
+
+class LiveSession:
+    """The session of the window. Everything is done as if by hand, and can be undone.
+
+    Coordinates are (y, x) in pixels of the image. Each call returns once its result is on screen.
+
+    Parameters
+    ----------
+    widget
+        The dock widget.
+    """
+
+    def __init__(self, widget: MaskletsWidget) -> None:
+        self.widget = widget
+
+    def add_points(
+        self,
+        object_id: int,
+        frame: int,
+        points: npt.ArrayLike,
+        positive: npt.ArrayLike | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Click on an object, or on what is not part of it; returns its mask (Y, X).
+
+        Parameters
+        ----------
+        points
+            (K, 2), (y, x).
+        positive
+            (K,) bool; by default all are on the object.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or a point lies outside of it.
+        """
+        places = np.asarray(points, dtype=float).reshape(-1, 2)
+        signs = np.ones(len(places), bool) if positive is None else np.asarray(positive, bool)
+        known = self.prompts.get(object_id, {}).get(frame, Prompt())
+        if known.absent:
+            known = Prompt()
+        return self._say(object_id, frame, known.add_points(places, signs))
+
+    def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Draw a box [[y0, x0], [y1, x1]] around an object; returns its mask (Y, X).
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the box has no area or lies outside of it.
+        """
+        return self._say(object_id, frame, Prompt(box=np.asarray(box, dtype=float)))
+
+    def add_mask(self, object_id: int, frame: int, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Paint an object, bool (Y, X); returns its mask.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist, or the mask is empty or of another shape.
+        """
+        return self._say(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)))
+
+    def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
+        """Make each label of an image (Y, X), from Cellpose or StarDist say, an object.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape, or no labels.
+        """
+        self.add_prompts(seeds_from_labels(labels, frame))
+
+    def add_prompts(self, prompts: Prompts) -> None:
+        """Add the prompts of many objects, object id -> frame -> prompt, as one step.
+
+        Raises
+        ------
+        InputError
+            If a prompt cannot be used; none is added then.
+        """
+        self.widget.workbench.prompting.add(prompts)
+        self.wait()
+
+    def adopt(self, layer: Labels, parents: Mapping[int, int] | None = None) -> None:
+        """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
+
+        They stay to the pixel until something is corrected; if objects exist already, all get
+        higher numbers.
+
+        Parameters
+        ----------
+        parents
+            The mother's label by the daughter's, where objects divide; by default those of the
+            folder that the layer was imported from. What cannot be is left out.
+
+        Raises
+        ------
+        InputError
+            If the layer is of another shape, or has no labels.
+        """
+        bench = self.widget.workbench
+        before = bench.used_ids
+        bench.seeding.adopt(unwrapped(layer), parents)
+        self.wait()
+        if bench.used_ids == before:
+            raise InputError(self.status)
+
+    def find_all(self, frame: int, diameter: float | None = None) -> list[int]:
+        """Find all cells of a frame that have no object yet; returns their new ids.
+
+        Parameters
+        ----------
+        diameter
+            Of a typical cell in pixels; by default found out from the frame.
+        """
+        bench = self.widget.workbench
+        before = set(self.prompts)
+        bench.show_frame(frame)
+        bench.seeding.find_all(diameter)
+        self.wait()
+        return sorted(set(self.prompts) - before)
+
+    def end_object(self, object_id: int, frame: int) -> None:
+        """Say that an object is not on a frame: it ends there, or begins later.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist.
+        """
+        self._say(object_id, frame, Prompt(absent=True))
+
+    def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
+        """Say that an object divides: it ends before a frame, where two daughters begin.
+
+        Click on the daughters next, and `repair` follows them.
+
+        Parameters
+        ----------
+        frame
+            The first one with two cells.
+        find
+            Look for them, as the key D does; the upper one is the first. None may be found:
+            `prompts` tells.
+
+        Returns
+        -------
+        The ids of the daughters.
+
+        Raises
+        ------
+        InputError
+            If the object does not exist or cannot divide there; the message says why.
+        """
+        before = set(self.parents)
+        self.widget.workbench.dividing.divide(object_id, frame, find)
+        self.wait()
+        daughters = sorted(set(self.parents) - before)
+        if len(daughters) != 2:
+            raise InputError(self.status)
+        return daughters[0], daughters[1]
+
+    def set_parent(self, object_id: int, parent: int | None) -> None:
+        """Say whose daughter an object is; None: nobody's.
+
+        Raises
+        ------
+        InputError
+            If an object does not exist, or it cannot be; the message says why.
+        """
+        self.widget.workbench.dividing.set_mother([object_id], parent)
+        self.wait()
+        if self.parents.get(object_id) != parent:
+            raise InputError(self.status)
+
+    @property
+    def parents(self) -> dict[int, int]:
+        """The mother's id by the daughter's."""
+        return self.widget.workbench.dividing.parents
+
+    def approve(self, object_id: int, frame: int) -> None:
+        """Say that a mask is right: it becomes a prompt, which nothing overwrites."""
+        self.widget.workbench.prompting.approve(object_id, frame)
+        self.wait()
+
+    def propagate(self, direction: Direction = "both") -> None:
+        """Follow all objects 'forward', 'backward' or 'both' ways."""
+        self.widget.propagate(direction)
+        self.wait()
+
+    def repair(self) -> None:
+        """Compute again only the frames that changed prompts concern."""
+        self.propagate("repair")
+
+    def undo(self) -> None:
+        """Take back what was done last."""
+        self.widget.undo()
+        self.wait()
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.widget.redo()
+        self.wait()
+
+    def save(self, path: str | Path) -> None:
+        """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
+        self.widget.save_session(path)
+        self.wait()
+
+    def export(self, path: str | Path, format: str | None = None) -> None:
+        """Write the masklets for other programs; see `napari_sam2.export_masklets`."""
+        self.widget.export(path, format)
+        self.wait()
+
+    def wait(self, seconds: float = 24 * 3600) -> None:
+        """Process events until all work is done."""
+        self.widget.wait(seconds)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Object id -> frame -> prompt."""
+        layers = self.widget.workbench.layers
+        return {} if layers is None else layers.prompts
+
+    @property
+    def masklets(self) -> Any:
+        """The labels, an array of the shape of the image without channels."""
+        layers = self.widget.workbench.layers
+        if layers is None:
+            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
+        return layers.labels.data
+
+    def quality(self, frame: int) -> dict[int, Quality]:
+        """How sure the network is of each object on a frame, by object id."""
+        session = self.widget.session
+        return {} if session is None else dict(session.result(frame).quality)
+
+    @property
+    def status(self) -> str:
+        """What the window says."""
+        return str(self.widget.form.status.text())
+
+    def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
+        bench = self.widget.workbench
+        bench.prompting.say(object_id, frame, prompt)
+        bench.set_object(object_id)
+        self.wait()
+        geometry = bench.layers.geometry if bench.layers is not None else None
+        if geometry is None:
+            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
+        return np.asarray(self.masklets[geometry.index(frame)]) == object_id
