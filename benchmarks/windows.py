@@ -51,7 +51,7 @@ def ours(weights: Path, frames: int) -> Iterator[None]:
     model, masks = load_model(weights, device="cpu"), movie.masks(0)
     yield
 
-    def kept(engine: Engine, last):  # type: ignore[no-untyped-def]
+    def kept(engine: Engine, last, faded=False):  # type: ignore[no-untyped-def]
         geometry, window = engine.geometry(last.window), last.window
         y, x = 16 * (window.row + window.height / 2), 16 * (window.column + window.width / 2)
         return around(geometry, (y - RADIUS, x - RADIUS, y + RADIUS, x + RADIUS))

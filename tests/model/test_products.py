@@ -16,8 +16,17 @@ from tests.ways import multiplied_by
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 
 
+def test_small_products_are_left_to_torch(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    with multiplied_by("torch"), torch.inference_mode():
+        monkeypatch.setattr(products, "pays", lambda x: True)
+        x, weight = torch.randn(8, 16), torch.randn(4, 16)
+        assert torch.equal(linear(x, weight), F.linear(x, weight))
+
+
 @pytest.fixture
-def onednn():
+def onednn(monkeypatch):
+    monkeypatch.setattr(products, "_LEAST", 0)
     with multiplied_by("oneDNN") as there, torch.inference_mode():
         if not there:
             pytest.skip("this torch has no products by oneDNN")
