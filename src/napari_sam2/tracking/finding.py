@@ -250,7 +250,7 @@ def _seen(
     """Turn masks in a window into candidates."""
     kept = [Estimate.of(window, logits, Quality(0, 0, 0)) for logits in logits_nhw]
     patches = [Patch(window, one.corner, one.kept) for one in kept if one.kept.size]
-    laid = iter(patches_to_data(engine.geometry(window), patches) if patches else [])
+    laid = iter(patches_to_data(engine.geometry(window), patches))
     found = []
     for logits, iou, one in zip(logits_nhw, ious, kept, strict=True):
         place, mask = (slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool)

@@ -49,16 +49,15 @@ def _claims(
 ) -> dict[int, tuple[Place, npt.NDArray[np.float32]]]:
     """Logits of objects in data pixels, as `claimed`, but hardly more than their masks hold."""
     found = {}
-    alike: dict[tuple[tuple[int, int], int], list[int]] = {}
+    alike: dict[tuple[int, int], list[int]] = {}
     for i, obj in objects.items():
         estimate, prompt = obj.estimates[frame], obj.prompts.get(frame)
         given = prompt is None and frame in obj.given
         if given or _painted(prompt) or estimate.window.is_whole:
             found[i] = claimed(engine, obj, frame)
         elif estimate.kept.size:
-            size = max(estimate.kept.shape).bit_length()  # no large one among small ones
-            alike.setdefault((estimate.window.grid, size), []).append(i)
-    for (grid, _), ids in alike.items():
+            alike.setdefault(estimate.window.grid, []).append(i)
+    for grid, ids in alike.items():
         some = [objects[i].estimates[frame] for i in ids]
         patches = [Patch(e.window, e.corner, e.kept) for e in some]
         found |= dict(zip(ids, patches_to_data(engine.levels[grid], patches), strict=True))

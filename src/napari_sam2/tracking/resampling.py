@@ -69,16 +69,36 @@ class Patch:
     corner: tuple[int, int]
     logits: npt.NDArray[np.floating]
 
+    def span(self, axis: int) -> tuple[int, int, int, int]:
+        """First cell and length along an axis of the level: of the window, and of the patch."""
+        window = self.window
+        start = 4 * (window.row, window.column)[axis]
+        length = 4 * (window.height, window.width)[axis]
+        return start, length, start + self.corner[axis], self.logits.shape[axis]
+
 
 def patches_to_data(
     geometry: Geometry, patches: Sequence[Patch]
 ) -> list[tuple[Place, npt.NDArray[np.float32]]]:
-    """Resample N patches at once, as `to_data` does whole windows.
+    """Resample patches on one level, as `to_data` does whole windows; those of like size at once.
 
     Returns
     -------
     for each, the part of the frame that its logits reach, and their values there.
     """
+    alike: dict[int, list[int]] = {}
+    for i, patch in enumerate(patches):
+        alike.setdefault(max(patch.logits.shape).bit_length(), []).append(i)
+    found: dict[int, tuple[Place, npt.NDArray[np.float32]]] = {}
+    for members in alike.values():
+        laid = _laid_at_once(geometry, [patches[i] for i in members])
+        found |= dict(zip(members, laid, strict=True))
+    return [found[i] for i in range(len(patches))]
+
+
+def _laid_at_once(
+    geometry: Geometry, patches: Sequence[Patch]
+) -> list[tuple[Place, npt.NDArray[np.float32]]]:
     size = tuple(max(patch.logits.shape[axis] for patch in patches) for axis in (0, 1))
     canvas = np.full((len(patches), 1, size[0] + 2, size[1] + 2), BACKGROUND, np.float32)
     for plane, patch in zip(canvas[:, 0], patches, strict=True):
@@ -103,18 +123,7 @@ def _reached_by(
     These count from -1 to 1 over `size` cells and one of background at either side.
     """
     cells = geometry.scale[axis] / 4  # of data pixels
-    start, length, low, count = np.array(
-        [
-            (4 * first, 4 * tokens, 4 * first + patch.corner[axis], patch.logits.shape[axis])
-            for patch in patches
-            for first, tokens in [
-                (
-                    (patch.window.row, patch.window.height),
-                    (patch.window.column, patch.window.width),
-                )[axis]
-            ]
-        ]
-    ).T
+    start, length, low, count = np.array([patch.span(axis) for patch in patches]).T
     first = np.ceil(np.maximum(low - 0.5, start) / cells - 0.5).astype(int)
     last = np.floor(np.minimum(low + count + 0.5, start + length) / cells - 0.5).astype(int)
     last = np.maximum(np.minimum(last, geometry.shape[axis] - 1), first - 1)
