@@ -51,9 +51,11 @@ class TokenGrid:
         return rows, start[:, 1:] + torch.arange(self.width, device=device)
 
 
-def sent(values: Sequence[float] | Sequence[Sequence[float]], device: torch.device) -> Tensor:
-    """Return numbers as a tensor on a device, without waiting for what the device does."""
-    return torch.tensor(values).to(device, non_blocking=True)
+def sent(
+    values: Tensor | Sequence[float] | Sequence[Sequence[float]], device: torch.device
+) -> Tensor:
+    """Return numbers on a device, without waiting for what a GPU does."""
+    return torch.as_tensor(values).to(device, non_blocking=device.type == "cuda")
 
 
 def _tokens(first_bxyd: Tensor, second_bxyd: Tensor) -> Tensor:

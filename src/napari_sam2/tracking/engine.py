@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_sam2.model.positions import sent
 from napari_sam2.model.prompt_encoder import (
     BOX_END,
     BOX_START,
@@ -243,7 +244,7 @@ class Engine(Placement):
         prompts = None
         if self.model.config.carried_mask:
             masks = last_masks(looks).clamp_(-32, 32)
-            prompts = carried(masks.to(self.model.device, non_blocking=True))
+            prompts = carried(sent(masks, self.model.device))
         prediction = self.model.predict_masks(conditioned, features, prompts)
         if self.windowed:
             prediction = tidy(blended(prediction))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from napari_sam2.model.positions import sent
 from napari_sam2.tracking.channels import Channels, checked_channels
 from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
@@ -196,7 +197,7 @@ class Frames:
             whole = self._resized(index, size, device)
             resized = torch.stack([whole[:, rows, columns] for rows, columns in parts])
         mean, std = _normalisation(device)
-        return (resized - mean) / std
+        return (resized - mean).div_(std)
 
     def expect(self, index: int) -> None:
         """Start to read a frame in the background, while others are worked on.
@@ -274,7 +275,7 @@ def enlarged_parts(
         pixels = np.stack([np.arange(part[axis].start, part[axis].stop) for part in parts])
         at = ((pixels + 0.5) * (length / full) - 0.5).clip(0, length - 1)
         places.append(torch.from_numpy((2 * at / max(length - 1, 1) - 1).astype(np.float32)))
-    rows, columns = (place.to(planes_cyx.device, non_blocking=True) for place in places)
+    rows, columns = (sent(place, planes_cyx.device) for place in places)
     x = columns[:, None].expand(-1, rows.shape[1], -1)
     y = rows[:, :, None].expand(-1, -1, columns.shape[1])
     grid = torch.stack([x, y], dim=-1)
