@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import blobs
+from menus import submenu
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -350,7 +351,7 @@ def choose(window, *texts: str) -> None:
     """Choose something in the menu of the table's selected rows."""
     menu = window.widget.form.objects.table.menu()
     for text in texts[:-1]:
-        menu = next(a for a in menu.actions() if a.text() == text).menu()
+        menu = submenu(menu, text)
     action = next(a for a in menu.actions() if a.text() == texts[-1])
     assert action.isEnabled()
     action.trigger()
@@ -464,7 +465,7 @@ def test_the_likeliest_mothers_come_first(three, monkeypatch):
     said = []
     table.mother_chosen.connect(said.append)
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (13, True))
-    menu = next(a.menu() for a in table.menu().actions() if a.text() == "Daughter of")
+    menu = submenu(table.menu(), "Daughter of")
     assert len(menu.actions()) == 10 + 3
     next(a for a in menu.actions() if a.text() == "Another …").trigger()
     menu.actions()[0].trigger()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
+from menus import submenu
 from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManager
@@ -189,8 +190,7 @@ def test_a_session_whose_image_is_gone(session):
 
 def menu_of(desk, name: str) -> dict:
     """Actions of a menu of 'More' by name."""
-    menu = desk.widget._session_actions.menu()
-    (part,) = [action.menu() for action in menu.actions() if action.text().startswith(name)]
+    part = submenu(desk.widget._session_actions.menu(), name)
     return {action.text(): action for action in part.actions()}
 
 

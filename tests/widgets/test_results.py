@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
+from menus import submenu
 from napari.layers import Labels, Points
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -149,7 +150,7 @@ def test_buttons_follow_what_can_be_done(open_desk, worked):
 
 def seeds(desk) -> list[str]:
     menu = desk.widget._session_actions.menu()
-    return [action.text() for action in menu.actions()[0].menu().actions()]
+    return [action.text() for action in submenu(menu, menu.actions()[0].text()).actions()]
 
 
 def test_labels_of_another_tool_become_objects(desk):
