@@ -210,7 +210,7 @@ def surest(candidates: Sequence[Candidate], prompt: Prompt) -> Candidate:
 def _support(candidates: Sequence[Candidate]) -> dict[int, float]:
     """How sure each is of itself, times how much the others agree with it; by identity."""
     ious = np.array([c.iou for c in candidates])
-    alike = np.eye(len(candidates))
+    alike = np.zeros((len(candidates), len(candidates)))
     for i, a in enumerate(candidates):
         alike[i, i] = float(a.mask.any())
         for j, b in enumerate(candidates[:i]):
