@@ -15,6 +15,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts, save_prompts
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.training.samples import sample_timelapse
 from napari_sam2.weights import load_model
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -169,3 +170,21 @@ def test_what_faded_is_not_looked_for_farther_off(score, grows):
     assert obj.faded(3, False) != grows
     window = session._engine.next_window(gone, obj.faded(3, False))
     assert (window.height > gone.window.height) == grows
+
+
+@pytest.mark.parametrize("blank", [1, 3])
+def test_after_blank_frames_objects_are_found_again(model, blank):
+    images, truth = sample_timelapse()
+    ids = [i for i in np.unique(truth[0]) if i and all((m == i).any() for m in truth[:8])][:4]
+    assert len(ids) == 4
+    stack = images[:8].copy()
+    contrast = Frames(stack).contrast
+    stack[3 : 3 + blank] = int(stack.mean())
+    session = TrackingSession(model, Frames(stack, contrast=contrast))
+    for i in ids:
+        session.add_mask(int(i), 0, truth[0] == i)
+    *_, last = session.propagate("forward")
+    assert not session.result(3).labels.any(), "nothing is seen on a blank frame"
+    for i in ids:
+        found, true = last.labels == i, truth[last.frame] == i
+        assert (found & true).sum() / (found | true).sum() > 0.7

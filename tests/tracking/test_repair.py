@@ -124,3 +124,33 @@ def test_nothing_to_repair_is_no_error_but_an_unknown_object_is(model):
     assert list(session.repair()) == []
     with pytest.raises(InputError, match="no object 4"):
         list(session.repair([4]))
+
+
+def test_a_correction_within_the_loop_is_followed_and_repaired(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    for result in session.propagate("forward"):
+        if result.frame == 5:
+            session.add_box(1, 5, np.array(at(5)) + 2)
+    assert session.stale_frames() == {1: (1, 2, 3, 4, *range(6, FRAMES))}
+    list(session.repair())
+
+    after = start(model)
+    after.add_box(1, 0, at(0))
+    list(after.propagate("forward"))
+    after.add_box(1, 5, np.array(at(5)) + 2)
+    list(after.repair())
+    for t in range(FRAMES):
+        np.testing.assert_array_equal(session.result(t).labels, after.result(t).labels)
+
+
+def test_an_object_may_be_deleted_within_the_loop(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    session.add_box(2, 0, np.array(at(0)) + 8)
+    seen = [
+        session.remove_object(2) if result.frame == 4 else result.frame
+        for result in session.propagate("forward")
+    ]
+    assert len(seen) == FRAMES
+    assert session.object_ids == [1]

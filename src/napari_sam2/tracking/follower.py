@@ -99,7 +99,8 @@ class Follower:
             followed.append(obj)
             faded = not last.kept.size and obj.faded(frame, way.reverse)
             window = self.engine.next_window(last, faded)
-            looks.append(Look(obj.bank, window, selection, last))
+            shown = obj.shown(frame, way.reverse)
+            looks.append(Look(obj.bank, window, selection, shown))
         for members, prediction in self.engine.track(frame, looks):
             found = Estimate.each([looks[i].window for i in members], prediction)
             for i, estimate in zip(members, found, strict=True):

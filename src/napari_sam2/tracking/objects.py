@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,13 +95,29 @@ class TrackedObject:
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
 
-    def faded(self, frame: int, reverse: bool) -> bool:
-        """Whether its last mask before the next frame to pass was so unsure that it was to end."""
+    def _found_before(self, frame: int, reverse: bool) -> Estimate | None:
+        """Return the last mask that was found before the next frame to pass."""
         step = 1 if reverse else -1
         near = frame + step * (self.missing + 1)
         while (estimate := self.estimates.get(near)) is not None and not estimate.kept.size:
             near += step
-        return estimate is not None and estimate.quality.score < _FADED
+        return estimate
+
+    def faded(self, frame: int, reverse: bool) -> bool:
+        """Whether its last mask before the next frame to pass was so unsure that it was to end."""
+        found = self._found_before(frame, reverse)
+        return found is not None and found.quality.score < _FADED
+
+    def shown(self, frame: int, reverse: bool) -> Estimate:
+        """Return the mask to show to the network on the next frame to pass.
+
+        That on the frame before; while one that was sure is missed, as on a frame that is blank,
+        the last that was found. Without it the object would not be found again.
+        """
+        last = self.last_seen(frame, reverse)
+        if not 0 < self.missing <= _PATIENCE or last.kept.size or self.faded(frame, reverse):
+            return last
+        return self._found_before(frame, reverse) or last
 
     @property
     def anchors(self) -> dict[int, Prompt]:
@@ -148,9 +164,15 @@ class TrackedObject:
         awaited = () if self.birth is None else self.birth.awaited
         return stretches(self.prompts, self.ends, self.tracked, self.changed, awaited)
 
-    def settle(self, visited: Container[int]) -> None:
-        """Take note that some frames have been passed again."""
-        for frame in list(self.changed):
+    def settle(self, known: Collection[int], visited: Container[int]) -> None:
+        """Take note that some frames have been passed again.
+
+        Parameters
+        ----------
+        known : frames whose prompt had changed before the first of them was passed.
+        visited : the frames.
+        """
+        for frame in self.changed.intersection(known):
             parts = stretches(self.prompts, self.ends, self.tracked, [frame])
             if all(t in visited for t in (*parts.forward, *parts.backward)):
                 self.changed.discard(frame)

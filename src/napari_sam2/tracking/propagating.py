@@ -83,7 +83,8 @@ class Propagating(Roster):
 
         Forward, every object is followed from its first prompt to the end; backward, from its
         first prompt to frame 0 (alone: from its last). Stop iterating at any time: what was
-        yielded stays valid.
+        yielded stays valid. A prompt that is given meanwhile counts from the next frame on; the
+        frames that it concerns, those passed before it included, are left to `repair`.
 
         Parameters
         ----------
@@ -105,17 +106,29 @@ class Propagating(Roster):
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        self._follower.memorize_prompts(ids)
+        known = {i: frozenset(self._objects[i].changed) for i in ids}
         for way in ways:
+            ids = self._with_new_prompts(ids)
             self._follower.recover(way, ids)
             for frame, following in zip_longest(way.frames, way.frames[1:]):
                 if following is not None:
                     self.frames.expect(following)
+                ids = self._with_new_prompts(ids)
                 self._follower.track(frame, way, ids)
                 yield merged(frame, self._objects, self._engine)
         visited = {frame for way in ways for frame in way.frames}
-        for i in ids:
-            self._objects[i].settle(visited)
+        for i in self._still(ids):
+            self._objects[i].settle(known[i], visited)
+
+    def _still(self, ids: Iterable[int]) -> list[int]:
+        """Leave out what was deleted between two frames."""
+        return [i for i in ids if i in self._objects]
+
+    def _with_new_prompts(self, ids: Iterable[int]) -> list[int]:
+        """Take prompts that were given between two frames into the memory banks."""
+        ids = self._still(ids)
+        self._follower.memorize_prompts(ids)
+        return ids
 
     def stale_frames(self) -> dict[int, tuple[int, ...]]:
         """Return, by object id, the frames that `repair` would compute again."""
@@ -157,19 +170,20 @@ class Propagating(Roster):
             If an id does not exist.
         """
         ids = self._checked_ids(object_ids)
+        known = {i: frozenset(self._objects[i].changed) for i in ids}
         parts = {i: self._objects[i].stretches() for i in ids}
-        self._follower.memorize_prompts(i for i, p in parts.items() if p.forward or p.backward)
         for reverse in (False, True):
             frames = {i: set(p.backward if reverse else p.forward) for i, p in parts.items()}
             for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
                 members = [i for i, some in frames.items() if frame in some]
+                members = self._with_new_prompts(members)
                 way = Pass(range(frame, frame + 1), reverse, from_last=False)
                 step = 1 if reverse else -1
                 self._follower.recover(way, [i for i in members if frame + step not in frames[i]])
                 self._follower.track(frame, way, members)
                 yield merged(frame, self._objects, self._engine)
-        for i in ids:
-            self._objects[i].changed.clear()
+        for i in self._still(ids):
+            self._objects[i].changed -= known[i]
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]
