@@ -321,3 +321,30 @@ def test_channels_as_text_and_back(channels) -> None:
 def test_channels_that_nobody_can_read(text: str) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         parsed_channels(text)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_borders_of_zeros_leave_the_contrast_alone(dtype):
+    stack = np.random.default_rng(0).normal(33_000, 200, (4, 64, 64)).astype(dtype)
+    padded = np.pad(stack, ((0, 0), (5, 5), (5, 5)))
+    np.testing.assert_allclose(Frames(padded).contrast, Frames(stack).contrast, atol=30)
+
+
+def test_a_frame_of_zeros_leaves_the_contrast_alone():
+    stack = np.random.default_rng(0).normal(900, 50, (12, 64, 64)).astype(np.uint16)
+    blank = stack.copy()
+    blank[5] = 0
+    np.testing.assert_allclose(Frames(blank).contrast, Frames(stack).contrast, atol=5)
+
+
+@pytest.mark.parametrize("level", [2, 40])
+def test_zeros_that_were_measured_count(level):
+    stack = np.random.default_rng(0).poisson(level, (4, 64, 64)).astype(np.uint8)
+    stack[:, :10] = np.random.default_rng(1).poisson(1, (4, 10, 64))
+    assert Frames(stack).contrast[0] == 0
+
+
+def test_a_dark_background_of_zeros_stays_black():
+    stack = np.zeros((3, 64, 64), np.uint16)
+    stack[:, 10:30, 10:30] = np.random.default_rng(0).integers(500, 900, (3, 20, 20))
+    assert Frames(stack).contrast[0] == 0

@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
 
+# Of zeros that were filled in: the part of all pixels that is measured, at least; how far below
+# the rest they are, as a part of its spread; and over how many usual steps between two values.
+_LEAST_MEASURED, _GAP, _GAP_STEPS = 0.5, 0.05, 8
+
 Contrast = tuple[float, float] | tuple[tuple[float, float], ...]
 """Values shown as black and white; of a mix of channels, for red, green and blue each."""
 
@@ -40,6 +44,8 @@ def spread(
 ) -> tuple[float, float]:
     """Return percentiles of the values; the extremes where those coincide.
 
+    Zeros that were filled in (see `_without_padding`) do not count.
+
     Raises
     ------
     InputError
@@ -51,9 +57,26 @@ def spread(
             "the image has no finite values (only NaN or inf) in the frames looked at; "
             "check the data or pass contrast=(low, high)"
         )
+    values = _without_padding(values, percentiles)
     low, high = (float(v) for v in np.percentile(values, percentiles))
     if low == high:  # nearly all background: take what little there is
         low, high = float(values.min()), float(values.max())
     if low == high:
         high = max(low + 1.0, float(np.nextafter(low, np.inf)))
     return low, high
+
+
+def _without_padding(
+    values: npt.NDArray[np.float64], percentiles: tuple[float, float]
+) -> npt.NDArray[np.float64]:
+    """Leave out zeros that no camera has measured: borders of registered or stitched images.
+
+    They are a small part, and far below everything else.
+    """
+    levels = np.unique(values)
+    measured = values[values != 0]
+    if levels[0] != 0 or len(levels) < 3 or len(measured) < _LEAST_MEASURED * len(values):
+        return values
+    gap, usual = levels[1], float(np.median(np.diff(levels[1:])))
+    low, high = np.percentile(measured, percentiles)
+    return measured if gap > max(_GAP * (high - low), _GAP_STEPS * usual) else values
