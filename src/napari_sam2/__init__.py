@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from napari_sam2.export.formats import open_parents as open_parents
     from napari_sam2.export.tables import graph_of as graph_of
     from napari_sam2.export.tables import tracks_of as tracks_of
+    from napari_sam2.stacks import open_stack as open_stack
+    from napari_sam2.tracking.errors import InputError as InputError
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
+    from napari_sam2.tracking.prompt import Prompt as Prompt
     from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
@@ -24,6 +27,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
+    "InputError": "napari_sam2.tracking.errors",
+    "Prompt": "napari_sam2.tracking.prompt",
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
     "attach": "napari_sam2.widgets.scripting",
@@ -32,12 +37,15 @@ _EXPORTS = {
     "load_model": "napari_sam2.weights",
     "open_masklets": "napari_sam2.export.formats",
     "open_parents": "napari_sam2.export.formats",
+    "open_stack": "napari_sam2.stacks",
     "tracks_of": "napari_sam2.export.tables",
 }
 
 __all__ = [
     "FrameResult",
     "Frames",
+    "InputError",
+    "Prompt",
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
@@ -47,6 +55,7 @@ __all__ = [
     "load_model",
     "open_masklets",
     "open_parents",
+    "open_stack",
     "tracks_of",
 ]
 

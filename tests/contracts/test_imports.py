@@ -41,7 +41,7 @@ ALLOWED = {
     "widgets": CORE | {"layer_data", "replay", "sample_data"},
     "cli": CORE
     | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
-    "__init__": {"export", "tracking", "weights", "widgets"},
+    "__init__": {"export", "stacks", "tracking", "weights", "widgets"},
 }
 
 

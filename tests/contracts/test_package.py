@@ -16,6 +16,8 @@ MANIFEST = ROOT / "src" / "napari_sam2" / "napari.yaml"
 PUBLIC = [
     "FrameResult",
     "Frames",
+    "InputError",
+    "Prompt",
     "TrackingPolicy",
     "TrackingSession",
     "__version__",
@@ -25,6 +27,7 @@ PUBLIC = [
     "load_model",
     "open_masklets",
     "open_parents",
+    "open_stack",
     "tracks_of",
 ]
 

@@ -145,7 +145,10 @@ def test_what_is_found_becomes_prompts_with_ids_of_its_own():
     assert session.object_ids == [*prompts]
     for cell, by_frame in zip(found.cells, prompts.values(), strict=True):
         np.testing.assert_array_equal(by_frame[2].mask, cell.mask)
-    fewer = last(session, 2, least_quality=0.0, most=1)
+    again = last(session, 2, least_quality=0.0)
+    assert min(again.prompts(2), default=again.first_id) == 5 + len(found.cells)
+    free = np.zeros(session.frames.shape, bool)  # as if nothing were there
+    fewer = last(session, 2, least_quality=0.0, most=1, taken=free)
     assert len(fewer.cells) == min(1, len(found.cells))
 
 
@@ -264,3 +267,18 @@ def test_the_embedded_model_on_real_nuclei(micro, dev_data, name):
     recall, precision = matched(labels_of(last(session, frame), truth.shape), truth)
     assert recall >= 0.75
     assert precision >= 0.85
+
+
+def test_cells_that_have_an_object_are_not_found_again(micro):
+    clip = make_clip(3, 1, (128, 128), kind="nuclei")
+    session = TrackingSession(micro, Frames(clip.images))
+    *_, first = session.segment_everything(0)
+    assert first.cells
+    session.add_prompts(first.prompts(0))
+    before = {i: (session.result(0).labels == i).sum() for i in session.object_ids}
+    *_, second = session.segment_everything(0)
+    session.add_prompts(second.prompts(0))
+    after = session.result(0).labels
+    assert len(session.object_ids) == len(first.cells) + len(second.cells)
+    for i, area in before.items():
+        assert (after == i).sum() > 0.8 * area

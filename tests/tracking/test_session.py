@@ -312,3 +312,35 @@ def test_stale_objects_are_new_or_changed_ones(model):
     assert session.stale_objects() == []
     assert session.result(7).quality[1] == before[1]
     assert set(session.result(7).quality) == {1, 2, 4}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.add_points(1, 7 / 2, [[20, 20]], [True]), "a frame is an integer"),
+        (lambda s: s.add_points(1.5, 0, [[20, 20]], [True]), "an object id is an integer"),
+        (lambda s: s.add_points(2**40, 0, [[20, 20]], [True]), "object ids must be"),
+        (lambda s: s.add_points(9, 0, [[20, 20]], [False]), "click on it first"),
+        (lambda s: s.result(99), "no frame 99"),
+        (lambda s: s.result(-1), "no frame -1"),
+    ],
+)
+def test_what_can_never_work_is_refused_at_once(model, call, words):
+    session = a_session(model)
+    known = session.object_ids
+    with pytest.raises(InputError, match=words):
+        call(session)
+    assert session.object_ids == known
+
+
+def test_a_stack_is_not_taken_for_frames(model):
+    with pytest.raises(InputError, match=r"Frames\(stack\), not ndarray"):
+        TrackingSession(model, np.zeros((3, 64, 64)))
+    with pytest.raises(InputError, match="load_model"):
+        TrackingSession("micro", Frames(np.zeros((3, 64, 64))))
+
+
+def test_numbers_of_numpy_are_integers_too(model):
+    session = a_session(model)
+    session.add_points(np.int64(8), np.uint8(1), [[20, 20]], [True])
+    assert 8 in session.object_ids

@@ -48,15 +48,21 @@ class Found:
     done, total : clicks answered or found needless, and planned so far: the plan may grow once it
         is known how large the cells are.
     cells : the best first; none before the first look is over, and final in the last item.
+    first_id : from here on, ids are free in the session.
     """
 
     done: int
     total: int
     cells: Sequence[Cell]
+    first_id: int = 1
 
-    def prompts(self, frame: int, first_id: int = 1) -> Prompts:
-        """Return the cells as mask prompts, object id -> {`frame`: prompt}, the best first."""
-        return {i: {frame: Prompt(mask=c.mask)} for i, c in enumerate(self.cells, start=first_id)}
+    def prompts(self, frame: int, first_id: int | None = None) -> Prompts:
+        """Return the cells as mask prompts, object id -> {`frame`: prompt}, the best first.
+
+        They get ids from `first_id` on, by default such as were free in the session.
+        """
+        first = self.first_id if first_id is None else first_id
+        return {i: {frame: Prompt(mask=c.mask)} for i, c in enumerate(self.cells, start=first)}
 
 
 @torch.inference_mode()

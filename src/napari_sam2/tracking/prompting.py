@@ -11,6 +11,7 @@ import torch
 from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.merging import DRAWN_LOGIT, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
@@ -198,12 +199,11 @@ class Prompting(Roster):
         known.take_back(frame)
 
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
+        _check_integers(object_id, frame)
         if object_id < 1:
             raise InputError(f"object ids start at 1, not {object_id}")
-        if not 0 <= frame < len(self.frames):
-            raise InputError(
-                f"{described(object_id, frame)}: the stack has frames 0 to {len(self.frames) - 1}"
-            )
+        label_dtype([object_id])
+        self._check_frame(frame, described(object_id, frame))
         return prompt.validate(self.frames.shape, object_id=object_id, frame=frame)
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
@@ -221,9 +221,20 @@ class Prompting(Roster):
     @torch.inference_mode()
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
+        if prompt.only_negative and object_id not in self._objects:
+            raise InputError(
+                f"{described(object_id, frame)}: what is not the object says nothing of a new one; "
+                "click on it first"
+            )
         obj = self._objects.get(object_id) or TrackedObject(self._new_bank())
         if says_end(obj, frame, prompt):
             return end(object_id, obj, frame, prompt)
         estimate = answer(self._engine, obj, frame, prompt, known is not None)
         self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
+
+
+def _check_integers(object_id: object, frame: object) -> None:
+    for name, value in (("an object id", object_id), ("a frame", frame)):
+        if not isinstance(value, int | np.integer):
+            raise InputError(f"{name} is an integer, not {value!r}")

@@ -250,8 +250,20 @@ class Roster:
         return found
 
     def result(self, frame: int) -> FrameResult:
-        """Return what is known of all objects on a frame, without computing anything new."""
+        """Return what is known of all objects on a frame, without computing anything new.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist.
+        """
+        self._check_frame(frame)
         return merged(frame, self._objects, self._engine)
+
+    def _check_frame(self, frame: int, who: str = "") -> None:
+        if not 0 <= frame < len(self.frames):
+            who = who or f"there is no frame {frame}"
+            raise InputError(f"{who}: the stack has frames 0 to {len(self.frames) - 1}")
 
     def traces(self) -> dict[int, Trace]:
         """Return, by object id, where each object is and how sure, without masks.

@@ -8,6 +8,7 @@ into the network.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 
 import numpy.typing as npt
 
@@ -42,7 +43,8 @@ class TrackingSession(Prompting, Propagating):
     Raises
     ------
     InputError
-        If the policy's zoom cannot be used with the model or the frames.
+        If the policy's zoom cannot be used with the model or the frames, or these are of another
+        type.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class TrackingSession(Prompting, Propagating):
     """
 
     def __init__(self, model: SAM2, frames: Frames, policy: TrackingPolicy | None = None) -> None:
+        _check_types(model, frames)
         self.policy = policy or TrackingPolicy()
         self.model = model
         attention = self.policy.attention or model.config.attention
@@ -186,12 +189,14 @@ class TrackingSession(Prompting, Propagating):
         """Look for all cells of a frame, without a click; the session stays as it is.
 
         Stop iterating at any time: what was yielded stays valid. To follow what was found, add
-        `found.prompts(frame)` of the last item with `add_prompts`.
+        `found.prompts(frame)` of the last item with `add_prompts`: new objects, with the ids above
+        those of the session's.
 
         Parameters
         ----------
         frame : index along the propagation axis.
-        taken : (Y, X), nonzero where objects are already; only others are looked for.
+        taken : (Y, X), nonzero where cells are already; only others are looked for. Default: where
+            the session's objects are.
         diameter : of a typical cell in data pixels; default: all sizes are tried.
         least_quality : of a cell, 0 to 1; less finds more cells, and more that are none.
         most : number of cells to keep, the best ones.
@@ -206,11 +211,20 @@ class TrackingSession(Prompting, Propagating):
         InputError
             If the frame does not exist or another argument cannot be used.
         """
-        return everything(
+        known = None if taken is not None or not self._objects else self.result(frame).labels
+        for found in everything(
             self._engine,
             frame,
-            taken=taken,
+            taken=known if taken is None else taken,
             diameter=diameter,
             least_quality=least_quality,
             most=most,
-        )
+        ):
+            yield replace(found, first_id=max(self._objects, default=0) + 1)
+
+
+def _check_types(model: object, frames: object) -> None:
+    if not isinstance(model, SAM2):
+        raise InputError(f"the model comes from load_model(...), not {type(model).__name__}")
+    if not isinstance(frames, Frames):
+        raise InputError(f"the frames are Frames(stack), not {type(frames).__name__}")
