@@ -176,6 +176,8 @@ class FakeSession:
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> FakePreview | None:
         if self.prompts.get(object_id, {}).get(frame) is not None:
             self.clear_prompt(object_id, frame)
+        if prompt is not None and prompt.absent and object_id not in self.prompts:
+            raise InputError(f"object {object_id}: it has no mask on another frame")
         return None if prompt is None else self._say(object_id, frame, prompt)
 
     def snapshot(self, object_ids: Any = None) -> dict[int, FakeObject]:

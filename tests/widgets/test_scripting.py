@@ -150,3 +150,28 @@ def test_what_the_session_refuses_does_not_stay_in_the_layers(desk, sam):
     assert sam.status == "No such thing."
     desk.widget.session.error = None
     assert seen(desk) == before
+
+
+def test_what_cannot_be_done_raises(desk, sam, tmp_path):
+    with pytest.raises(InputError, match="to propagate"):
+        sam.propagate()
+    sam.add_points(1, 0, [SMALL])
+    before = seen(desk)
+    taken = tmp_path / "taken.tif"
+    taken.write_bytes(b"precious")
+    for call, words in (
+        (lambda: sam.propagate("sideways"), "'sideways'"),
+        (lambda: sam.find_all(99), "no frame 99"),
+        (lambda: sam.find_all(0, diameter=-1), "diameter"),
+        (lambda: sam.end_object(77, 3), "no mask on another frame"),
+        (lambda: sam.approve(9, 2), "no mask on frame 2"),
+        (lambda: sam.export(tmp_path / "x.png"), "x.png"),
+        (lambda: sam.export(taken), "taken.tif"),
+        (lambda: sam.save(taken / "s.ns2.json"), "s.ns2.json"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+    assert taken.read_bytes() == b"precious"
+    assert seen(desk) == before
+    sam.export(taken, overwrite=True)
+    assert taken.read_bytes() != b"precious"

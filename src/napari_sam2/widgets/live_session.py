@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 
     from napari_sam2.tracking.estimates import Quality
     from napari_sam2.widgets.dock import MaskletsWidget
+    from napari_sam2.widgets.layer_adapters import StackGeometry
 
 
 class LiveSession:
     """The session of the window. Everything is done as if by hand, and can be undone.
 
-    Coordinates are (y, x) in pixels of the image. Each call returns once its result is on screen.
+    Coordinates are (y, x) in pixels of the image. Each call returns once its result is on screen,
+    and raises `InputError` with what the window says where it cannot be done.
 
     Parameters
     ----------
@@ -137,12 +141,20 @@ class LiveSession:
         ----------
         diameter
             Of a typical cell in pixels; by default found out from the frame.
+
+        Raises
+        ------
+        InputError
+            If the frame does not exist or the diameter cannot be used.
         """
         bench = self.widget.workbench
+        length = self._geometry().length
+        if not 0 <= frame < length:
+            raise InputError(f"there is no frame {frame}: the stack has frames 0 to {length - 1}")
         before = set(self.prompts)
         bench.show_frame(frame)
-        bench.seeding.find_all(diameter)
-        self.wait()
+        with self._carried_out():
+            bench.seeding.find_all(diameter)
         return sorted(set(self.prompts) - before)
 
     def end_object(self, object_id: int, frame: int) -> None:
@@ -151,9 +163,10 @@ class LiveSession:
         Raises
         ------
         InputError
-            If the frame does not exist.
+            If the frame does not exist, or the object has no mask on another frame.
         """
-        self._say(object_id, frame, Prompt(absent=True))
+        with self._carried_out():
+            self._say(object_id, frame, Prompt(absent=True))
 
     def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
         """Say that an object divides: it ends before a frame, where two daughters begin.
@@ -204,14 +217,31 @@ class LiveSession:
         return self.widget.workbench.dividing.parents
 
     def approve(self, object_id: int, frame: int) -> None:
-        """Say that a mask is right: it becomes a prompt, which nothing overwrites."""
-        self.widget.workbench.prompting.approve(object_id, frame)
-        self.wait()
+        """Say that a mask is right: it becomes a prompt, which nothing overwrites.
+
+        Raises
+        ------
+        InputError
+            If there is no such mask.
+        """
+        if not (self.masklets[self._geometry().index(frame)] == object_id).any():
+            raise InputError(f"object {object_id} has no mask on frame {frame}")
+        with self._carried_out():
+            self.widget.workbench.prompting.approve(object_id, frame)
 
     def propagate(self, direction: Direction = "both") -> None:
-        """Follow all objects 'forward', 'backward' or 'both' ways."""
-        self.widget.propagate(direction)
-        self.wait()
+        """Follow all objects 'forward', 'backward' or 'both' ways.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to follow, or no such way.
+        """
+        ways = get_args(Direction)
+        if direction not in ways:
+            raise InputError(f"no way to propagate is called {direction!r}; {', '.join(ways)} are")
+        with self._carried_out():
+            self.widget.propagate(direction)
 
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern."""
@@ -228,14 +258,31 @@ class LiveSession:
         self.wait()
 
     def save(self, path: str | Path) -> None:
-        """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
-        self.widget.save_session(path)
-        self.wait()
+        """Write the session to a file (`.ns2.json`), and keep that up to date from now on.
 
-    def export(self, path: str | Path, format: str | None = None) -> None:
-        """Write the masklets for other programs; see `napari_sam2.export_masklets`."""
-        self.widget.export(path, format)
-        self.wait()
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        with self._carried_out():
+            self.widget.save_session(path)
+
+    def export(self, path: str | Path, format: str | None = None, overwrite: bool = False) -> None:
+        """Write the masklets for other programs; see `napari_sam2.export_masklets`.
+
+        Parameters
+        ----------
+        overwrite
+            Replace what is there; never an image that is worked on.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written, or there is something already.
+        """
+        with self._carried_out():
+            self.widget.export(path, format, overwrite)
 
     def wait(self, seconds: float = 24 * 3600) -> None:
         """Process events until all work is done."""
@@ -265,12 +312,34 @@ class LiveSession:
         """What the window says."""
         return str(self.widget.form.status.text())
 
+    @contextmanager
+    def _carried_out(self) -> Iterator[None]:
+        """Wait for what is begun within, and raise what the window says was wrong with it."""
+        wrong: list[str] = []
+
+        def note(text: str, kind: str) -> None:
+            if kind == "error":
+                wrong.append(text)
+
+        status = self.widget.workbench.status
+        status.connect(note)
+        try:
+            yield
+            self.wait()
+        finally:
+            status.disconnect(note)
+        if wrong:
+            raise InputError(wrong[-1])
+
+    def _geometry(self) -> StackGeometry:
+        layers = self.widget.workbench.layers
+        if layers is None:
+            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
+        return layers.geometry
+
     def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
         bench = self.widget.workbench
         bench.prompting.say(object_id, frame, prompt)
         bench.set_object(object_id)
         self.wait()
-        geometry = bench.layers.geometry if bench.layers is not None else None
-        if geometry is None:
-            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
-        return np.asarray(self.masklets[geometry.index(frame)]) == object_id
+        return np.asarray(self.masklets[self._geometry().index(frame)]) == object_id
