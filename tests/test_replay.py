@@ -14,8 +14,11 @@ from napari_sam2.cli import app
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.checkpoint import save_model
+from napari_sam2.replay import image_of
 from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.fingerprints import model_fingerprint
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -27,7 +30,7 @@ from napari_sam2.tracking.session_file import (
     load_session,
     save_session,
 )
-from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt
+from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, SplitObject
 from napari_sam2.weights import load_model
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk
@@ -146,3 +149,38 @@ def test_the_lineage_is_the_same_in_a_folder(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     written = {p.name: p.read_bytes() for p in (tmp_path / "01_RES").iterdir()}
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "live").iterdir()}
+
+
+def test_a_big_endian_tiff_is_the_image_that_napari_showed(tmp_path: Path) -> None:
+    data = moving_disk(3).astype(np.uint16) * 10
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, data, imagej=True, byteorder=">", metadata={"axes": "TYX"})
+    frames = Frames(tifffile.imread(path).astype("<u2"))
+    history = History(TrackingSession(load_model("micro", device="cpu"), frames))
+    history.do(SetPrompt(3, 0, Prompt([[30, 20]], [True])))
+    content = SessionFile.of(history, "micro", str(path), "TYX")
+    save_session(tmp_path / "stack.ns2.json", content, history.session.prompts)
+    result = again(tmp_path)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "place", [r"C:\data\stack.tif", r"\\server\share\stack.tif", "D:/stack.tif"]
+)
+def test_an_image_of_another_system_is_found_beside(place: str, tmp_path: Path) -> None:
+    image = ImageIdentity(place, "", (1, 8, 8), (0, 1))
+    content = SessionFile(image, "micro", "", ())
+    with pytest.raises(InputError, match="give the image, too"):
+        image_of(content, tmp_path / "a.ns2.json")
+    (tmp_path / "stack.tif").touch()
+    assert image_of(content, tmp_path / "a.ns2.json") == tmp_path / "stack.tif"
+
+
+def test_ids_of_parts_and_daughters_fit_into_the_labels() -> None:
+    image = ImageIdentity("", "", (1, 8, 8), (0, 1))
+    steps = (
+        SetPrompt(65535, 0, Prompt([[3, 3]], [True])),
+        SplitObject(65535, 3, 65536),
+        Divide(65535, 2, (70000, 70001)),
+    )
+    assert SessionFile(image, "micro", "", steps).object_ids == [65535, 65536, 70000, 70001]

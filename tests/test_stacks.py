@@ -294,6 +294,32 @@ def test_folder_is_sorted_naturally_and_read_lazily(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stack.frames().read(10), data[10])
 
 
+@pytest.mark.parametrize(
+    "names", [("a1.tif", "a2.tiff", "a10.TIF"), ("a1.jpg", "a2.JPEG", "a10.jpeg")]
+)
+def test_spellings_of_one_format_are_frames_of_one_stack(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    data = np.full((3, 8, 9), 10, np.uint8) * np.arange(1, 4, dtype=np.uint8)[:, None, None]
+    for name, image in zip(names, data, strict=True):
+        if "tif" in name.lower():
+            tifffile.imwrite(tmp_path / name, image)
+        else:
+            Image.fromarray(image).save(tmp_path / name)
+    for k in range(2):
+        Image.fromarray(data[0]).save(tmp_path / f"overview{k}.png")
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "._a1.tif").write_bytes(b"\0")
+    assert_holds(open_stack(tmp_path), data)
+
+
+def test_names_with_raised_digits_are_sorted(tmp_path: Path) -> None:
+    data = ramp(3, 8, 9)
+    for name, image in zip(("²1.tif", "²2.tif", "²10.tif"), data, strict=True):
+        tifffile.imwrite(tmp_path / name, image)
+    assert_holds(open_stack(tmp_path), data)
+
+
 def test_folder_of_volumes(tmp_path: Path) -> None:
     data = ramp(3, 5, 8, 9)
     for k, volume in enumerate(data):
@@ -352,6 +378,34 @@ def test_units() -> None:
     assert convert_length(2, "mm", "µm") == pytest.approx(2000)
     assert convert_length(2, "pixel", "µm") == 2
     assert (seconds(2, "minute"), seconds(2, None), seconds(2, "fortnight")) == (120, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "size"),
+    [
+        (("ms", "msec", "msecs", "Milliseconds"), 1e-3),
+        (("µs", "μs", "us", "usec", "\\u00B5s", "microseconds"), 1e-6),
+        (("s", "sec", "sec.", "secs", "Seconds"), 1),
+        (("min", "mins", "minutes", " Minutes "), 60),
+        (("h", "hr", "hrs", "hours"), 3600),
+        (("d", "days"), 86400),
+    ],
+)
+def test_spellings_of_time(names: tuple[str, ...], size: float) -> None:
+    for name in names:
+        assert seconds(5, name) == pytest.approx(5 * size), name
+
+
+def test_spellings_of_length() -> None:
+    assert length_unit("micrometers") == length_unit("Micrometres") == "micrometer"
+    assert (length_unit("inches"), length_unit("millimeters")) == ("inch", "millimeter")
+    assert length_unit("pixels") is None
+
+
+def test_imagej_minutes(tmp_path: Path) -> None:
+    told = {"axes": "TYX", "finterval": 5, "tunit": "minutes", "unit": "um"}
+    tifffile.imwrite(tmp_path / "a.tif", ramp(3, 8, 9), imagej=True, metadata=told)
+    assert open_stack(tmp_path / "a.tif").scale["T"] == 300
 
 
 def test_channels_are_mixed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2.layer_data import PARENTS_KEY
+from napari_sam2.physical_units import common_steps
 from napari_sam2.tracking.errors import InputError
 
 _DEPTH = ("z", "depth", "slice", "plane")
@@ -63,14 +64,15 @@ def write_labels(path: Path, data: Any, meta: dict[str, Any], format: str) -> li
         )
     names = [str(name).lower() for name in meta.get("axis_labels", ())]
     axes = ("Z" if names[:1] and names[0] in _DEPTH else "T") * (len(shape) == 3) + "YX"
-    steps = meta.get("scale", (1.0,) * len(shape))
-    unit = str(meta["units"][-1]) if meta.get("units") else "pixel"
+    steps = [abs(float(step)) for step in meta.get("scale", (1.0,) * len(shape))]
+    units = [str(unit) for unit in meta.get("units") or ("pixel",) * len(shape)]
+    unit = units[-1]
     remarks = export_masklets(
         path,
         labels,
         format,
         axes=axes,
-        scale={letter: abs(float(step)) for letter, step in zip(axes, steps, strict=True)},
+        scale=common_steps(axes, steps, units, unit),
         unit=None if unit in ("pixel", "dimensionless") else unit,
         parents=meta.get("metadata", {}).get(PARENTS_KEY),
         overwrite=True,

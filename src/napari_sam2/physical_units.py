@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 # Canonical names (as in OME-Zarr and pint) with their size in metres and their symbol in OME-XML.
 _LENGTHS = {
     "angstrom": (1e-10, "Å"),
@@ -15,40 +17,40 @@ _LENGTHS = {
 _OTHER_NAMES = {
     "nanometre": "nanometer",
     "um": "micrometer",
-    "μm": "micrometer",  # the Greek letter; the table above has the micro sign
-    "\\u00b5m": "micrometer",  # as ImageJ escapes it
     "micron": "micrometer",
-    "microns": "micrometer",
     "micrometre": "micrometer",
     "millimetre": "millimeter",
     "centimetre": "centimeter",
     "metre": "meter",
+    "inches": "inch",
     "å": "angstrom",
 }
 _SYMBOLS = {symbol.lower(): name for name, (_, symbol) in _LENGTHS.items()}
 
 _SECONDS = {
-    "ns": 1e-9,
-    "nanosecond": 1e-9,
-    "µs": 1e-6,
-    "microsecond": 1e-6,
-    "ms": 1e-3,
-    "millisecond": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "min": 60.0,
-    "minute": 60.0,
-    "h": 3600.0,
-    "hour": 3600.0,
-    "d": 86400.0,
-    "day": 86400.0,
+    **dict.fromkeys(("ps", "psec", "picosecond"), 1e-12),
+    **dict.fromkeys(("ns", "nsec", "nanosecond"), 1e-9),
+    **dict.fromkeys(("µs", "us", "µsec", "usec", "microsecond"), 1e-6),
+    **dict.fromkeys(("ms", "msec", "millisecond"), 1e-3),
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("min", "minute"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour"), 3600.0),
+    **dict.fromkeys(("d", "day"), 86400.0),
+    "week": 604800.0,
 }
+
+
+def _spelled(name: str | None, known: Collection[str]) -> str:
+    """Return a name in lower case, with the micro sign for "mu", and known plurals as singular."""
+    text = (name or "").strip().lower().rstrip(".")
+    text = text.replace("\\u00b5", "µ").replace("μ", "µ")  # ImageJ's escape; the Greek letter
+    singular = text.removesuffix("s")
+    return singular if text not in known and singular in known else text
 
 
 def length_unit(name: str | None) -> str | None:
     """Return the canonical name of a unit of length ("µm" -> "micrometer"), None if unknown."""
-    spelled = (name or "").strip().lower()
+    spelled = _spelled(name, {*_LENGTHS, *_OTHER_NAMES, *_SYMBOLS})
     spelled = _OTHER_NAMES.get(spelled, _SYMBOLS.get(spelled, spelled))
     return spelled if spelled in _LENGTHS else None
 
@@ -69,4 +71,21 @@ def convert_length(value: float, unit: str | None, to: str | None) -> float:
 
 def seconds(value: float, unit: str | None) -> float:
     """Convert a time to seconds; unchanged where the unit is unknown."""
-    return value * _SECONDS.get((unit or "s").strip().lower(), 1.0)
+    return value * _SECONDS.get(_spelled(unit, _SECONDS), 1.0)
+
+
+def common_steps(
+    axes: Iterable[str], steps: Iterable[float], units: Iterable[str | None], unit: str | None
+) -> dict[str, float]:
+    """Return the steps by axis: T in seconds, all others in one unit of length.
+
+    Parameters
+    ----------
+    axes : one letter for each axis.
+    steps, units : of each axis; where the unit is unknown, the step stays as it is.
+    unit : of lengths.
+    """
+    return {
+        letter: seconds(step, name) if letter == "T" else convert_length(step, name, unit)
+        for letter, step, name in zip(axes, steps, units, strict=True)
+    }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from napari_sam2.batch import Outcome, Target, check_output
+from napari_sam2.export.files import check_apart
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.target import Outcome, Target, check_output
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
@@ -71,11 +72,12 @@ class ReplayJob:
         InputError
             If any of it is unusable, or the image is not the one of the session.
         """
-        check_output(output, overwrite)
+        check_output(output, overwrite, session, stack)
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
         opened = _opened(content, session, stack, axes, channel, select)
+        check_apart(output, opened.path)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
         return cls(opened, frames, content, output, overwrite)
@@ -143,7 +145,9 @@ def image_of(content: SessionFile, session: Path) -> Path:
     if not content.image.path:
         raise InputError(f"{session.name} does not name its image; give the image, too")
     named = Path(content.image.path)
-    for place in (named, session.parent / named.name):
+    # Its name, also where the session comes from Windows; that knows both kinds of slashes.
+    name = PureWindowsPath(content.image.path).name
+    for place in (named, session.parent / named.name, session.parent / name):
         if place.exists():
             return place
     raise InputError(f"the image of the session is not at {named}; give the image, too")

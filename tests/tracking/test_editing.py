@@ -29,6 +29,11 @@ def drawn(box, shape=(64, 96)):
     return mask
 
 
+def disk(y, x, r, shape=(64, 96)):
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    return (yy - y) ** 2 + (xx - x) ** 2 <= r * r
+
+
 EARLY, LATE = drawn((20, 10, 40, 30)), drawn((30, 60, 50, 80))
 
 
@@ -216,3 +221,91 @@ def test_locked_objects_are_not_stale(model):
     assert not list(session.repair())
     session.lock_object(1, False)
     assert list(session.repair())
+
+
+def known(session, object_id):
+    return [t for t in range(12) if (session.result(t).labels == object_id).any()]
+
+
+def test_where_one_ended_the_masks_of_the_other_stay(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 9))
+    list(session.propagate("forward"))
+    session.end_object(1, 6)
+    list(session.repair())
+    session.add_mask(2, 8, disk(30, 44, 9))
+    list(session.propagate("both", object_ids=[2]))
+    assert set(range(6, 12)) <= set(known(session, 2))
+    session.merge_objects(1, 2)
+    assert known(session, 1) == list(range(12))
+    assert sorted(session.prompts[1]) == [0, 8]
+    assert session.stale_frames() == {}
+    list(session.propagate())
+    assert known(session, 1) == list(range(12))
+
+
+def test_where_one_begins_the_masks_of_the_other_stay(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 9))
+    list(session.propagate("forward"))
+    session.add_mask(2, 8, disk(10, 80, 6))
+    session.end_object(2, 3)
+    list(session.propagate(object_ids=[2]))
+    before = known(session, 1)
+    session.merge_objects(1, 2)
+    assert known(session, 1) == before
+    assert sorted(session.prompts[1]) == [0, 8]
+    assert not any(session._objects[1].gone(t) for t in range(12))
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_an_end_that_holds_for_both_stays(model, kept):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 9))
+    session.add_mask(1, 4, disk(30, 32, 9))
+    session.add_mask(2, 9, disk(30, 47, 9))
+    session.end_object(1, 6)
+    session.end_object(2, 11)
+    session.merge_objects(kept, 3 - kept)
+    assert sorted(session.prompts[kept]) == [0, 4, 6, 9, 11]
+    assert session._objects[kept].ends == {6, 11}
+
+
+def test_an_end_that_would_turn_round_is_dropped(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 9))
+    session.add_mask(2, 5, disk(30, 35, 9))
+    session.end_object(2, 3)
+    list(session.propagate(object_ids=[2]))
+    later = known(session, 2)
+    session.merge_objects(1, 2)  # not: that it ends on frame 3
+    assert known(session, 1) == [0, *later]
+    assert sorted(session.prompts[1]) == [0, 5]
+
+
+def test_what_the_absorbed_object_has_to_be_followed_again_is_not_forgotten(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(10, 80, 6))
+    session.add_mask(2, 2, disk(30, 26, 9))
+    session.add_mask(2, 4, disk(30, 32, 9))
+    list(session.propagate("forward", object_ids=[2]))
+    session.clear_prompt(2, 4)
+    stale = session.stale_frames()[2]
+    assert stale
+    session.merge_objects(1, 2)
+    assert session.stale_frames() == {1: stale}
+    list(session.repair())
+    assert session.stale_frames() == {}
+
+
+def test_nothing_is_to_be_followed_again_where_no_mask_was_taken(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 9))
+    list(session.propagate("forward"))
+    assert known(session, 1) == list(range(12))
+    session.add_mask(2, 0, disk(10, 80, 6))
+    session.add_mask(2, 4, disk(10, 80, 6))
+    list(session.propagate("forward", object_ids=[2]))
+    session.clear_prompt(2, 4)
+    session.merge_objects(1, 2)
+    assert session.stale_frames() == {}

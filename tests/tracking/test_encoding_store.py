@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,30 @@ def test_values_that_half_precision_cannot_hold_are_not_kept(tmp_path):
     path = store.path(torch.zeros(1, 3, 32, 32))
     assert float(store.keep(path, maps(1e6))[0].max()) == 1e6
     assert not path.exists()
+
+
+def test_a_store_that_is_only_read_is_used(tmp_path, monkeypatch):
+    store = EncodingStore(tmp_path, toy_model())
+    path = store.path(torch.zeros(1, 3, 32, 32))
+    store.keep(path, maps())
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    found = store.load(path)
+    assert found is not None
+    assert torch.equal(found[0], maps()[0])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_others_may_read_what_is_kept(tmp_path):
+    store = EncodingStore(tmp_path, toy_model())
+    path = store.path(torch.zeros(1, 3, 32, 32))
+    before = os.umask(0o022)
+    try:
+        store.keep(path, maps())
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [*tmp_path.iterdir()] == [path]

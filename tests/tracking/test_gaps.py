@@ -7,15 +7,18 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.batch import TrackJob, track
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.gaps import between
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
@@ -187,3 +190,19 @@ def test_the_command_closes_gaps(model, tmp_path):
             tmp_path / "stack.tif", tmp_path / "p.json", tmp_path / "out.tif", axes="TYX",
             overwrite=True, close_gaps=-1,
         )  # fmt: skip
+
+
+def test_a_mask_smaller_than_a_pixel_counts_as_one(model):
+    masks = {t: mask_text(disk(30, 20 + 3 * t, 9)) for t in (0, 1, 3)}
+    stack = np.random.default_rng(0).integers(0, 255, (6, *SHAPE)).astype(np.uint8)
+    session = TrackingSession(model, Frames(stack, contrast=(0, 255)))
+    list(session.adopt_objects({1: masks}))
+    obj = session._objects[1]
+    window = obj.estimates[3].window
+    logits = torch.full((4 * window.height, 4 * window.width), -10.0)
+    logits[9, 9] = 0.05
+    obj.estimates[3] = Estimate.of(window, logits, Quality(0.9, 5.0, 0.9))
+    del obj.given[3]
+    assert not session.result(3).labels.any()
+    assert session.close_gaps() == {1: (2,)}
+    assert session.result(2).labels.any()

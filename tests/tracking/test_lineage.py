@@ -34,7 +34,7 @@ from napari_sam2.tracking.steps import (
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.weights import load_model
 from tests.tracking.dividing import DIVIDES, FRAMES, SHAPE, centres, dividing_cell
-from tests.tracking.toy import toy_model
+from tests.tracking.toy import moving_disk, toy_model
 
 IMAGES, TRUTH = dividing_cell()
 
@@ -504,3 +504,13 @@ def test_whatever_is_done_the_lineage_stays_a_forest(six, moves):
     for step in history.steps:
         again.do(step)
     assert again.session.parents == parents
+
+
+def test_what_has_divided_does_not_divide_again():
+    session = TrackingSession(toy_model(), Frames(moving_disk(8), contrast=(0, 255)))
+    session.add_box(1, 0, [[18, 8], [42, 32]])
+    pair = session.divide(1, 5)
+    for frame in (3, 5, 6):
+        with pytest.raises(InputError, match="2, 3 are its daughters already"):
+            session.divide(1, frame)
+    assert session.object_ids == [1, *pair]

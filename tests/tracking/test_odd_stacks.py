@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_sam2.tracking import engine
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
@@ -87,3 +89,14 @@ def test_objects_that_swap_places_stay_two():
     session.add_box(2, 0, [[20, 20], [36, 36]])
     for result in session.propagate("forward"):
         assert set(result.quality) == {1, 2}
+
+
+def test_a_frame_left_out_while_an_object_is_lost_is_not_remembered(monkeypatch):
+    session = TrackingSession(MODEL, Frames(moving_disk(16), contrast=(0, 255)))
+    session.add_box(1, 0, [[18, 8], [42, 32]])
+    assert len([*session.propagate("forward")]) == 16
+    monkeypatch.setattr(engine, "doubted", lambda found: torch.ones_like(found.best_iou) > 0)
+    assert len([*session.propagate("forward")]) == 16  # it is looked for on frames 1 to 9
+    bank = session._objects[1].bank
+    assert bank.tracked
+    assert max(bank.tracked) == 9

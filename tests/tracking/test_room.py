@@ -139,3 +139,19 @@ def test_batches_follow_the_free_memory_of_a_gpu(monkeypatch, free, tokens):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
     assert tokens_at_once(torch.device("cuda")) == tokens
     assert tokens_at_once(torch.device("cpu")) == 4096
+
+
+def test_once_a_size_fits_it_is_kept():
+    room = Room(SimpleNamespace(device=torch.device("cpu")), SimpleNamespace(), 160 * 64)
+    failures = []
+
+    def compute(items):
+        if len(items) > 80:
+            failures.append(len(items))
+            raise full()
+        return list(items)
+
+    found = list(room.in_batches(range(1600), Window(0, 0, 8, 8, (8, 8)), compute))
+    assert found == list(range(1600))
+    assert failures == [160]
+    assert room.batch_tokens == 80 * 64

@@ -18,7 +18,7 @@ from npe2 import PluginManager
 from napari_sam2 import export_masklets, open_masklets
 from napari_sam2.layer_data import image_settings
 from napari_sam2.layer_reader import get_reader
-from napari_sam2.layer_writer import write_coco
+from napari_sam2.layer_writer import write_coco, write_zarr
 from napari_sam2.stacks import open_all
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.widgets import session_files
@@ -81,6 +81,18 @@ def test_saved_with_the_file_menu(tmp_path, suffix):
     if suffix != ".ctc":
         assert (stack.axes, stack.unit) == ("ZYX", "micrometer")
         assert stack.scale == {"Z": 3, "Y": 0.5, "X": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("first", "unit", "step"), [("t", "minute", 300), ("z", "um", 5000), ("t", "pixel", 5)]
+)
+def test_steps_are_saved_in_seconds_and_one_unit_of_length(tmp_path, first, unit, step):
+    units = (unit, "nm", "nm") if unit != "pixel" else None
+    layer = Labels(labels(), scale=(5, 2, 2), axis_labels=(first, "y", "x"), units=units)
+    data, meta, _ = layer.as_layer_data_tuple()
+    (written,) = write_zarr(str(tmp_path / "a.zarr"), data, meta)
+    expected = {first.upper(): step, "Y": 2, "X": 2}
+    assert open_masklets(written).scale == pytest.approx(expected)
 
 
 def test_a_plain_name_is_still_saved_by_napari(tmp_path):

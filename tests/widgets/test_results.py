@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from test_undo import seen
 
 from napari_sam2.export.formats import FORMATS, open_masklets
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
 from napari_sam2.widgets.live_session import LiveSession
@@ -48,6 +49,25 @@ def test_every_format_with_masks_reads_back(worked, tmp_path, format):
     if format in ("tiff", "imagej", "zarr"):
         assert stack.scale["Y"] == pytest.approx(0.5)
         assert stack.unit == "micrometer"
+
+
+def test_steps_are_exported_in_seconds_and_one_unit_of_length(open_desk, tmp_path):
+    units = ("minute", "um", "um")
+    desk = open_desk(blobs(), scale=(5, 0.5, 0.5), units=units, axis_labels=("t", "y", "x"))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.export(tmp_path / "a.tif")
+    desk.done()
+    assert open_masklets(tmp_path / "a.tif").scale["T"] == pytest.approx(300)
+    units = ("um", "nm", "nm")
+    desk = open_desk(blobs(), scale=(2, 500, 250), units=units, axis_labels=("z", "y", "x"))
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.export(tmp_path / "b.tif")
+    desk.done()
+    stack = open_masklets(tmp_path / "b.tif")
+    assert stack.scale == pytest.approx({"Z": 2000, "Y": 500, "X": 250})
+    assert stack.unit == "nanometer"
 
 
 def test_tables_hold_sizes_and_intensities(worked, tmp_path):
@@ -298,8 +318,8 @@ def test_all_cells_by_name(desk):
     assert desk.frame(3)[55, 66] == 1
     assert sam.find_all(3) == [2]
     assert set(np.unique(desk.frame(3))) == {0, 1, 2}
-    assert sam.find_all(3, diameter=1e4) == []
-    assert "A diameter of 10000 px" in desk.status
+    with pytest.raises(InputError, match="A diameter of 10000 px"):
+        sam.find_all(3, diameter=1e4)
 
 
 def type_diameter(window, text):

@@ -20,6 +20,7 @@ from napari_sam2.tracking.errors import InputError
 
 TIFF = (".tif", ".tiff", ".btf", ".tf8")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+_FORMATS = {**dict.fromkeys(TIFF, "TIFF"), ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 class _ImageFiles:
@@ -41,12 +42,12 @@ class _ImageFiles:
 def read_folder(folder: Path) -> RawStack:
     """Open the images in a folder as frames, sorted naturally; or the only zarr in it."""
     paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-    kinds = Counter(p.suffix.lower() for p in paths if p.suffix.lower() in TIFF + PICTURES)
+    kinds = Counter(_format(p) for p in paths if p.suffix.lower() in TIFF + PICTURES)
     if not kinds:
         return _read_only_child(folder)
     kind = kinds.most_common(1)[0][0]
-    frames = sorted((p for p in paths if p.suffix.lower() == kind), key=_natural)
-    first = read_tiff(frames[0]) if kind in TIFF else read_picture(frames[0])
+    frames = sorted((p for p in paths if _format(p) == kind), key=_natural)
+    first = read_tiff(frames[0]) if kind == "TIFF" else read_picture(frames[0])
     shape = first.shape
     for path in frames[1:]:
         found = _image_shape(path)
@@ -71,10 +72,16 @@ def _read_only_child(folder: Path) -> RawStack:
     raise InputError(f"{folder} has no images in it; {remedy}")
 
 
+def _format(path: Path) -> str:
+    """Return one name for all spellings of a suffix."""
+    suffix = path.suffix.lower()
+    return _FORMATS.get(suffix, suffix)
+
+
 def _natural(path: Path) -> list[tuple[bool, int, str]]:
     """Sort frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
 
 
 def _image_shape(path: Path) -> tuple[int, ...]:

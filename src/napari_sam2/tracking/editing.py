@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import Pending, TrackedObject
+from napari_sam2.tracking.repair import stretches
 from napari_sam2.tracking.resampling import moved
 from napari_sam2.tracking.windows import Geometry, around
 
@@ -18,11 +20,15 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
     """Give `kept` the masks that `absorbed` has on frames where `kept` has none, and its prompts.
 
     A prompt takes its mask along, since it says more than tracking does; on a frame where both are
-    prompted, that of `kept` stays. Nothing is stale afterwards that was not before: the masks stay
-    as they are until the next propagation.
+    prompted, that of `kept` stays. An end says that one of them is not there, so it is dropped
+    where the other one is. Nothing is stale afterwards that was not before: the masks stay as they
+    are until the next propagation.
     """
     if not absorbed.estimates:
         return
+    stale = {t: _stale(absorbed, t) for t in absorbed.changed}
+    _drop_ends(kept, absorbed)
+    taken = set()
     mine = next((e.window.grid for e in kept.estimates.values()), None)
     for frame in list(absorbed.estimates):
         estimate = absorbed.estimates[frame]
@@ -35,13 +41,53 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
         kept.bank.forget(frame)
         if prompted:
             _take_prompt(kept, absorbed, frame, estimate, here)
+        taken.add(frame)
         kept.estimates[frame] = here
         kept.given.pop(frame, None)
         if frame in absorbed.given:
             kept.given[frame] = absorbed.given[frame]
         if frame in absorbed.tracked:
             kept.tracked[frame] = absorbed.tracked[frame]
+    for frame in absorbed.tracked.keys() - kept.estimates.keys():  # waiting to be passed again
+        kept.tracked.setdefault(frame, absorbed.tracked[frame])
+    kept.changed.update(t for t, frames in stale.items() if frames & taken)
     kept.missing = 0
+
+
+def _stale(obj: TrackedObject, frame: int) -> set[int]:
+    """Return the frames to compute again because the prompt of one frame has changed."""
+    parts = stretches(obj.prompts, obj.ends, obj.tracked, [frame])
+    return {*parts.forward, *parts.backward}
+
+
+def _drop_ends(kept: TrackedObject, absorbed: TrackedObject) -> None:
+    """Forget the ends of either that would be wrong of both together."""
+    anchors = {*kept.anchors, *absorbed.anchors}
+    for obj, other in ((kept, absorbed), (absorbed, kept)):
+        for end in [t for t in obj.ends if _denied(t, obj, other, anchors)]:
+            obj.ends.discard(end)
+            del obj.prompts[end]
+            obj.pending.pop(end, None)
+            obj.before.pop(end, None)
+            obj.bank.forget(end)
+
+
+def _denied(end: int, obj: TrackedObject, other: TrackedObject, anchors: Collection[int]) -> bool:
+    """Whether an end of an object would rule out masks of the other one, or change its side.
+
+    Parameters
+    ----------
+    anchors : frames on which either was prompted.
+    """
+    forward = any(t < end for t in anchors)
+    if end in other.anchors or forward != any(t < end for t in obj.anchors):
+        return True
+    after = min((t for t in anchors if t > end), default=None)
+    return any(
+        (end <= t and (after is None or t < after) if forward else t <= end)
+        and other.estimates[t].kept.size > 0
+        for t in other.estimates
+    )
 
 
 def _take_prompt(

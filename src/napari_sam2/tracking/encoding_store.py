@@ -7,10 +7,11 @@ frame as the network sees it, and its size.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -57,7 +58,8 @@ class EncodingStore:
         """Return what `keep` was given, on the model's device; None if it is not whole."""
         try:
             found = load(path.read_bytes())
-            path.touch()
+            with suppress(OSError):  # others' files, or a folder that is only read
+                path.touch()
             first, second, third = (
                 found[name][None].to(self.model.device).float() for name in _NAMES
             )
@@ -88,15 +90,13 @@ class EncodingStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         data = save({name: part.contiguous() for name, part in maps.items()})
         self._make_room(len(data))
-        with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as part:
-            temporary = Path(part.name)
-            try:
-                part.write(data)
-            except OSError:
-                part.close()
-                temporary.unlink(missing_ok=True)
-                raise
-        temporary.replace(path)
+        temporary = path.with_name(f"{path.stem}-{uuid4().hex}.part")  # others may write it, too
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _make_room(self, needed: int) -> None:
         files = [(f, f.stat()) for f in self.folder.glob("*.safetensors")]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.values import NO_OBJECT, MaskPrediction
+from napari_sam2.tracking.resampling import BACKGROUND
 from napari_sam2.tracking.windows import Window, box_of
 
 _MARGIN = 2  # cells kept around a mask, so that its outline is resampled as it was
-_BACKGROUND = -16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Estimate:
         """Return the logits (4 h, 4 w); plain background away from the mask."""
         absent = self.quality.object_score <= 0
         shape = (4 * self.window.height, 4 * self.window.width)
-        full = torch.full(shape, NO_OBJECT if absent else _BACKGROUND)
+        full = torch.full(shape, NO_OBJECT if absent else BACKGROUND)
         (row, column), (h, w) = self.corner, self.kept.shape
         full[row : row + h, column : column + w] = torch.from_numpy(self.kept).float()
         return full

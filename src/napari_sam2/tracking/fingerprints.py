@@ -25,12 +25,14 @@ def model_fingerprint(model: SAM2) -> bytes:
 def frames_fingerprint(frames: Frames) -> str:
     """Digest, in hexadecimal, of the shape and the first, middle and last frame of a stack.
 
-    A stack may be larger than memory or behind a network, so not all of it is read.
+    A stack may be larger than memory or behind a network, so not all of it is read. The order of
+    bytes does not count: of one file, some readers return the file's and some the machine's.
     """
     digest = blake2b(digest_size=SIZE)
-    digest.update(repr((len(frames), *frames.shape, frames.rgb, frames.dtype.str)).encode())
+    dtype = frames.dtype.newbyteorder("<")
+    digest.update(repr((len(frames), *frames.shape, frames.rgb, dtype.str)).encode())
     for index in sorted({0, len(frames) // 2, len(frames) - 1}):
-        digest.update(frames.read(index).astype(frames.dtype, order="C", copy=False).tobytes())
+        digest.update(frames.read(index).astype(dtype, order="C", copy=False).tobytes())
     return digest.hexdigest()
 
 

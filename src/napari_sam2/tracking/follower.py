@@ -93,6 +93,7 @@ class Follower:
             last = obj.last_seen(frame, way.reverse)
             if self.engine.windowed and obj.rests:
                 obj.pass_frame(frame, way.reverse, last)
+                obj.bank.forget(frame)
                 obj.bank.evict(frame)
                 continue
             selection = obj.bank.select(frame, way.reverse, len(self.engine.frames))

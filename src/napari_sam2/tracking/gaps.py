@@ -98,7 +98,21 @@ def _mask(obj: TrackedObject, frame: int, engine: Engine) -> npt.NDArray[np.bool
     full = np.zeros(engine.frames.shape, bool)
     place, logits = claimed(engine, obj, frame)
     full[place] = logits > 0
+    if not full.any():
+        full[_surest(obj.estimates[frame], engine)] = True
     return full
+
+
+def _surest(estimate: Estimate, engine: Engine) -> tuple[int, int]:
+    """Return the pixel that stands for a mask so small that it covers the centre of none."""
+    window, scale = estimate.window, engine.geometry(estimate.window).scale
+    row, column = np.unravel_index(estimate.kept.argmax(), estimate.kept.shape)
+    starts = (4 * window.row + estimate.corner[0], 4 * window.column + estimate.corner[1])
+    y, x = (
+        min(int(4 * (start + cell + 0.5) / scale[axis]), engine.frames.shape[axis] - 1)
+        for axis, (start, cell) in enumerate(zip(starts, (row, column), strict=True))
+    )
+    return y, x
 
 
 def _estimate(

@@ -178,6 +178,12 @@ def check_division(
     if first is None or first >= frame:
         where = "has no mask" if first is None else f"begins on frame {first}"
         raise InputError(f"{who}: it {where}; show it on an earlier frame first")
+    known = daughters(objects, object_id)
+    if len(known) > 1:
+        raise InputError(
+            f"{who}: {', '.join(map(str, known))} are its daughters already; undo that division, "
+            "or say first that they are nobody's"
+        )
     later = [t for t in anchors if t > frame]
     if later:
         raise InputError(

@@ -14,9 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from napari_sam2.tracking.errors import OutputError
+from napari_sam2.tracking.session_file import SUFFIX as SESSION
 
 SUFFIX = ".ns2.results"
-_SESSION = ".ns2.json"
 _VERSION = "1"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)",
@@ -34,7 +34,7 @@ class NoResults(Exception):
 
 def results_path(session: Path) -> Path:
     """Return where the results of a session file are kept: beside it."""
-    return session.with_name(session.name.removesuffix(_SESSION) + SUFFIX)
+    return session.with_name(session.name.removesuffix(SESSION) + SUFFIX)
 
 
 class ResultsFile:

@@ -73,11 +73,20 @@ class Room:
         MemoryError, RuntimeError
             As `attempt` does, of a single item.
         """
-        count = max(1, self.batch_tokens // (window.height * window.width))
-        for start in range(0, len(items), count):
-            yield from self._in_halves(items[start : start + count], compute)
+        tokens, start = window.height * window.width, 0
+        while start < len(items):
+            batch = items[start : start + max(1, self.batch_tokens // tokens)]
+            found = self._unless_full(batch, compute)
+            if found is None:
+                self.batch_tokens = len(batch) // 2 * tokens
+            else:
+                yield from found
+                start += len(batch)
 
-    def _in_halves(self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]) -> list[U]:
+    def _unless_full(
+        self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]
+    ) -> list[U] | None:
+        """Compute a batch; None where there is no memory for it, unless it is a single item."""
         if len(items) == 1:
             return self.attempt(lambda: compute(items))
         try:
@@ -85,9 +94,7 @@ class Room:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-        self.batch_tokens = max(self.batch_tokens // 2, 64)
-        half = len(items) // 2
-        return [*self._in_halves(items[:half], compute), *self._in_halves(items[half:], compute)]
+        return None
 
     def attempt(self, compute: Callable[[], T]) -> T:
         """Compute; where memory runs out, again with fewer encodings, then on the CPU.

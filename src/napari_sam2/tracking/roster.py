@@ -188,8 +188,11 @@ class Roster:
 
     @property
     def locked(self) -> set[int]:
-        """Objects that are not followed, and whose pixels no other object gets."""
-        return {i for i, obj in self._objects.items() if obj.locked}
+        """Objects that are not followed, and whose pixels no other object gets.
+
+        May be asked for from any thread.
+        """
+        return {i for i, obj in [*self._objects.items()] if obj.locked}
 
     def lock_object(self, object_id: int, locked: bool = True) -> None:
         """Keep an object as it is: it is not followed, and no other object gets its pixels.

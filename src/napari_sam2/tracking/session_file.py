@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Any
 from napari_sam2.tracking.channels import Channels, channels_from_json
 from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
-from napari_sam2.tracking.steps import AddPrompts, AdoptMasks, Propagate, SetPrompt, Step
+from napari_sam2.tracking.steps import (
+    AddPrompts,
+    AdoptMasks,
+    Propagate,
+    SetPrompt,
+    SplitObject,
+    Step,
+)
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 
 if TYPE_CHECKING:
@@ -152,7 +160,7 @@ class SessionFile:
 
     @property
     def object_ids(self) -> list[int]:
-        """Ids of all objects that are ever prompted."""
+        """Ids of all objects that there ever are."""
         ids: set[int] = set()
         for step in self.steps:
             if isinstance(step, SetPrompt):
@@ -161,6 +169,10 @@ class SessionFile:
                 ids.update(step.prompts)
             elif isinstance(step, AdoptMasks):
                 ids.update(step.masks)
+            elif isinstance(step, SplitObject):
+                ids.add(step.new_id)
+            elif isinstance(step, Divide):
+                ids.update(step.daughters)
         return sorted(ids)
 
     def cost(self) -> int:

@@ -117,8 +117,3 @@ def _set_last(layer: Points | Shapes, columns: Mapping[str, npt.NDArray[Any]]) -
 
 def _columns(layer: Points | Shapes) -> dict[str, npt.NDArray[Any]]:
     return {str(name): layer.features[name].to_numpy(copy=True) for name in layer.features}
-
-
-def _corners(box: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
-    (y0, x0), (y1, x1) = box.tolist()
-    return [(y0, x0), (y0, x1), (y1, x1), (y1, x0)]

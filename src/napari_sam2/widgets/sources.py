@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.layer_data import AXES_KEY, CHANNEL_KEY
+from napari_sam2.physical_units import common_steps
 from napari_sam2.tracking.channels import Channels, checked_channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters as adapters
@@ -227,14 +228,18 @@ class Source:
         return bool(told or scale[along] != scale[across])
 
     def frame_scale(self, geometry: StackGeometry) -> tuple[dict[str, float], str | None]:
-        """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels."""
+        """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels.
+
+        Steps in time are in seconds.
+        """
         along, axes = self.frame_axis(geometry), self.axes
         places = {"Y": geometry.plane[0], "X": geometry.plane[1]}
         if geometry.axis is not None:
             places[along] = geometry.axis
-        scale = {name: abs(float(self.image.scale[axes[a]])) for name, a in places.items()}
-        unit = str(self.image.units[axes[geometry.plane[0]]])
-        return scale, None if unit in NO_UNITS else unit
+        steps = [abs(float(self.image.scale[axes[a]])) for a in places.values()]
+        units = [str(self.image.units[axes[a]]) for a in places.values()]
+        unit = units[0]
+        return common_steps(places, steps, units, unit), None if unit in NO_UNITS else unit
 
     def file_axes(self, geometry: StackGeometry) -> str:
         """Return the letters of the file's axes in its order, "" where they are unknown."""
