@@ -22,6 +22,7 @@ from napari_sam2.model.config import MICRO
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import OutputError
+from napari_sam2.tracking.masklets import Masklets
 
 FRAMES, SIZE = 4, 48
 
@@ -102,7 +103,22 @@ def test_help_and_version_need_no_torch() -> None:
      ["track", "a", "--prompts", "b", "--output", "c.tif", "--direction", "up"]],
 )  # fmt: skip
 def test_usage_errors_are_one_line(args: list[str]) -> None:
-    refused(run(*args), "--help")
+    result = run(*args)
+    refused(result, ". See --help.")
+    assert ".. See" not in result.stderr
+
+
+def test_flags_in_help_take_no_value() -> None:
+    names = ("demo", "gui", "track", "export", "evaluate", "train")
+    texts = [run(name, "--help").stdout for name in names]
+    flags = [line for text in texts for line in text.splitlines() if "<bool>" in line]
+    assert {line.split()[1] for line in flags} == {"--help"}  # which is typer's own
+
+
+def test_the_current_folder_has_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    seeds = ("--prompts", "seeds.tif", "--output", "out.tif")
+    refused(run("track", ".", *seeds), f"napari-sam2: {folder.name}: ")
 
 
 def test_track_with_seeds_writes_labels_like_the_stack(
@@ -230,9 +246,9 @@ def test_a_full_disk_at_the_end_leaves_the_store(
     def full(*args: object, **kwargs: object) -> None:
         raise OutputError("cannot write out.tif: no space left on the disk; free some")
 
-    monkeypatch.setattr(batch, "export_masklets", full)
-    refused(track(), "no space left", ".out.unfinished.zarr", code=1)
-    assert batch.Masklets.open(folder / ".out.unfinished.zarr")[0].any()
+    monkeypatch.setattr("napari_sam2.target.export_masklets", full)
+    refused(track(), "no space left", ".out.tif.unfinished.zarr", code=1)
+    assert Masklets.open(folder / ".out.tif.unfinished.zarr")[0].any()
 
 
 def test_evaluate(folder: Path) -> None:
@@ -279,6 +295,22 @@ def test_evaluate_a_model_writes_its_card(dev: Path, model: Path) -> None:
     assert "--frames 2 --objects 1" in card.read_text()
 
 
+def test_evaluate_a_model_writes_nothing_unasked(
+    dev: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2)
+    result = run("evaluate", *options)
+    assert result.exit_code == 0, result.output
+    for word in ("sequence", "click IoU", "J&F from mask", "cells", "dots_z"):
+        assert word in result.stdout
+    cells, dots = json.loads(run("evaluate", *options, "--json").stdout)
+    assert f"{cells['mask_j']:.3f}" in result.stdout
+    assert dots["seg"] is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_evaluate_by_protocols(dev: Path, model: Path) -> None:
     options = ("--sequences", dev, "--model", model, "--device", "cpu", "--rounds", 2)
     chosen = ("click", "mask", "offline", "online")
@@ -311,6 +343,7 @@ def test_evaluate_refuses_what_it_cannot_do(dev: Path, tmp_path: Path) -> None:
     refused(run("evaluate", *folder, "--protocol", "clicks"), "--protocol", "3-clicks")
     refused(run("evaluate", *folder, "--protocol", "box", "--card", "a.md"), "either")
     refused(run("evaluate", "--protocol", "box"), "--sequences")
+    refused(run("evaluate", "a.tif", "b.tif", "--card", "a.md"), "--sequences")
     refused(run("evaluate", "a.tif", "b.tif", "--protocol", "box"), "--sequences")
     (dev / "cells" / "images.tif").unlink()
     refused(run("evaluate", *folder, "--model", tmp_path / "none.pt"), "no images.tif")
@@ -351,6 +384,7 @@ def test_ctrl_c_prints_what_is_finished_and_keeps_the_old_card(
     card.write_text("old")
     refused(run("evaluate", *options, "--card", card), "no card was written", code=130)
     assert card.read_text() == "old"
+    refused(run("evaluate", *options), "no numbers are shown", code=130)
 
 
 def test_models(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,8 +405,20 @@ def test_an_interrupted_download_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weights, "download", interrupt)
-    refused(run("models", "download", "sam2.1_hiera_tiny"), "stopped", code=130)
+    def cut(name: str, report: Callable[[int, int | None], None]) -> None:
+        report(5, 10)
+        raise KeyboardInterrupt
+
+    def late(name: str, report: Callable[[int, int | None], None]) -> None:
+        report(10, 10)
+        raise KeyboardInterrupt
+
+    resumes = "stopped; the download goes on next time where it was"
+    for download, words in ((interrupt, "stopped"), (cut, resumes), (late, "stopped")):
+        monkeypatch.setattr(weights, "download", download)
+        result = run("models", "download", "sam2.1_hiera_tiny")
+        refused(result, code=130)
+        assert result.stderr == f"napari-sam2: {words}\n"
 
 
 def test_gui_without_a_screen_or_a_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

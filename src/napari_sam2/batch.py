@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy.typing as npt
-
-from napari_sam2.export.formats import check_target, export_masklets
-from napari_sam2.export.labels import TIFF, ZARR, read_labels
+from napari_sam2.export.files import check_apart
+from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.target import Outcome, Target, check_output
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError, OutputError, writing
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.masklets import Masklets, label_dtype
+from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
-from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.prompts_json import read_json
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import CloseGaps
 
@@ -95,7 +93,7 @@ class TrackJob:
         InputError
             If any of it is unusable; the message names it and the remedy.
         """
-        check_output(output, overwrite)
+        check_output(output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if prompts is not None and not prompts.exists():
@@ -108,32 +106,11 @@ class TrackJob:
             _check_frame(prompt_frame, frames)
         elif prompts.suffix.lower() == ".json":
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
+            check_apart(output, *_mask_files(prompts))
         else:
             objects = _seeds(prompts, prompt_frame, frames)
         label_dtype(objects)
         return cls(opened, frames, objects, output, direction, start, stop, overwrite, close_gaps)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Parameters
-    ----------
-    done, total
-        Frames that were finished, and that were to be. With prompts on several frames, frames
-        that are passed in both directions count twice.
-    failure
-        What stopped it (`KeyboardInterrupt` for Ctrl-C), or None. The frames that were finished
-        are in the output all the same, if there are any.
-    remarks
-        What the output could not hold, in words.
-    """
-
-    done: int
-    total: int
-    failure: BaseException | None = None
-    remarks: tuple[str, ...] = ()
 
 
 def find_cells(
@@ -217,97 +194,6 @@ def track(
     return target.collect(results, label_dtype(job.prompts), total, report, closing)
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where the labels of a stack go.
-
-    Parameters
-    ----------
-    stack
-        Gives axes, scale and length.
-    output
-        Labels to write: .tif, .tiff, .zarr, or a folder of the Cell Tracking Challenge.
-    overwrite
-        Replace `output`.
-    parents
-        Returns the lineage at the end, as `TrackingSession.parents`.
-    """
-
-    stack: Stack
-    output: Path
-    overwrite: bool = False
-    parents: Callable[[], Mapping[int, int]] = dict
-
-    def collect(
-        self,
-        results: Iterator[FrameResult],
-        dtype: npt.DTypeLike,
-        total: int,
-        report: Callable[[int, int], None] | None = None,
-        changes: Iterable[FrameResult] = (),
-    ) -> Outcome:
-        """Write results as they come, and the file at the end or when something stops them.
-
-        Then `changes` take the place of results that were written; they do not count as frames.
-
-        Raises
-        ------
-        OutputError
-            If the output cannot be written.
-        """
-        with writing(self.output):
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-        store = self.output.with_name(f".{self.output.stem}.unfinished.zarr")
-        masklets = Masklets(self.stack.data.shape[:3], dtype, store, overwrite=True)
-        done, failure = 0, None
-        try:
-            if report is not None:
-                report(done, total)
-            for result in results:
-                masklets[result.frame] = result.labels
-                done += 1
-                if report is not None:
-                    report(done, total)
-            for result in changes:
-                masklets[result.frame] = result.labels
-        except (Exception, KeyboardInterrupt) as error:
-            failure = error
-        remarks = self._write(masklets) if done else ()
-        shutil.rmtree(store, ignore_errors=True)
-        return Outcome(done, total, failure, remarks)
-
-    def _write(self, masklets: Masklets) -> tuple[str, ...]:
-        stack = self.stack
-        try:
-            return export_masklets(
-                self.output,
-                masklets,
-                axes=stack.axes[:3],
-                scale=stack.scale,
-                unit=stack.unit,
-                parents=self.parents(),
-                overwrite=self.overwrite,
-            )
-        except OutputError as error:
-            raise OutputError(f"{error}; the finished frames are in {masklets.store}") from error
-
-
-def check_output(path: Path, overwrite: bool) -> None:
-    """Refuse, before any work, labels that could not be written.
-
-    Raises
-    ------
-    InputError
-        If the name is for something else than labels, or is taken and may not be replaced.
-    """
-    if path.suffix.lower() not in ("", *TIFF, *ZARR):
-        raise InputError(
-            f"cannot write labels to {path}; choose a name in .tif or .zarr, or one without a "
-            "suffix for a Cell Tracking Challenge folder"
-        )
-    check_target(path, None, overwrite)
-
-
 def _check_range(start: int | None, stop: int | None, length: int) -> None:
     for name, value in (("start", start), ("stop", stop)):
         if value is not None and not 0 <= value <= length:
@@ -319,6 +205,13 @@ def _check_range(start: int | None, stop: int | None, length: int) -> None:
 def _check_frame(frame: int, frames: Frames) -> None:
     if not 0 <= frame < len(frames):
         raise InputError(f"prompt frame {frame} does not exist; choose 0 to {len(frames) - 1}")
+
+
+def _mask_files(prompts: Path) -> list[Path]:
+    """Return the files of masks that a prompts file names, which was read before."""
+    entries = [p for one in read_json(prompts)["objects"] for p in one.get("prompts", ())]
+    masks = [entry.get("mask") for entry in entries]
+    return [prompts.parent / mask for mask in masks if isinstance(mask, str)]
 
 
 def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:

@@ -18,6 +18,7 @@ import tifffile
 from napari_sam2.batch import TrackJob, track
 from napari_sam2.evaluation.annotators import centre_click
 from napari_sam2.evaluation.metrics import jaccard
+from napari_sam2.export.files import check_apart
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import write_gif
@@ -33,6 +34,7 @@ from napari_sam2.tracking.session import TrackingSession
 Labels = npt.NDArray[Any]
 
 MAX_OBJECTS = 20
+_MASKLETS = "masklets.tif"
 _SHARED = 0.4  # of a mask; more, and it is taken for another object's
 _WINDOW_SECONDS = 180
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -93,6 +95,8 @@ def run(
     truth = None
     if input_path is None:
         input_path, truth = _write_sample(output)
+    else:
+        check_apart(output / _MASKLETS, input_path)
     job = _job(input_path, output, truth)
     if model is None:
         from napari_sam2.weights import load_model
@@ -173,7 +177,7 @@ def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
         i: {start: Prompt(points=np.array([click], float), positive=np.array([True]))}
         for i, click in clicks.items()
     }
-    return TrackJob(stack, frames, prompts, output / "masklets.tif", overwrite=True)
+    return TrackJob(stack, frames, prompts, output / _MASKLETS, overwrite=True)
 
 
 def _track(job: TrackJob, model: SAM2) -> float:
@@ -182,7 +186,7 @@ def _track(job: TrackJob, model: SAM2) -> float:
         outcome = track(job, model, report=report)
     if outcome.failure is not None:
         if outcome.done:
-            say(f"{outcome.done} of {outcome.total} frames are kept in {job.output}")
+            say(outcome.kept)
         raise outcome.failure
     return time.monotonic() - start
 

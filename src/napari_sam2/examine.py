@@ -18,8 +18,8 @@ from napari_sam2.evaluation.examination import (
     for_each,
     mean_numbers,
 )
-from napari_sam2.evaluation.report import write_model_card
-from napari_sam2.evaluation.rows import measure
+from napari_sam2.evaluation.report import COLUMNS, FOLLOWING, write_model_card
+from napari_sam2.evaluation.rows import Row, measure
 from napari_sam2.evaluation.sequences import Task
 from napari_sam2.model.checkpoint import read_recipe
 from napari_sam2.model.sam2 import SAM2
@@ -30,16 +30,16 @@ from napari_sam2.weights import locate
 T = TypeVar("T")
 
 
-def write_card(
+def print_measured(
     network: SAM2,
     weights: str,
     folders: Sequence[Path],
     only: Sequence[str],
     extent: Extent,
-    card: Path,
+    card: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure everything that the card holds, and write it.
+    """Measure everything that the model card holds; write it where there is a name for it.
 
     A sequence that fails is left out, and the card says so. After Ctrl-C the old card stays.
 
@@ -50,24 +50,32 @@ def write_card(
     typer.Exit
         130 after Ctrl-C, 1 where a sequence failed.
     """
-    with writing(card):
-        card.parent.mkdir(parents=True, exist_ok=True)
+    if card is not None:
+        with writing(card):
+            card.parent.mkdir(parents=True, exist_ok=True)
     outcome = _run(folders, extent, lambda name, task: measure(network, name, task))
     if outcome.stopped:
-        say(f"stopped after {len(outcome.done)} of {len(folders)} sequences; no card was written")
+        nothing = "no numbers are shown" if card is None else "no card was written"
+        say(f"stopped after {len(outcome.done)} of {len(folders)} sequences; {nothing}")
         raise typer.Exit(130)
-    file = locate(weights)
-    write_model_card(
-        network,
-        outcome.done,
-        card,
-        _command(str(network.config.name), folders[0].parent, only, extent, card),
-        recipe=read_recipe(file),
-        size=file.stat().st_size,
-        objects=extent.objects,
-        left_out={name: explained(error)[1] for name, error in outcome.failures.items()},
-    )
-    print(_json([row.as_dict() for row in outcome.done]) if as_json else card)
+    if card is not None:
+        file = locate(weights)
+        write_model_card(
+            network,
+            outcome.done,
+            card,
+            _command(str(network.config.name), folders[0].parent, only, extent, card),
+            recipe=read_recipe(file),
+            size=file.stat().st_size,
+            objects=extent.objects,
+            left_out={name: explained(error)[1] for name, error in outcome.failures.items()},
+        )
+    if as_json:
+        print(_json([row.as_dict() for row in outcome.done]))
+    elif card is not None:
+        print(card)
+    else:
+        _print_rows(outcome.done)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -158,5 +166,20 @@ def _print_tables(examined: Sequence[Examined], protocols: Iterable[str]) -> Non
         console.print()
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _print_rows(rows: Sequence[Row]) -> None:
+    """Print the columns of the card's tables, with the sequences below one another."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=max(Console().width, 120))
+    for columns in (COLUMNS, FOLLOWING):
+        table = Table("sequence", *(name for name, _, _ in columns), box=None, pad_edge=False)
+        for row in rows:
+            values = [(getattr(row, attribute), digits) for _, attribute, digits in columns]
+            table.add_row(row.sequence, *(_cell(value, digits) for value, digits in values))
+        console.print(table)
+        console.print()
+
+
+def _cell(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"

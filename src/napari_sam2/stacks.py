@@ -91,7 +91,7 @@ def open_stack(
         If it cannot be read, or more than one axis is left to propagate along. The message names
         the file and the remedy.
     """
-    path = Path(path)
+    path = _named(path)
     raw = read_raw(path)
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))
@@ -125,7 +125,7 @@ def open_all(path: str | Path, axes: str | None = None) -> Stack:
     InputError
         If it cannot be read.
     """
-    path = Path(path)
+    path = _named(path)
     raw = read_raw(path)
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))
@@ -137,6 +137,12 @@ def open_all(path: str | Path, axes: str | None = None) -> Stack:
     letters = "".join("C" if raw.axes[k] == "S" else raw.axes[k] for k in order)
     scale = {raw.axes[k]: raw.scale[k] for k in order if raw.axes[k] in "TZYX"}
     return Stack(data, letters, scale, raw.unit, path)
+
+
+def _named(path: str | Path) -> Path:
+    """Return a path that ends in a name, as "." and ".." do not."""
+    path = Path(path)
+    return path if path.name.strip(".") else path.resolve()
 
 
 def _renamed(raw: RawStack, axes: str) -> RawStack:

@@ -35,8 +35,8 @@ class OneLineErrors(TyperGroup):
         """Run the command that was named."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say("stopped; a download goes on next time where it was")
+        except KeyboardInterrupt as stop:
+            say("; ".join(["stopped", *getattr(stop, "__notes__", ())]))
             raise typer.Exit(130) from None
 
 
@@ -53,7 +53,7 @@ def say(message: str) -> None:
 def explained(error: BaseException) -> tuple[int, str]:
     """Return the exit code for an error, and what to say about it."""
     if isinstance(error, _UsageError):
-        return 2, f"{error.format_message()} See --help."
+        return 2, f"{error.format_message().rstrip('.')}. See --help."
     if isinstance(error, InputError):
         return 2, str(error)
     from napari_sam2.fetch import DownloadError
@@ -78,7 +78,8 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
     title
         In front of the bar.
     unit
-        What is counted; "bytes" are written as kB, MB, GB.
+        What is counted; "bytes" are written as kB, MB, GB, and are those of a download: Ctrl-C
+        while it runs is noted on the `KeyboardInterrupt`.
 
     Yields
     ------
@@ -103,13 +104,20 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal)
     task = bar.add_task(title, total=None, rate="")
+    downloading = False
 
     def report(done: int, total: int | None) -> None:
+        nonlocal downloading
+        downloading = data and done != total
         bar.start()
         bar.update(task, completed=done, total=total, rate=_rate(bar.tasks[0].speed, unit))
 
     try:
         yield report
+    except KeyboardInterrupt as stop:
+        if downloading:
+            stop.add_note("the download goes on next time where it was")
+        raise
     finally:
         if bar.live.is_started:
             bar.stop()

@@ -30,17 +30,19 @@ ALLOWED = {
     "evaluation": {"export", "model", "stacks", "tracking"},
     "layer_data": {"stacks", "tracking"},
     "layer_reader": {"export", "layer_data"},
-    "layer_writer": {"export", "layer_data"},
+    "layer_writer": {"export", "layer_data", "physical_units"},
     "preview": {"tracking"},
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
-    "batch": CORE,
-    "replay": CORE | {"batch"},
+    "target": CORE,
+    "batch": CORE | {"target"},
+    "replay": CORE | {"target"},
     "demo": CORE | {"batch", "evaluation", "preview", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
-    "widgets": CORE | {"layer_data", "replay", "sample_data"},
+    "widgets": CORE | {"layer_data", "physical_units", "replay", "sample_data"},
     "cli": CORE
-    | {"batch", "demo", "evaluation", "examine", "replay", "terminal", "training", "widgets"},
+    | {"batch", "demo", "evaluation", "examine", "replay", "target", "terminal", "training"}
+    | {"widgets"},
     "__init__": {"export", "stacks", "tracking", "weights", "widgets"},
 }
 

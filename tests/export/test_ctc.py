@@ -85,7 +85,12 @@ def test_any_coming_and_going_comes_back(
 def test_ids_that_do_not_fit_are_numbered_anew(labels: np.ndarray, tmp_path: Path) -> None:
     large = labels.astype(np.uint32)
     large[large == 3] = 70_000
-    export_masklets(tmp_path / "a", large)
+    (said,) = export_masklets(tmp_path / "a", large)
+    assert said == (
+        "ids above 65535 do not fit, so all objects are numbered anew from 1, in the order of "
+        "their ids: object 70000 is track 6"
+    )
+    assert export_masklets(tmp_path / "b", labels) == ()
     _, tracks = checked(tmp_path / "a")
     assert tracks == {
         1: (6, 6, 0), 2: (0, 1, 0), 3: (3, 4, 2), 4: (7, 7, 3), 5: (2, 4, 0), 6: (0, 7, 0),
@@ -150,6 +155,24 @@ def test_a_damaged_track_file_is_named(line: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "mask000.tif", np.ones((4, 4), np.uint16))
     (tmp_path / "res_track.txt").write_text(f"2 0 0 0\n{line}\n")
     with pytest.raises(InputError, match=r"line 2 of res_track\.txt is .*; write four numbers"):
+        open_masklets(tmp_path)
+
+
+@pytest.mark.parametrize("missing", [0, 3])
+def test_a_missing_image_is_named(missing: int, labels: np.ndarray, tmp_path: Path) -> None:
+    export_masklets(tmp_path / "a", labels)
+    (tmp_path / "a" / f"mask00{missing}.tif").unlink()
+    with pytest.raises(InputError, match=rf"no image of frame {missing} \(mask00{missing}\.tif\)"):
+        open_masklets(tmp_path / "a")
+
+
+def test_images_may_begin_anywhere_and_end_early_but_not_twice(tmp_path: Path) -> None:
+    for number in (150, 151, 152):
+        tifffile.imwrite(tmp_path / f"man_track{number}.tif", np.full((4, 4), 3, np.uint16))
+    (tmp_path / "man_track.txt").write_text("3 150 159 0\n")
+    assert open_masklets(tmp_path).data.shape == (3, 4, 4)
+    tifffile.imwrite(tmp_path / "mask151.tif", np.ones((4, 4), np.uint16))
+    with pytest.raises(InputError, match="two images of frame 151, man_track151"):
         open_masklets(tmp_path)
 
 

@@ -13,7 +13,9 @@ def demo(
         Path | None, typer.Argument(metavar="[INPUT]", help="A stack; default: the sample.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
-    gui: Annotated[bool, typer.Option("--gui/--no-gui", help="Open napari at the end.")] = True,
+    gui: Annotated[
+        bool, typer.Option("--gui/--no-gui", metavar="", help="Open napari at the end.")
+    ] = True,
 ) -> None:
     """Track the sample, or a stack with automatic seeds, and show the result."""
     from napari_sam2 import demo as demonstration

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sam2.cli.options import DeviceOption, ModelOption, load
+from napari_sam2.terminal import say
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,15 +30,18 @@ class Protocol(StrEnum):
 
 
 def evaluate(
-    prediction: Annotated[Path | None, typer.Argument(metavar="[PRED]", help="Labels.")] = None,
+    prediction: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."),
+    ] = None,
     truth: Annotated[Path | None, typer.Argument(metavar="[TRUTH]", help="True labels.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
     sequences: Annotated[
         Path | None, typer.Option(help="Instead: examine a model on a folder of sequences.")
     ] = None,
     protocol: Annotated[
         list[Protocol] | None,
-        typer.Option(help="Print what this gives, instead of writing the card; repeatable."),
+        typer.Option(help="Print what this gives, instead of the numbers of the card; repeatable."),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -46,7 +50,7 @@ def evaluate(
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     card: Annotated[
-        Path | None, typer.Option(help="Model card to write. Default: docs/model-card.md.")
+        Path | None, typer.Option(help="Model card to write. Default: its numbers are printed.")
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames to propagate over.")] = 20,
     objects: Annotated[int, typer.Option(min=1, help="Objects of a sequence, at most.")] = 12,
@@ -71,17 +75,19 @@ def evaluate(
             names = [one.value for one in protocol]
             examine.print_protocols(network, folders, names, extent, as_json)
         else:
-            out = card or Path("docs/model-card.md")
-            examine.write_card(network, model, folders, only or [], extent, out, as_json)
+            examine.print_measured(network, model, folders, only or [], extent, card, as_json)
         return
     if prediction is None or truth is None:
         raise InputError("give PRED and TRUTH, or --sequences DIR to examine a model")
     if protocol:
         raise InputError("--protocol examines a model: add --sequences DIR")
-    from napari_sam2.evaluation.metrics import evaluate_labels
-    from napari_sam2.export.labels import read_labels
+    if card is not None:
+        raise InputError("--card is about a model: add --sequences DIR")
+    from napari_sam2.evaluation.label_files import evaluate_files
 
-    scores = evaluate_labels(read_labels(prediction), read_labels(truth))
+    scores, remarks = evaluate_files(prediction, truth)
+    for remark in remarks:
+        say(remark)
     if as_json:
         print(json.dumps(scores.as_dict(), indent=1))
     else:

@@ -25,7 +25,9 @@ def export(
     image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
     channel: Annotated[int | None, typer.Option(help="Channel of the image.")] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of LABELS, e.g. TYX.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT.")
+    ] = False,
 ) -> None:
     """Convert masklets into another format, or measure them."""
     from napari_sam2.export.formats import convert

@@ -13,7 +13,7 @@ from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_sam2.batch import Outcome
+    from napari_sam2.target import Outcome
     from napari_sam2.tracking.channels import Channels
 
 
@@ -47,7 +47,10 @@ def track(
         typer.Option(help="Instead of prompts: a session (.ns2.json), to be done again."),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Instead of prompts: find all cells of a frame.")
+        bool,
+        typer.Option(
+            "--everything", metavar="", help="Instead of prompts: find all cells of a frame."
+        ),
     ] = False,
     diameter: Annotated[
         float | None,
@@ -81,7 +84,9 @@ def track(
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT.")
+    ] = False,
 ) -> None:
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
 
@@ -130,7 +135,7 @@ def track(
             job = find_cells(job, network, prompt_frame, diameter, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
-    _conclude(outcome, output, len(job.prompts))
+    _conclude(outcome, output)
 
 
 def _replay(
@@ -151,14 +156,16 @@ def _replay(
     network = load(job.session.model, device)
     with progress(f"doing {len(job.session.steps)} steps again") as report:
         outcome = replay(job, network, report)
-    _conclude(outcome, output, len(job.session.object_ids))
+    _conclude(outcome, output)
 
 
-def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
+def _conclude(outcome: Outcome, output: Path) -> None:
     """Say how a run ended, with the exit code that goes with it."""
     for remark in outcome.remarks:
         say(remark)
-    kept = f"{outcome.done} of {outcome.total} frames are kept in {output}"
+    kept = outcome.kept
+    if outcome.output != output:
+        kept += f"; {output} is as it was"
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
         raise typer.Exit(130)
@@ -168,7 +175,7 @@ def _conclude(outcome: Outcome, output: Path, objects: int) -> None:
         code, message = explained(outcome.failure)
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
-    print(f"{output}: {objects} objects over {outcome.done} frames")
+    print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
 
 
 def _selection(items: list[str]) -> dict[str, int]:

@@ -24,7 +24,7 @@ def train(
         int, typer.Option(min=1, help="Batches so many times larger, in as many fewer steps.")
     ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make the data.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", metavar="", help="Go on from OUT.")] = False,
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder of real images to mix in; repeatable.")
     ] = None,

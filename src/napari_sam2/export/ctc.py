@@ -27,6 +27,7 @@ from napari_sam2.tracking.lineage import possible
 # Of results and of the truth.
 _TRACK_FILES = ("res_track.txt", "man_track.txt")
 _OURS = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
+_NUMBER = re.compile(r"(.*?)(\d+)\.tiff?", re.IGNORECASE)
 _HIGHEST = np.iinfo(np.uint16).max
 
 
@@ -156,7 +157,15 @@ def _remarks(
     tracks: Mapping[int, Sequence[Track]],
 ) -> list[str]:
     """Say where the tracks are not what the lineage says."""
-    mothers, said = possible(parents, {i: listed[0] for i, listed in frames.items()}), []
+    mothers = possible(parents, {i: listed[0] for i, listed in frames.items()})
+    said = []
+    changed = {i: parts[0].id for i, parts in tracks.items() if parts[0].id != i}
+    if changed:
+        highest = max(changed)
+        said.append(
+            f"ids above {_HIGHEST} do not fit, so all objects are numbered anew from 1, in the "
+            f"order of their ids: object {highest} is track {changed[highest]}"
+        )
     for mother in sorted(set(mothers.values())):
         born = min(frames[i][0] for i, m in mothers.items() if m == mother)
         beside = [t.id for t in tracks[mother] if t.first >= born]
@@ -205,9 +214,10 @@ def read_ctc(path: Path) -> Stack:
     Raises
     ------
     InputError
-        If the images or the track file are unusable.
+        If the images or the track file are unusable, or the image of a frame is missing.
     """
     tracks = read_tracks(_track_file(path))
+    _check_numbers(path, tracks)
     stack = open_labels(path)
     data = stack.data.map_blocks(_renumbered, _joined(tracks), dtype=stack.data.dtype)
     return Stack(data, stack.axes, stack.scale, stack.unit, path)
@@ -230,6 +240,34 @@ def read_parents(path: Path) -> dict[int, int]:
         for t in tracks
         if t.id not in joined and first.get(t.parent, t.first) < t.first
     }
+
+
+def _check_numbers(path: Path, tracks: Sequence[Track]) -> None:
+    """Refuse images whose numbers do not follow one another: frames would be taken for others.
+
+    They may begin with any number, like the tracks, and end before these do.
+    """
+    names: dict[int, str] = {}
+    for name in sorted(child.name for child in path.iterdir()):
+        if name.startswith(".") or not (found := _NUMBER.fullmatch(name)):
+            continue
+        number = int(found[2])
+        if number in names:
+            raise InputError(
+                f"{path.name} has two images of frame {number}, {names[number]} and {name}; "
+                "keep one"
+            )
+        names[number] = name
+    if not names:
+        return
+    first = min(names.keys() | {track.first for track in tracks})
+    for number in range(first, max(names)):
+        if number not in names:
+            stem, digits = _NUMBER.fullmatch(names[max(names)]).group(1, 2)  # type: ignore[union-attr]
+            raise InputError(
+                f"{path.name} has no image of frame {number} "
+                f"({stem}{number:0{len(digits)}d}.tif); put it there, if need be one of zeros"
+            )
 
 
 def _track_file(path: Path) -> Path:

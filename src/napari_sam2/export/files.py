@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from napari_sam2.tracking.errors import InputError, writing
@@ -30,7 +31,7 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     existing = next(parent for parent in path.absolute().parents if parent.exists())
     if not existing.is_dir():
         raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not taken(path):
         return
     if not overwrite:
         raise InputError(
@@ -38,6 +39,48 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
         )
     if not ours(path):
         raise InputError(f"{path} exists and is something else than labels; choose another name")
+
+
+def check_apart(path: Path, *inputs: str | Path | None) -> None:
+    """Refuse a name whose writing would destroy what is read, whatever may be overwritten.
+
+    Parameters
+    ----------
+    path
+        What shall be written.
+    inputs
+        What is read: files and folders; None and what does not exist count for nothing.
+
+    Raises
+    ------
+    InputError
+        If `path` is one of them, by whatever name or link, holds it, or is a file in it.
+    """
+    if not path.exists():
+        return
+    place = path.resolve()
+    for one in inputs:
+        if not one or not Path(one).exists():
+            continue
+        given = Path(one).resolve()
+        if path.samefile(given):
+            raise InputError(f"{path} is what is read, not a place to write to; choose another")
+        if given.is_relative_to(place):
+            raise InputError(f"{path} holds {given.name}, which is read; choose another name")
+        if place.is_file() and place.parent == given:
+            raise InputError(f"{path} is a part of {one}, which is read; choose another name")
+
+
+def taken(path: Path) -> bool:
+    """Whether there is something at a path; an empty folder is nothing."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Yield a path, then `name-2.suffix`, `name-3.suffix` and so on."""
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from napari_sam2.export.coco import read_coco, write_coco
 from napari_sam2.export.ctc import is_ctc, read_ctc, read_parents, write_ctc, written_by_us
-from napari_sam2.export.files import check_free, completed
+from napari_sam2.export.files import check_apart, check_free, completed
 from napari_sam2.export.labels import (
     TIFF,
     ZARR,
-    is_zarr,
+    is_label_zarr,
     open_labels,
     write_imagej_tiff,
     write_ome_tiff,
@@ -54,7 +54,7 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "tiff": Format("OME-TIFF", TIFF, write_ome_tiff),
     "imagej": Format("ImageJ TIFF", TIFF, write_imagej_tiff),
-    "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_zarr),
+    "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_label_zarr),
     "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us),
     "coco": Format("COCO JSON", (".json",), write_coco),
     "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
@@ -252,8 +252,9 @@ def convert(
     Raises
     ------
     InputError, OutputError
-        As from those.
+        As from those; and if `target` is `source` or `image`.
     """
+    check_apart(target, source, image)
     name = check_target(target, format, overwrite)
     if image is not None and name != "csv":
         raise InputError(f"an image is of no use for {name}; leave it out, or export csv")

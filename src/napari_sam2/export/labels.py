@@ -63,6 +63,18 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
+def is_label_zarr(path: Path) -> bool:
+    """Whether a folder is an OME-Zarr of labels, by its metadata: no image, no bare array."""
+    if not is_zarr(path):
+        return False
+    try:
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+    except Exception:  # the library has many errors for what is no group
+        return False
+    nested = attributes.get("ome")  # since version 0.5
+    return "image-label" in (nested if isinstance(nested, dict) else attributes)
+
+
 def write_ome_tiff(path: Path, source: LabelSource) -> None:
     """Write one page per frame, compressed with zlib."""
     metadata: dict[str, Any] = {"axes": source.axes, "Name": "labels"}

@@ -155,9 +155,9 @@ class MaskletsWidget(QWidget):
         """Do again what was undone last."""
         self.workbench.undoing.redo()
 
-    def export(self, path: str | Path, format: str | None = None) -> None:
+    def export(self, path: str | Path, format: str | None = None, overwrite: bool = False) -> None:
         """Write the masklets to a file of another program; see `napari_sam2.export_masklets`."""
-        export(self.workbench, Path(path), format)
+        export(self.workbench, Path(path), format, overwrite)
 
     def save_session(self, path: str | Path) -> None:
         """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""

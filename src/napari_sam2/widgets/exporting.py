@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
@@ -61,6 +61,8 @@ class Export:
         Has the labels.
     dtype
         Of the labels.
+    overwrite
+        Replace what is at `path`; never an image that is worked on.
     """
 
     def __init__(
@@ -71,15 +73,18 @@ class Export:
         geometry: StackGeometry,
         writer: ResultWriter,
         dtype: Any,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self._format = format
+        self._overwrite = overwrite
+        self._images = images_of(source)
         self._labels = _Labels(writer, geometry, dtype)
         self._axes = f"{source.frame_axis(geometry)}YX"
         self._scale, self._unit = source.frame_scale(geometry)
 
     def run(self, session: Any, run: Run) -> tuple[str, ...]:
-        """Write it; what is there already is replaced, the user was asked.
+        """Write it.
 
         Returns
         -------
@@ -88,11 +93,14 @@ class Export:
         Raises
         ------
         InputError, OutputError
-            If it cannot be written.
+            If it cannot be written, or its name is taken.
         """
 
         # Its tables come with scikit-image, which the window does not wait for.
+        from napari_sam2.export.files import check_apart
         from napari_sam2.export.formats import export_masklets
+
+        check_apart(self.path, *self._images)
 
         def progress(done: int, total: int) -> None:
             run.done, run.total = done, total
@@ -110,18 +118,28 @@ class Export:
             image=_Pixels(session.frames) if measured else None,
             quality=session.qualities(),
             parents=session.parents,
-            overwrite=True,
+            overwrite=self._overwrite,
             progress=progress,
         )
 
 
-def export(bench: Workbench, path: Path, format: str | None = None) -> None:
-    """Write the masklets to a file; returns at once. Cancelling leaves nothing behind."""
+def export(
+    bench: Workbench, path: Path, format: str | None = None, overwrite: bool = False
+) -> None:
+    """Write the masklets to a file; returns at once. Cancelling leaves nothing behind.
+
+    Parameters
+    ----------
+    path, format
+        As for `export_masklets`.
+    overwrite
+        Replace what is there, because the user was asked; never an image that is worked on.
+    """
     layers = bench.require_layers()
     if layers is None or bench.source is None or bench.writer is None:
         return
     dtype = layers.labels.data.dtype
-    one = Export(path, format, bench.source, layers.geometry, bench.writer, dtype)
+    one = Export(path, format, bench.source, layers.geometry, bench.writer, dtype, overwrite)
     remarks: list[str] = []
 
     def work(record: Record, run: Run) -> None:
@@ -134,6 +152,11 @@ def export(bench: Workbench, path: Path, format: str | None = None) -> None:
         return f"Exported: {path}." + "".join(f" Note: {text}." for text in remarks)
 
     bench.controller.start(work, f"Writing {path.name} …", said=said)
+
+
+def images_of(source: Source) -> list[str]:
+    """Return the files of the layers that the model sees, of those that come from files."""
+    return [source_path(layer) for layer in source.layers or (source.image,)]
 
 
 def filters() -> dict[str, str]:

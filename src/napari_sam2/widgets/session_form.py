@@ -157,7 +157,9 @@ class SessionActions:
         )
         if path:
             name = kinds[kind]
-            export(self._bench, with_suffix(path, name), name)
+            chosen = with_suffix(path, name)
+            # The dialog asked before it gave a name that is taken; a longer one it has not seen.
+            export(self._bench, chosen, name, overwrite=chosen == Path(path))
 
     def import_file(self) -> None:
         """Ask for a file of labels, and make masklets of them."""

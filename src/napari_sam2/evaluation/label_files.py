@@ -1,0 +1,58 @@
+"""Scores of files: label images, folders of the Cell Tracking Challenge, COCO and SA-V JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.evaluation.metrics import LabelScores, evaluate_labels
+from napari_sam2.export.ctc import Track, is_ctc
+from napari_sam2.export.formats import open_masklets, open_parents
+
+
+def evaluate_files(prediction: Path, truth: Path) -> tuple[LabelScores, tuple[str, ...]]:
+    """Score predicted masklets in a file or folder against true ones.
+
+    An object of the challenge's format that was away for some frames is one object. Divisions
+    count, in TRA, where both hold them.
+
+    Parameters
+    ----------
+    prediction, truth
+        As for `open_masklets`.
+
+    Returns
+    -------
+    The scores, and in words what they leave out.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or they do not fit together.
+    """
+    labels = [_read(path) for path in (prediction, truth)]
+    tracks = [_divisions(path) for path in (prediction, truth)]
+    if None not in tracks:
+        scores = evaluate_labels(*labels, pred_tracks=tracks[0], truth_tracks=tracks[1])
+        return scores, ()
+    remarks: tuple[str, ...] = ()
+    if any(tracks):
+        without = prediction if tracks[0] is None else truth
+        remarks = (f"{without.name} is of a format without lineage: TRA leaves divisions out",)
+    return evaluate_labels(*labels), remarks
+
+
+def _read(path: Path) -> npt.NDArray[Any]:
+    labels = np.asarray(open_masklets(path).data)
+    native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
+    return labels.astype(native)
+
+
+def _divisions(path: Path) -> list[Track] | None:
+    """Return a track for each daughter, of which only the ids count; None: not in the format."""
+    if not (path.is_dir() and is_ctc(path)):
+        return None
+    return [Track(daughter, 0, 0, mother) for daughter, mother in open_parents(path).items()]
