@@ -106,7 +106,7 @@ class Target:
 
         def keep(result: FrameResult) -> None:
             masklets[result.frame] = result.labels
-            present[result.frame] = set(np.unique(result.labels).tolist()) - {0}
+            present[result.frame] = set(np.unique(result.labels[result.labels > 0]).tolist())
 
         try:
             if report is not None:

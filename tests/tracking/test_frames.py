@@ -113,7 +113,7 @@ def test_errors_of_an_expected_frame_come_when_it_is_asked_for(stack: np.ndarray
     frames = Frames(slow, contrast=(0, 255))
     frames.expect(3)
     frames.tensor(0, stack.shape[1:])
-    with pytest.raises(OSError, match="broken"):
+    with pytest.raises(InputError, match="frame 3 cannot be read .*broken"):
         frames.tensor(3, stack.shape[1:])
 
 
@@ -348,3 +348,18 @@ def test_a_dark_background_of_zeros_stays_black():
     stack = np.zeros((3, 64, 64), np.uint16)
     stack[:, 10:30, 10:30] = np.random.default_rng(0).integers(500, 900, (3, 20, 20))
     assert Frames(stack).contrast[0] == 0
+
+
+def test_a_damaged_frame_is_named() -> None:
+    class Damaged:
+        shape, dtype = (3, 8, 8), np.dtype(np.uint8)
+
+        def __getitem__(self, place: tuple[int | slice, ...]) -> np.ndarray:
+            if place[0] == 2:
+                raise OSError("200 bytes in place of 400")
+            return np.zeros((8, 8), np.uint8)
+
+    frames = Frames(Damaged(), contrast=(0, 255))
+    assert frames.read(1).shape == (8, 8)
+    with pytest.raises(InputError, match=r"frame 2 cannot be read \(OSError: 200 bytes"):
+        frames.read(2)

@@ -135,7 +135,7 @@ class Frames:
         Raises
         ------
         InputError
-            If there is no such frame.
+            If there is no such frame, or it is damaged.
         """
         if not 0 <= index < len(self):
             raise InputError(
@@ -156,7 +156,13 @@ class Frames:
             place[self._along] = int(index)
         if self._channel_axis is not None and channels is not None:
             place[self._channel_axis] = channels
-        return np.asarray(self._data[tuple(place)])
+        try:
+            return np.asarray(self._data[tuple(place)])
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # readers have errors of their own
+            what = f"{type(error).__name__}: {error}"
+            raise InputError(f"frame {index} cannot be read ({what}); check the file") from error
 
     def image(self, index: int) -> npt.NDArray[np.float32]:
         """Frame `index` as float32 (Y, X, 3), scaled by `contrast` and clipped to 0..1.
