@@ -276,6 +276,18 @@ def test_what_the_plane_was_is_in_the_session(open_desk, saved_sessions):
     assert again.frame(0)[SMALL] == 1
 
 
+def test_axes_that_are_named_are_no_channels(open_desk):
+    data = np.zeros((3, 30, 80, 100), np.uint8)  # two or three of something look like channels
+    data[:, 2] = blobs(3)
+    desk = open_desk(data)
+    assert desk.widget.workbench.source.channel_axis == 0
+    live = attach_to(desk, axis=0, planes={1: 2})
+    assert live.masklets.shape == data.shape
+    assert desk.layers.geometry.fixed == {1: 2}
+    assert live.add_points(1, 1, [SMALL]).any()
+    assert live.masklets[1, 2][SMALL] == 1
+
+
 def attach_to(desk, **part):
     """`attach` for a viewer without a window."""
     window = SimpleNamespace(dock_widgets={"SAM 2 masklets": desk.widget})

@@ -48,7 +48,8 @@ def attach(
         What the model sees of an image with channels: the index of one, or of up to three as red,
         green and blue, None for a dark colour. By default the one on screen.
     channel_axis
-        The axis of the image that holds channels, -1 for none; by default guessed.
+        The axis of the image that holds channels, -1 for none; by default guessed, and none where
+        `axis` and `planes` name all but Y and X.
     planes
         Index on each other axis than that of the frames; by default where the sliders stand.
 
@@ -71,6 +72,8 @@ def attach(
     chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
     if first is not None and (chosen or first is not widget.workbench.image):
         mixed = layers if len(layers) > 1 else ()
+        if {channel, channel_axis} == {None} and _names_all(first, axis, planes or {}):
+            channel_axis = -1
         part = Part(channel_axis, channel, mixed, planes or {})
         refused = widget.workbench.start(first, axis, part)
         if refused is not None:
@@ -80,6 +83,10 @@ def attach(
     if widget.workbench.layers is None:
         raise InputError("choose an image: attach(viewer, viewer.layers['name'])")
     return live
+
+
+def _names_all(image: Image, axis: int | None, planes: Mapping[int, int]) -> bool:
+    return axis is not None and len({axis, *planes}) + 2 == image.ndim
 
 
 def open_dock(viewer: napari.viewer.Viewer) -> MaskletsWidget:
