@@ -134,3 +134,20 @@ def test_it_is_kept_in_the_session(window, factory, tmp_path, open_window):
     click_on(again.widget.form.models.looks, "whole frames")
     again.done()
     assert factory.requests[-1].attention is None
+
+
+def test_another_device_keeps_locks_and_says_what_it_does_not_know(desk):
+    other = np.zeros((6, 80, 100), np.uint16)
+    other[:, 15:25, 15:25], other[:, 50:60, 50:60] = 3, 4
+    desk.widget.workbench.seeding.adopt(desk.viewer.add_labels(other, name="other"))
+    desk.done()
+    desk.widget.panels.editor.lock(3, True)
+    desk.done()
+    desk.widget.choose_model("micro", "cpu")
+    desk.done()
+    assert desk.widget.session.locked == desk.widget.workbench.notes.locked == {3}
+    assert "Of 1 object from other masks it has only the first frame" in desk.status
+    desk.widget.choose_model("micro", "auto")
+    desk.done()
+    assert desk.widget.session.locked == {3}
+    assert desk.status == "Ready: micro has your prompts."

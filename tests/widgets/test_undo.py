@@ -203,3 +203,33 @@ def test_planes_are_as_they_were(tmp_path, monkeypatch):
     for frame in planes:
         np.testing.assert_array_equal(planes[frame], kept[frame])
     assert set(planes) == set(kept)
+
+
+@pytest.mark.parametrize("what", ["delete", "merge", "split"])
+def test_names_and_ticks_come_back_with_their_objects(desk, what):
+    do(desk, "click")
+    do(desk, "second object")
+    do(desk, "propagate")
+    editor, notes = desk.widget.panels.editor, desk.widget.workbench.notes
+    editor.rename(2, "B")
+    editor.show([2], False)
+    notes.approved[2] = {1, 3}
+    before = notes.as_json()
+    desk.widget.object_id = 2
+    desk.go(3)
+    if what == "delete":
+        desk.widget.delete_object()
+    elif what == "merge":
+        editor.merge([1, 2])
+    else:
+        editor.split()
+    desk.done()
+    after = notes.as_json()
+    assert after != before
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+        assert notes.as_json() == before
+        desk.widget.redo()
+        desk.done()
+        assert notes.as_json() == after

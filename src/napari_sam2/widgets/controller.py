@@ -11,7 +11,7 @@ from typing import Any
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.steps import AddPrompts
+from napari_sam2.tracking.steps import AddPrompts, AdoptMasks
 from napari_sam2.widgets.dividing import carry_over
 from napari_sam2.widgets.opening import Cancelled, SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.pace import Pace
@@ -64,6 +64,8 @@ class Controller:
         self.record: Record | None = None
         """What was done in the session, while one is open."""
         self.opening = False
+        self.left_behind = 0
+        """Objects whose imported masks the session does not know, as it was opened anew."""
         self.obstacle = ""
         """Why there is no session, in words; "" where none was asked for."""
         self.download: tuple[int, int | None] | None = None
@@ -98,7 +100,10 @@ class Controller:
         saved
             The session file that will be done again in it.
         """
-        parents = {} if self.session is None else dict(self.session.parents)
+        session = self.session
+        parents = {} if session is None else dict(session.parents)
+        locked = set() if session is None else set(session.locked)
+        self.left_behind = len(self._imported() & prompts.keys() - locked)
         self.close()
         self.opening = True
         self.obstacle = "The model is still loading; try again in a moment."
@@ -116,11 +121,11 @@ class Controller:
             keeper = SessionKeeper(record.history, request)
             if saved is not None:
                 saved.content.check(record.history.session)
-                keeper.path = saved.path
+                keeper.begin_restoring(saved)
                 return _Opened(record, keeper, None)
             if prompts:
                 record.history.do(AddPrompts(prompts))
-                carry_over(record.history, parents)
+                carry_over(record.history, parents, locked)
                 record.history.settle()
                 return _Opened(record, keeper, None)
             return _Opened(record, keeper, keeper.found())
@@ -151,8 +156,14 @@ class Controller:
         self.status.emit(self.obstacle, "error")
         self.changed.emit()
 
+    def _imported(self) -> set[int]:
+        """Return the objects that were imported into this session."""
+        steps = [] if self.record is None else self.record.history.steps
+        return {i for step in steps if isinstance(step, AdoptMasks) for i in step.masks}
+
     def close(self) -> None:
-        """Leave the session; what was written stays."""
+        """Leave the session; what was done until now is saved."""
+        self._save_at_last()
         self._generation += 1
         self.opening, self.download = False, None
         self.cancel()
@@ -205,8 +216,8 @@ class Controller:
         text: str,
         said: Callable[[Run], str] | None = None,
         after: Callable[[bool], None] | None = None,
-    ) -> None:
-        """Begin long work on the worker's thread, if none is going on.
+    ) -> bool:
+        """Begin long work on the worker's thread, if none is going on; returns whether it began.
 
         Parameters
         ----------
@@ -220,10 +231,10 @@ class Controller:
             Told whether it came to its end.
         """
         if self.run is not None:
-            return
+            return False
         record, keeper = self.require_record(), self.keeper
         if record is None or keeper is None:
-            return
+            return False
         run, notes = Run(), self.notes()
         self.run = run
         self.status.emit(text, "busy")
@@ -245,6 +256,7 @@ class Controller:
             self.save()
 
         self._worker.submit(job, done=lambda _: over(None), failed=over)
+        return True
 
     def _run_over(self, run: Run, error: Exception | None, said: Callable[[Run], str]) -> None:
         if self.run is not run:
@@ -301,18 +313,35 @@ class Controller:
             return
 
         def job() -> None:
-            if path is not None:
-                keeper.path = path
-            keeper.keep(notes)
+            if path is None:
+                keeper.keep(notes)
+            else:
+                keeper.keep_as(path, notes)
 
         def done(_: None) -> None:
             self._unsaved = False
+            moved, keeper.moved = keeper.moved, None
             if path is not None:
                 self.status.emit(f"Saved: {path}.", "done")
+            elif moved is not None:
+                text = f"Another window saved this session, too; this one goes to {moved} now."
+                self.status.emit(text, "info")
 
         def failed(error: Exception) -> None:
             if path is not None or not self._unsaved:  # not with every click
                 self.tell(error)
-            self._unsaved = True
+            self._unsaved = self._unsaved or path is None
 
         self._worker.submit(job, done=done, failed=failed, key=("save", path))
+
+    def _save_at_last(self) -> None:
+        """Save what was answered before, but not told here yet; also where the window closes."""
+        keeper, notes = self.keeper, self.notes()
+        if keeper is None:
+            return
+
+        def job() -> None:
+            with suppress(OSError):
+                keeper.keep(notes)
+
+        self._worker.submit(job, surely=True)

@@ -10,7 +10,8 @@ from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage_steps import Divide, SetParents
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.steps import Step
+from napari_sam2.tracking.steps import LockObject, Step
+from napari_sam2.widgets.acting import act
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.history import History
@@ -65,7 +66,9 @@ class Dividing:
             return
         mother = bench.object_id if object_id is None else object_id
         frame = bench.frame_on_screen if frame is None else frame
-        first = max(bench.used_ids, default=0) + 1
+        first = bench.free_ids(2)
+        if first is None:
+            return
         step = Divide(mother, frame, (first, first + 1))
         if not 0 <= frame < bench.layers.geometry.length:
             bench.status.emit(f"Frame {frame} does not exist.", "error")
@@ -167,7 +170,7 @@ class Dividing:
             bench.show_layers(record.layers)  # the session knows nothing of it
             bench.controller.tell(error)
 
-        bench.controller.submit(job, done, failed)
+        act(bench, job, done, failed)
 
     def _note(self) -> None:
         """Keep the lineage with the labels, for whoever saves them with napari's File menu."""
@@ -187,8 +190,10 @@ def hint(session: Any, object_id: int) -> str:
     return f" H follows the daughters, and takes away what object {mother} has from there on."
 
 
-def carry_over(history: History, parents: Mapping[int, int]) -> None:
-    """Say again, in a session that was opened anew with the same prompts, who is whose daughter."""
+def carry_over(history: History, parents: Mapping[int, int], locked: Iterable[int]) -> None:
+    """Say again, in a session that was opened anew, who is whose daughter, and what is locked."""
+    for object_id in sorted(locked):
+        history.do(LockObject(object_id, True))
     for daughter, mother in parents.items():
         with suppress(InputError):  # one that was not shown yet is not there
             history.do(SetParents({daughter: mother}))

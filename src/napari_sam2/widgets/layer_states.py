@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Points, Shapes
 
-from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
 Key = tuple[int, int]
@@ -105,6 +105,26 @@ class LayerState:
         if self.shapes:
             shapes.add(self.shapes, shape_type=self.shape_types)
             _set_last(shapes, self.shape_features)
+
+
+def news(
+    before: Mapping[Key, Prompt], now: Mapping[Key, Prompt], here: Mapping[Key, Prompt]
+) -> dict[Key, Prompt | None]:
+    """Return what there shall be in place of `here` for what was done between two times.
+
+    Where only points were added, they come to those that are there; None: nothing any more.
+    """
+    found: dict[Key, Prompt | None] = {key: None for key in before if key not in now}
+    for key, prompt in now.items():
+        old = before.get(key, Prompt())
+        if key in before and prompt == old:
+            continue
+        points, positive = prompt.points[len(old.points) :], prompt.positive[len(old.points) :]
+        there = here.get(key, Prompt())
+        only_points = len(points) and prompt == old.add_points(points, positive)
+        added = only_points and not there.absent
+        found[key] = there.add_points(points, positive) if added else prompt
+    return found
 
 
 def _set_last(layer: Points | Shapes, columns: Mapping[str, npt.NDArray[Any]]) -> None:

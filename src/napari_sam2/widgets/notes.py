@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.tracking.steps import MergeObjects, RemoveObject, SplitObject, Step
+
 if TYPE_CHECKING:
     from napari_sam2.tracking.prompt import Prompt, Prompts
+
+Noted = tuple[str, frozenset[int], bool, bool]
+"""Of one object: its name, accepted frames, whether it is hidden, and locked."""
 
 
 @dataclass
@@ -77,6 +82,48 @@ class Notes:
             gone = frame not in before.get(object_id, {})
             if gone and after.get(object_id, {}).get(frame) == prompt:
                 self.approved.setdefault(object_id, set()).add(frame)
+
+    def done(self, step: Step, kept: dict[int, Noted]) -> None:
+        """Follow the deletion, merging or splitting of objects.
+
+        Parameters
+        ----------
+        kept
+            Gets what was noted of them before, for `undone`.
+        """
+        kept.clear()
+        match step:
+            case RemoveObject(object_id):
+                kept.update(self._of(object_id))
+                self.forget(object_id)
+            case MergeObjects(one, absorbed):
+                kept.update(self._of(one, absorbed))
+                self.merged(one, absorbed)
+            case SplitObject(object_id, frame, new_id):
+                kept.update(self._of(object_id, new_id))
+                self.split(object_id, frame, new_id)
+
+    def undone(self, kept: Mapping[int, Noted]) -> None:
+        """Bring back what `done` kept."""
+        for object_id, (name, approved, hidden, locked) in kept.items():
+            self.forget(object_id)
+            if name:
+                self.names[object_id] = name
+            if approved:
+                self.approved[object_id] = set(approved)
+            self.hidden |= {object_id} if hidden else set()
+            self.locked |= {object_id} if locked else set()  # the same set: others have it, too
+
+    def _of(self, *object_ids: int) -> dict[int, Noted]:
+        return {
+            i: (
+                self.names.get(i, ""),
+                frozenset(self.approved.get(i, ())),
+                i in self.hidden,
+                i in self.locked,
+            )
+            for i in object_ids
+        }
 
     def forget(self, object_id: int) -> None:
         """Drop all notes on an object that is gone."""

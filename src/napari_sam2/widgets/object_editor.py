@@ -14,6 +14,8 @@ from napari_sam2.tracking.steps import (
     SplitObject,
     Step,
 )
+from napari_sam2.widgets.acting import act
+from napari_sam2.widgets.notes import Noted
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.record import Record
@@ -42,6 +44,7 @@ class ObjectEditor:
         if name.strip():
             names[object_id] = name.strip()
         self._bench.changed.emit()
+        self._bench.controller.save()
 
     def lock(self, object_id: int, locked: bool) -> None:
         """Protect an object's masks from propagation, or allow it to be followed again."""
@@ -66,6 +69,7 @@ class ObjectEditor:
         hidden = self._bench.notes.hidden
         (hidden.difference_update if visible else hidden.update)(object_ids)
         self._bench.changed.emit()
+        self._bench.controller.save()
 
     def delete(self, object_ids: Iterable[int]) -> None:
         """Delete objects, their prompts and masks."""
@@ -80,17 +84,19 @@ class ObjectEditor:
         if controller.run is not None:
             bench.status.emit("Cancel the propagation first.", "error")
             return
+        layers.read()
         change = layers.remove_object(object_id)
-        bench.notes.forget(object_id)
         record, writer = controller.record, bench.writer
+        step, kept = RemoveObject(object_id), dict[int, Noted]()
 
         def job() -> None:
             if record is not None:
-                for _ in record.run(RemoveObject(object_id), change):
+                for _ in record.run(step, change, notes=kept):
                     pass
             writer.erase(object_id)
 
         def done(_: None) -> None:
+            bench.notes.done(step, kept)
             bench.show_labels()
             bench.status.emit(f"Object {object_id} was deleted.", "done")
             bench.changed.emit()
@@ -111,7 +117,6 @@ class ObjectEditor:
         bench = self._bench
 
         def done() -> None:
-            bench.notes.merged(kept, absorbed)
             bench.set_object(kept)
             bench.status.emit(
                 f"Object {absorbed} is now part of {bench.notes.name(kept)}. Its prompts count "
@@ -126,10 +131,11 @@ class ObjectEditor:
         bench = self._bench
         if bench.require_layers() is None or self._busy():
             return
-        old, frame, new = bench.object_id, bench.frame_on_screen, max(bench.used_ids, default=0) + 1
+        old, frame, new = bench.object_id, bench.frame_on_screen, bench.free_ids()
+        if new is None:
+            return
 
         def done() -> None:
-            bench.notes.split(old, frame, new)
             bench.set_object(new)
             bench.status.emit(
                 f"{bench.notes.name(old)} ends before frame {frame}; from there on it is object "
@@ -165,21 +171,25 @@ class ObjectEditor:
     def _change(
         self, step: Step, relabel: tuple[int, int, int] | None, then: Callable[[], None]
     ) -> None:
-        """Do a step, then tell what it changed.
+        """Do a step, follow it in the notes, then tell what it changed.
 
         Parameters
         ----------
         relabel
             (old, new, first frame): what else has the old label gets the new one.
         """
-        writer = self._bench.writer
+        writer, notes, kept = self._bench.writer, self._bench.notes, dict[int, Noted]()
 
         def job(record: Record, layers_of: LayersOf) -> None:
-            _run(record, step, layers_of)
+            _run(record, step, layers_of, kept)
             if relabel is not None and writer is not None:
                 writer.relabel(*relabel)
 
-        self._do(job, lambda _: then())
+        def done(_: None) -> None:
+            notes.done(step, kept)
+            then()
+
+        self._do(job, done)
 
     def _do(self, job: Callable[[Record, LayersOf], T], then: Callable[[T], None]) -> None:
         """Do a job on the worker's thread, then show the layers and tell how it went."""
@@ -198,7 +208,7 @@ class ObjectEditor:
             bench.changed.emit()
             controller.save()
 
-        controller.submit(lambda: job(record, layers_of), done)
+        act(bench, lambda: job(record, layers_of), done)
 
     def _busy(self) -> bool:
         if self._bench.controller.run is not None:
@@ -207,6 +217,8 @@ class ObjectEditor:
         return self._bench.controller.run is not None
 
 
-def _run(record: Record, step: Step, layers_of: LayersOf) -> None:
-    for _ in record.run(step, layers_of=layers_of):
+def _run(
+    record: Record, step: Step, layers_of: LayersOf, notes: dict[int, Noted] | None = None
+) -> None:
+    for _ in record.run(step, layers_of=layers_of, notes=notes):
         pass

@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.layer_states import BOX, Key, LayerState
+from napari_sam2.widgets.layer_states import BOX, Key, LayerState, news
 from napari_sam2.widgets.prompt_looks import colour, new_layers
 from napari_sam2.widgets.record import LayerChange
 
@@ -61,6 +61,8 @@ class PromptLayers:
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
         self._stroked: set[tuple[int, int]] = set()
+        self._drawn: set[Key] = set()  # stroked, and not announced yet
+        self._held = 0
         self._absent: set[Key] = set()
         self._planes: dict[int, npt.NDArray[Any]] = {}
         self._changes = 0
@@ -91,6 +93,11 @@ class PromptLayers:
     def object_ids(self) -> list[int]:
         """Objects that have a prompt."""
         return sorted(self.prompts)
+
+    def be_silent(self) -> None:
+        """Announce nothing any more: what is done in the layers concerns nobody."""
+        for signal in (self.changed, self.rejected, self.object_picked):
+            signal.disconnect()
 
     def _connect(self) -> None:
         for layer in (self.points, self.shapes):
@@ -133,12 +140,11 @@ class PromptLayers:
     def read(self) -> None:
         """Read the layers and announce what differs from the last time."""
         self._waiting = False
-        for frame, object_id in sorted(self._stroked):
-            self._adopt_mask(object_id, frame)
-        self._stroked.clear()
-        self._reject_unusable()
-        found = self._collect()
-        drawn = {k for k in found if k in self._painted and not len(found[k].points)}
+        found = self._read()
+        if self._held:
+            return
+        drawn = {k for k in self._drawn if k in self._painted and not len(found[k].points)}
+        self._drawn.clear()
         gone = [key for key in self._known if key not in found]
         new = [key for key, prompt in found.items() if self._known.get(key) != prompt]
         self._known = found
@@ -149,6 +155,25 @@ class PromptLayers:
                 self.changed.emit(*key, None, False, change)
             for key in new:
                 self.changed.emit(*key, found[key], key in drawn, change)
+
+    def _read(self) -> dict[Key, Prompt]:
+        """Return what the layers say now; what is no prompt is removed from them."""
+        stroked, self._stroked = {(i, t) for t, i in self._stroked}, set()
+        for object_id, frame in sorted(stroked):
+            self._adopt_mask(object_id, frame)
+        self._drawn |= stroked
+        self._reject_unusable()
+        return self._collect()
+
+    def hold(self) -> None:
+        """Announce nothing until `release`: what is being done now may change the layers."""
+        self._held += 1
+
+    def release(self, all_of_it: bool = False) -> None:
+        """Announce what has changed meanwhile, once all that called `hold` are done."""
+        was, self._held = self._held, 0 if all_of_it else max(self._held - 1, 0)
+        if was and not self._held:
+            self.read()
 
     def _noted(self) -> LayerChange:
         """Return what was changed since the last time."""
@@ -167,11 +192,16 @@ class PromptLayers:
         return LayerState.of(prompts, self.geometry)
 
     def restore(self, state: LayerState) -> None:
-        """Bring back what stood in the layers, without announcing it."""
+        """Bring back what stood in the layers, without announcing it.
+
+        What was done in them since `hold` is done to that, and announced later.
+        """
+        before, now = self._known, self._read() if self._held else self._known
         with self._unheard():
             state.write(self.points, self.shapes)
         self._painted, self._absent = dict(state.painted), set(state.absent)
         self._known = self._collect()
+        self._put(news(before, now, self._known))
         colour(*self.layers)
         self.apply_current()
 
@@ -181,14 +211,9 @@ class PromptLayers:
         Not announced: the caller does with it what it wants.
         """
         self.read()
-        keys = {(i, t) for i, by_frame in prompts.items() for t in by_frame}
-        self._forget(keys)
-        state = LayerState.of(prompts, self.geometry)
-        with self._unheard():
-            state.append(self.points, self.shapes)
-        self._painted |= state.painted
-        self._absent |= state.absent
-        self._known = self._collect()
+        said = {(i, t): prompt for i, some in prompts.items() for t, prompt in some.items()}
+        self._put(said)
+        self._know(said)
         colour(*self.layers)
         self.apply_current()
         return self._noted()
@@ -197,8 +222,31 @@ class PromptLayers:
         """Remove what was said of an object on a frame; not announced."""
         self.read()
         self._forget({(object_id, frame)})
-        self._known = self._collect()
+        self._know({(object_id, frame)})
         return self._noted()
+
+    def _put(self, said: Mapping[Key, Prompt | None]) -> None:
+        """Say something, or nothing, in the place of what was said."""
+        if not said:
+            return
+        self._forget(said.keys())
+        self._drawn -= said.keys()  # the labels may not show it
+        prompts: Prompts = {}
+        for (object_id, frame), prompt in said.items():
+            if prompt is not None:
+                prompts.setdefault(object_id, {})[frame] = prompt
+        state = LayerState.of(prompts, self.geometry)
+        with self._unheard():
+            state.append(self.points, self.shapes)
+        self._painted |= state.painted
+        self._absent |= state.absent
+
+    def _know(self, keys: Collection[Key]) -> None:
+        """Take for announced what the layers say there now."""
+        found = self._collect()
+        for key in keys:
+            self._known.pop(key, None)
+        self._known |= {key: prompt for key, prompt in found.items() if key in keys}
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.steps import AddPrompts, SetPrompt
+from napari_sam2.widgets.acting import act_long
+from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import LayerChange, Record
 from napari_sam2.widgets.runs import Run
 
@@ -25,6 +29,10 @@ class Prompting:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._tickets = itertools.count()
+        self._newest: dict[tuple[int, int], int] = {}
+        # By ticket, what is not being answered yet; whoever takes it out has it.
+        self._waiting: dict[int, LayerChange | None] = {}
 
     def answer(
         self,
@@ -59,7 +67,13 @@ class Prompting:
         elif prompt is not None:
             bench.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
 
+        ticket = self._wait((object_id, frame), change)
+
         def job() -> str | None:
+            try:
+                change = self._waiting.pop(ticket)
+            except KeyError:  # a newer one has it
+                return None
             record = controller.record  # there once the model is loaded
             if record is None:
                 return None
@@ -76,10 +90,28 @@ class Prompting:
 
         def failed(error: Exception) -> None:
             if controller.record is not None:  # it knows nothing of it, so nor may the layers
-                bench.show_layers(controller.record.layers)
+                self._take_back(object_id, frame, controller.record)
             controller.tell(error)
 
         controller.submit(job, done, failed, key=(object_id, frame))
+
+    def _take_back(self, object_id: int, frame: int, record: Record) -> None:
+        """Let the layers say of an object on a frame what the session knows."""
+        layers = self._bench.layers
+        known = record.history.session.prompts.get(object_id, {}).get(frame)
+        if layers is not None and known is not None:
+            layers.put({object_id: {frame: known}})
+        elif layers is not None:
+            layers.forget(object_id, frame)
+
+    def _wait(self, key: tuple[int, int], change: LayerChange | None) -> int:
+        """Note a change along with the earlier one that it replaces; returns its ticket."""
+        earlier = self._waiting.pop(self._newest.get(key, -1), None)
+        if change is not None and earlier is not None:  # frames as they were before both
+            change = replace(change, planes={**change.planes, **earlier.planes})
+        ticket = self._newest[key] = next(self._tickets)
+        self._waiting[ticket] = change
+        return ticket
 
     def say(self, object_id: int, frame: int, prompt: Prompt, text: str = "") -> None:
         """Say all that is said of an object on a frame, as if it was clicked, drawn or painted.
@@ -142,11 +174,13 @@ class Prompting:
             if added != [True]:  # the session knows nothing of them, so nor may the layers
                 bench.show_layers(record.layers)
 
-        bench.controller.start(work, f"Looking at {count} objects …", said=said, after=after)
+        act_long(bench, work, f"Looking at {count} objects …", said, after)
 
     def _check(self, object_id: int, frame: int, prompt: Prompt) -> None:
         assert self._bench.layers is not None
         geometry = self._bench.layers.geometry
+        if not 1 <= object_id <= HIGHEST:
+            raise InputError(f"objects have ids from 1 to {HIGHEST}, not {object_id}")
         if not 0 <= frame < geometry.length:
             last = geometry.length - 1
             raise InputError(f"frame {frame} does not exist; there are frames 0 to {last}")

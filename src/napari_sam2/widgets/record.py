@@ -16,6 +16,7 @@ from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
 from napari_sam2.widgets.dividing import hint
+from napari_sam2.widgets.notes import Noted
 from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
@@ -49,14 +50,16 @@ class _Extra:
     before: Any
     after: Any
     planes: Planes
+    notes: dict[int, Noted]
 
 
 @dataclass(frozen=True)
 class Undone:
-    """What undo or redo did: the step, and the layers as they shall be."""
+    """What undo or redo did: the step, the layers as they shall be, and the notes kept with it."""
 
     step: Step
     layers: Any
+    notes: dict[int, Noted]
 
 
 class Record:
@@ -85,6 +88,7 @@ class Record:
         change: LayerChange | None = None,
         write: bool = True,
         layers_of: Callable[[Prompts], Any] | None = None,
+        notes: dict[int, Noted] | None = None,
     ) -> Generator[FrameResult, None, None]:
         """Do a step and write each frame as it comes.
 
@@ -96,6 +100,8 @@ class Record:
             False where the labels already show what the step is about.
         layers_of
             Makes the layers from the prompts, where it was not the layers that the step came from.
+        notes
+            Where `Notes.done` keeps what was noted before.
         """
         session = self.history.session
         extra = _Extra(
@@ -103,6 +109,7 @@ class Record:
             self._layers,
             self._layers if change is None else change.after,
             self._writer.begin({} if change is None else change.planes),
+            {} if notes is None else notes,
         )
         # These leave labels of other origin alone where it finds nothing.
         ids = (
@@ -194,4 +201,4 @@ class Record:
             done = more
             self._writer.swap(more.extra.planes)
         self._layers = layers(done.extra)
-        return Undone(step, self._layers)
+        return Undone(step, self._layers, done.extra.notes)

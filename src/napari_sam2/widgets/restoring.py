@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.results_file import NoResults
-from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.tracking.session_file import SessionFile
+from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
@@ -17,6 +18,9 @@ from napari_sam2.widgets.sources import STEP_KEY, Part
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
+
+
+_CUT_SHORT = " The file of the earlier session stays as it was."
 
 
 class Restoring:
@@ -53,7 +57,7 @@ class Restoring:
             )
             return
         try:
-            found = self.found if path is None else Found(path, load_session(path))
+            found = self.found if path is None else Found.read(path)
         except InputError as error:
             bench.controller.tell(error)
             return
@@ -104,9 +108,21 @@ class Restoring:
                 lay_out(bench, saved.content.slice_step)
             self._bring_back(saved.content)
         elif bench.layers is not None and bench.layers.prompts:
-            bench.status.emit(f"Ready: {bench.model} has your prompts.", "done")
+            bench.status.emit(self._ready(), "done")
         else:
             bench.say_what_to_do()
+
+    def _ready(self) -> str:
+        """Say what a session that was opened anew has of what was done before."""
+        bench, count = self._bench, self._bench.controller.left_behind
+        text = f"Ready: {bench.model} has your prompts."
+        if not count:
+            return text
+        objects = "1 object" if count == 1 else f"{count} objects"
+        return (
+            f"{text} Of {objects} from other masks it has only the first frame: the others stay "
+            "on screen until they are followed. Lock what shall stay."
+        )
 
     def _bring_back(self, content: SessionFile) -> None:
         bench, controller = self._bench, self._bench.controller
@@ -114,38 +130,35 @@ class Restoring:
         assert bench.layers is not None
         assert record is not None
         assert keeper is not None
-        layers_of, reason = bench.layers.state_of, ""
+        layers_of, reason, whole = bench.layers.state_of, "", False
 
         def work(record: Record, run: Run) -> None:
-            nonlocal reason
+            nonlocal whole
             run.follow = False
+            try:
+                bring(record, run)
+            finally:
+                keeper.end_restoring(whole)
+
+        def bring(record: Record, run: Run) -> None:
+            nonlocal reason, whole
             try:
                 frames = keeper.open(content)
             except NoResults as error:
-                reason = str(error)
-                compute(record, run)
+                reason, run.total = str(error), content.cost()
+                steps = (record.run(step, layers_of=layers_of) for step in content.steps)
+                whole = all(run.consume(results) for results in steps)
                 return
-            run.total = len(frames)
+            whole, run.total = True, len(frames)
             for result in record.resume(frames, layers_of):
                 run.note(result.frame)  # to the end, even if cancelled: the session is there
 
-        def compute(record: Record, run: Run) -> None:
-            run.total = content.cost()
-            for step in content.steps:
-                run.consume(record.run(step, layers_of=layers_of))
-                if run.cancelled.is_set():
-                    break
-
         def said(run: Run) -> str:
-            return _said(run, reason)
+            return _said(run, reason) + ("" if whole else _CUT_SHORT)
 
         bench.following.leave_from_here()
-        controller.start(
-            work,
-            "Restoring what was done …",
-            said=said,
-            after=lambda _: bench.show_layers(record.layers),
-        )
+        text = "Restoring what was done …"
+        act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers))
 
 
 def _said(run: Run, reason: str) -> str:

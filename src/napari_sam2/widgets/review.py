@@ -126,3 +126,4 @@ class Review:
                 bench.prompting.unsay(object_id, frame)
             bench.status.emit(f"{name} is not accepted any more.", "info")
         bench.changed.emit()
+        bench.controller.save()

@@ -23,6 +23,7 @@ from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.results_file import NoResults, results_path
 from napari_sam2.tracking.session_file import SUFFIX, SessionFile, load_session
+from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets.opening import SessionRequest
 
 logger = logging.getLogger(__name__)
@@ -37,12 +38,39 @@ def sessions_folder() -> Path:
     return Path(named) if named else user_data_path("napari-sam2", appauthor=False) / "sessions"
 
 
+Stamp = tuple[int, int, int]
+"""What changes with every writing of a file: inode, time and size."""
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return the stamp of a file, or None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 @dataclass(frozen=True)
 class Found:
     """A session file and what it says."""
 
     path: Path
     content: SessionFile
+    stamp: Stamp | None = None
+    """Of the file when it was read."""
+
+    @classmethod
+    def read(cls, path: Path) -> Found:
+        """Read a session file.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        stamp = _stamp(path)  # before: whoever writes it meanwhile is noticed later
+        return cls(path, load_session(path), stamp)
 
     @property
     def text(self) -> str:
@@ -71,7 +99,13 @@ class SessionKeeper:
         """Where it is saved; chosen at the first saving where it is None."""
         self.slice_step: float | None = None
         """Between slices, where the user gave it."""
+        self.moved: Path | None = None
+        """Where it goes since another window wrote the file; whoever says so empties it."""
         self._kept: KeptSession | None = None
+        self._restoring = False
+        self._ground: tuple[Step, ...] = ()  # where there are no others, no file is begun
+        self._last: SessionFile | None = None
+        self._stamp: Stamp | None = None  # None: not to be looked at
 
     @cached_property
     def _about(self) -> SessionFile:
@@ -100,12 +134,12 @@ class SessionKeeper:
         files = sessions_folder().glob(f"*{self._mark}*{SUFFIX}")
         for path in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
             try:
-                content = load_session(path)
+                found = Found.read(path)
             except InputError as error:
                 logger.warning("%s", error)
                 continue
-            if content.steps:
-                return Found(path, content)
+            if found.content.steps:
+                return found
         return None
 
     @property
@@ -122,6 +156,18 @@ class SessionKeeper:
                 return path
         raise AssertionError
 
+    def begin_restoring(self, found: Found) -> None:
+        """Save nothing until `end_restoring`: the file still holds what is brought back."""
+        self._restoring = True
+        self.path, self._last, self._stamp = found.path, found.content, found.stamp
+
+    def end_restoring(self, whole: bool) -> None:
+        """Save again: to the restored file, or to another one if not all of it came back."""
+        self._restoring = False
+        if not whole:
+            self.path = self._last = self._stamp = None
+            self._ground = tuple(self._history.steps)
+
     def open(self, content: SessionFile) -> list[int]:
         """Bring the empty session to where the file at `path` left it; see `KeptSession.open`.
 
@@ -135,7 +181,9 @@ class SessionKeeper:
         return self.kept.open(self._history, content)
 
     def keep(self, notes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Write the session and its results, unless nothing was ever done in it.
+        """Write the session and its results, unless nothing was done since.
+
+        Where another window has written the file, it goes to a file of its own: see `moved`.
 
         Parameters
         ----------
@@ -147,15 +195,49 @@ class SessionKeeper:
         OutputError
             If it cannot be written.
         """
+        if self._restoring:
+            return
         steps = tuple(self._history.steps)
         content = replace(self._about, steps=steps, notes=notes, slice_step=self.slice_step)
+        now = None if self.path is None else _stamp(self.path)
         if self.path is None:
-            if not content.steps:
+            if not steps or steps == self._ground:
                 return
             self.path = self._free_path()
             _drop_oldest(self.path.parent)
-        if self.kept is not None:
+        elif now is not None and self._stamp not in (None, now):
+            self.path = self.moved = _beside(self.path)
+        elif now is not None and content == self._last and not self._history.touched:
+            return
+        assert self.kept is not None
+        try:
             self.kept.save(self._history, content)
+        finally:  # the session may be there without its results
+            self._stamp = _stamp(self.path)
+        self._last = content
+
+    def keep_as(self, path: Path, notes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write the session to another file, and there from now on, unless that fails.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        before = self.path, self._kept, self._last, self._stamp
+        self.path, self._last, self._stamp = path, None, None
+        try:
+            self.keep(notes)
+        except BaseException:
+            self.path, self._kept, self._last, self._stamp = before
+            raise
+
+
+def _beside(path: Path) -> Path:
+    """Return a free path beside another one."""
+    stem = path.name.removesuffix(SUFFIX)
+    paths = (path.with_name(f"{stem}-{number}{SUFFIX}") for number in count(2))
+    return next(path for path in paths if not path.exists())
 
 
 def _drop_oldest(folder: Path) -> None:

@@ -18,6 +18,8 @@ from napari_sam2.tracking.mask_text import part_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
 from napari_sam2.tracking.steps import AdoptMasks
+from napari_sam2.widgets.acting import act_long
+from napari_sam2.widgets.ids import HIGHEST, free_ids
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
@@ -78,10 +80,11 @@ class Seeding:
 
     def _add_found(self, found: Found, frame: int) -> None:
         bench = self._bench
-        if found.cells:
-            bench.prompting.add(found.prompts(frame, max(bench.used_ids, default=0) + 1))
-        else:
+        first = bench.free_ids(max(len(found.cells), 1))
+        if not found.cells:
             bench.status.emit("No other cells were found on this frame.", "info")
+        elif first is not None:
+            bench.prompting.add(found.prompts(frame, first))
 
     @property
     def sources(self) -> list[Any]:
@@ -144,12 +147,7 @@ class Seeding:
                 return "The import was cancelled; nothing was changed."
             return "Imported. J goes to frames to check; a click corrects, H repairs around it."
 
-        bench.controller.start(
-            work, "Importing …", said=said, after=lambda _: bench.show_layers(record.layers)
-        )
-
-
-_HIGHEST = np.iinfo(np.uint16).max
+        act_long(bench, work, "Importing …", said, lambda _: bench.show_layers(record.layers))
 
 
 def seeds_from(
@@ -168,7 +166,7 @@ def seeds_from(
     frame
         Where the seeds are.
     taken
-        Ids in use; if a label is among them, all get higher numbers.
+        Ids in use; if a label is among them, or too large, all get other numbers.
 
     Raises
     ------
@@ -178,7 +176,7 @@ def seeds_from(
     if isinstance(layer, Labels):
         return _renumbered(_labels_on(layer, geometry, frame), taken)
     if isinstance(layer, Points):
-        return _points_on(layer, over, geometry, frame, max(taken, default=0) + 1)
+        return _points_on(layer, over, geometry, frame, taken)
     raise InputError(f"'{layer.name}' is neither a Labels nor a Points layer; choose another")
 
 
@@ -208,8 +206,12 @@ def masks_from(
     for frame in range(geometry.length):
         progress(frame)
         plane = plane_of(_data_of(layer), geometry, frame)
-        if plane.max(initial=0) + shift > _HIGHEST:
-            raise InputError(f"'{layer.name}' has ids above {_HIGHEST - shift}; renumber them")
+        if int(plane.max(initial=0)) + shift > HIGHEST:
+            first = f" beside object {shift}" if shift else ""
+            raise InputError(
+                f"'{layer.name}' has ids above {HIGHEST - shift}, for which there is no room"
+                f"{first}; renumber them, or import them first of all"
+            )
         for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
             if place is not None:
                 corner = (place[0].start, place[1].start)
@@ -263,14 +265,16 @@ def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
 
 
 def _renumbered(prompts: Prompts, taken: Collection[int]) -> Prompts:
-    if not set(prompts) & set(taken):
+    if not set(prompts) & set(taken) and max(prompts) <= HIGHEST:
         return prompts
-    shift = max(taken)
-    return {i + shift: by_frame for i, by_frame in prompts.items()}
+    shift = max(taken, default=0)
+    if max(prompts) + shift <= HIGHEST:
+        return {i + shift: by_frame for i, by_frame in prompts.items()}
+    return dict(enumerate(prompts.values(), start=free_ids(taken, len(prompts))))
 
 
 def _points_on(
-    layer: Points, over: Any, geometry: StackGeometry, frame: int, first: int
+    layer: Points, over: Any, geometry: StackGeometry, frame: int, taken: Collection[int]
 ) -> Prompts:
     world = [layer.data_to_world(point)[-over.ndim :] for point in layer.data]
     places = np.array([over.world_to_data(place) for place in world]).reshape(-1, over.ndim)
@@ -278,4 +282,5 @@ def _points_on(
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:
         raise InputError(f"'{layer.name}' has no points on frame {frame}; go to another frame")
+    first = free_ids(taken, len(chosen))
     return seeds_from_points(geometry.yx(np.array(chosen)), frame, first)

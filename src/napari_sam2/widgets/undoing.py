@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.tracking.lineage_steps import Divide
+from napari_sam2.widgets.acting import act
 from napari_sam2.widgets.record import Undone
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Undoing:
                 bench.status.emit(f"There is nothing to {way}.", "info")
                 return
             before = layers.prompts
+            if way == "undo":
+                bench.notes.undone(undone.notes)
+            else:
+                bench.notes.done(undone.step, undone.notes)
             bench.show_layers(undone.layers)
             bench.notes.follow(before, layers.prompts)
             if isinstance(undone.step, Divide):  # on with the one that is there now
@@ -60,4 +65,4 @@ class Undoing:
             bench.changed.emit()
             controller.save()
 
-        controller.submit(record.undo if way == "undo" else record.redo, done)
+        act(bench, record.undo if way == "undo" else record.redo, done)

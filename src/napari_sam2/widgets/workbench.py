@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.widgets import ids, results, seen
 from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets import results, seen
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.dividing import Dividing
@@ -225,6 +225,7 @@ class Workbench:
         """
         if self.source is None or self.layers is None or self.writer is None:
             return
+        self.layers.release(all_of_it=True)  # nobody is told any more how the work at hand went
         self.restoring.expect(saved)
         content = None if saved is None else saved.content
         if content is not None:
@@ -254,7 +255,7 @@ class Workbench:
         layers, self.layers, self.image, self.source = self.layers, None, None, None
         if layers is None:
             return
-        layers.changed.disconnect()
+        layers.be_silent()
         if not layers.prompts and not self._has_results:
             for layer in layers.layers:
                 if layer in self.viewer.layers:
@@ -284,6 +285,8 @@ class Workbench:
 
     def _drop_image(self) -> None:
         self.controller.close()
+        if self.layers is not None:
+            self.layers.be_silent()
         self.layers = self.image = self.source = self.writer = None
 
     # --- objects -------------------------------------------------------------------------
@@ -291,13 +294,21 @@ class Workbench:
     @property
     def used_ids(self) -> set[int]:
         """Objects that have prompts or masks, or are daughters that wait for them."""
-        ids = set(self.layers.object_ids) if self.layers else set()
-        ids |= set(self.dividing.waiting)
-        return ids | (self.writer.object_ids if self.writer else set())
+        used = set(self.layers.object_ids) if self.layers else set()
+        used |= set(self.dividing.waiting)
+        return used | (self.writer.object_ids if self.writer else set())
 
     @property
     def _has_results(self) -> bool:
         return self.writer is not None and bool(self.writer.object_ids)
+
+    def free_ids(self, count: int = 1) -> int | None:
+        """Return the first of some free ids in a row; where there are none, tell the user."""
+        try:
+            return ids.free_ids(self.used_ids, count)
+        except InputError as error:
+            self.controller.tell(error)
+            return None
 
     def new_object(self) -> None:
         """Start another object, or stay with the current one if it is still new."""
@@ -305,11 +316,14 @@ class Workbench:
         if layers is None:
             return
         layers.read()
-        used, daughter = self.used_ids, self.dividing.next_daughter()
+        daughter = self.dividing.next_daughter()
         if daughter is not None:
             self.set_object(daughter)
-        elif self.object_id in used:
-            self.set_object(max(used) + 1)
+        elif self.object_id in self.used_ids:
+            free = self.free_ids()
+            if free is None:
+                return
+            self.set_object(free)
         if self.tools.current is None and not self.space.on:
             self.tools.use("point")
         what = "a cell" if daughter is None else "the other daughter"

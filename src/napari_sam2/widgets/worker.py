@@ -58,11 +58,13 @@ class Worker:
         failed: Callable[[Exception], None] | None = None,
         key: Hashable = None,
         gives_way: bool = False,
+        surely: bool = False,
     ) -> None:
         """Queue a job; with a `key`, it replaces earlier jobs of the same key.
 
         A replaced job that waits is not run; the result of one that runs is dropped. A job that
-        gives way ends by itself as soon as another one is `wanted`.
+        gives way ends by itself as soon as another one is `wanted`. What is done `surely` is
+        done even if the worker is closed meanwhile.
         """
         if self._closed:
             return
@@ -73,12 +75,12 @@ class Worker:
             self._urgent += not gives_way
             if key is not None:
                 self._newest[key] = ticket
-        self._threads.submit(self._run, job, done, failed, key, ticket, gives_way)
+        self._threads.submit(self._run, job, done, failed, key, ticket, gives_way, surely)
 
     def close(self) -> None:
         """Drop what waits and take no more jobs; the running one ends by itself."""
         self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)  # what waits sees that it is closed
 
     def _current(self, key: Hashable, ticket: int) -> bool:
         return not self._closed and (key is None or self._newest.get(key) == ticket)
@@ -91,15 +93,16 @@ class Worker:
         key: Hashable,
         ticket: int,
         gives_way: bool,
+        surely: bool,
     ) -> None:
         result: Any = None
         error: Exception | None = None
-        if self._current(key, ticket):
+        if surely or self._current(key, ticket):
             try:
                 with _undisturbed():
                     result = job()
-            except Exception as caught:
-                error = caught
+            except BaseException as caught:  # the thread goes on, whatever a job does
+                error = caught if isinstance(caught, Exception) else RuntimeError(repr(caught))
         else:
             done = failed = None
         with self._lock:
