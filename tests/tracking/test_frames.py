@@ -113,7 +113,7 @@ def test_errors_of_an_expected_frame_come_when_it_is_asked_for(stack: np.ndarray
     frames = Frames(slow, contrast=(0, 255))
     frames.expect(3)
     frames.tensor(0, stack.shape[1:])
-    with pytest.raises(InputError, match="frame 3 cannot be read .*broken"):
+    with pytest.raises(InputError, match=r"frame 3 cannot be read .*broken"):
         frames.tensor(3, stack.shape[1:])
 
 
