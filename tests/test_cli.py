@@ -14,7 +14,7 @@ import tifffile
 import torch
 from typer.testing import CliRunner, Result
 
-from napari_sam2 import __version__, batch, weights
+from napari_sam2 import __version__, batch, terminal, weights
 from napari_sam2.cli import app
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.checkpoint import save_model
@@ -72,7 +72,7 @@ def write_prompts(folder: Path, objects: list[dict[str, object]]) -> None:
 @pytest.fixture
 def track(folder: Path, model: Path) -> Callable[..., Result]:
     def call(*args: object, stack: str = "stack.tif", prompts: str = "seeds.tif") -> Result:
-        out = () if "--output" in args else ("--output", folder / "out.tif")
+        out = () if {"--output", "-o"} & {*args} else ("--output", folder / "out.tif")
         which = () if "--model" in args else ("--model", model)
         given = ("--axes", "TYX", "--device", "cpu", "--prompts", folder / prompts)
         return run("track", folder / stack, *given, *out, *which, *args)
@@ -469,3 +469,14 @@ def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(*options, "--times", 2, "--workers", 3).exit_code == 0
     assert (seen[1].steps, seen[1].batch.times, seen[1].workers) == (3, 2, 3)
     refused(run(*options, "--seed", 5), "--resume", code=130)
+
+
+def test_a_log_gets_a_line_now_and_then(
+    track: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "of" not in track("-o", folder / "quiet.tif").stderr
+    monkeypatch.setattr(terminal, "_QUIET", 0.0)
+    lines = track("-o", folder / "told.tif").stderr.splitlines()
+    assert lines[0].startswith("napari-sam2: tracking 2 objects: 0 of ")
+    assert all(line.endswith(" frames") for line in lines)
+    assert (folder / "told.tif").exists()

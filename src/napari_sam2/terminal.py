@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 
 from napari_sam2.tracking.errors import InputError, OutputError
 
+_QUIET = 30.0  # seconds between two lines in a log
 _UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
 
 
@@ -71,7 +73,7 @@ def explained(error: BaseException) -> tuple[int, str]:
 
 @contextmanager
 def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with speed and time left on stderr, if that is a terminal.
+    """Show a bar with speed and time left on stderr; in a log, a line now and then.
 
     Parameters
     ----------
@@ -104,11 +106,14 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, disable=not console.is_terminal)
     task = bar.add_task(title, total=None, rate="")
-    downloading = False
+    downloading, said = False, time.monotonic()
 
     def report(done: int, total: int | None) -> None:
-        nonlocal downloading
+        nonlocal downloading, said
         downloading = data and done != total
+        if not console.is_terminal and time.monotonic() - said >= _QUIET and done != total:
+            said = time.monotonic()
+            say(f"{title}: {_counted(done, unit)} of {_counted(total, unit)} {unit}")
         bar.start()
         bar.update(task, completed=done, total=total, rate=_rate(bar.tasks[0].speed, unit))
 
@@ -121,6 +126,10 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def _counted(number: int | None, unit: str) -> str:
+    return "?" if number is None else f"{number:,}" if unit == "bytes" else str(number)
 
 
 def _rate(per_second: float | None, unit: str) -> str:

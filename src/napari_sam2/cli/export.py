@@ -14,7 +14,9 @@ def export(
     labels: Annotated[
         Path, typer.Argument(help="Label image, CTC folder, COCO or SA-V JSON: what to convert.")
     ],
-    output: Annotated[Path, typer.Option(help="File to write, or folder for ctc.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write, or folder for ctc.")
+    ],
     to: Annotated[
         str | None,
         typer.Option(

@@ -34,7 +34,10 @@ class Attention(StrEnum):
 
 def track(
     output: Annotated[
-        Path, typer.Option(help="Labels to write: .tif or .zarr; without suffix, a CTC folder.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Labels to write: .tif or .zarr; without suffix, a CTC folder."
+        ),
     ],
     stack: Annotated[
         Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
