@@ -230,6 +230,8 @@ def test_names_and_ticks_come_back_with_their_objects(desk, what):
         desk.widget.undo()
         desk.done()
         assert notes.as_json() == before
+        if what == "split":
+            assert desk.widget.object_id == 2  # not the one that is gone
         desk.widget.redo()
         desk.done()
         assert notes.as_json() == after

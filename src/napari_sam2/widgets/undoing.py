@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.tracking.lineage_steps import Divide
+from napari_sam2.tracking.steps import SplitObject
 from napari_sam2.widgets.acting import act
 from napari_sam2.widgets.record import Undone
 
@@ -60,6 +61,9 @@ class Undoing:
             if isinstance(undone.step, Divide):  # on with the one that is there now
                 mother, (daughter, _) = undone.step.object_id, undone.step.daughters
                 bench.set_object(mother if way == "undo" else daughter)
+            step, gone = undone.step, way == "undo"
+            if gone and isinstance(step, SplitObject) and bench.object_id == step.new_id:
+                bench.set_object(step.object_id)
             word = "Undone" if way == "undo" else "Done again"
             bench.status.emit(f"{word}: {undone.step.describe()}.", "done")
             bench.changed.emit()
