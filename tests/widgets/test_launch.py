@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import tifffile
 from pytestqt.qtbot import QtBot
 
 from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets.launch import open_viewer
 
 
@@ -47,3 +49,28 @@ def test_closing_the_window_ends_in_peace(qtbot: QtBot) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().endswith("over")
     assert "Traceback" not in result.stderr + result.stdout
+
+
+_LEFT_OPEN = """
+import napari, numpy as np, napari_sam2
+
+viewer = napari.Viewer(show=False)
+viewer.add_image(np.random.default_rng(0).integers(0, 255, (3, 32, 40), np.uint8))
+sam = napari_sam2.attach(viewer)
+mask = np.zeros((32, 40), bool)
+mask[5:12, 6:15] = True
+sam.add_mask(1, 0, mask)
+print("over")
+"""
+
+
+def test_a_script_that_leaves_the_window_open_ends_in_peace(qtbot: QtBot, tmp_path: Path) -> None:
+    env = {**os.environ, "NAPARI_SAM2_SESSIONS": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", _LEFT_OPEN], capture_output=True, text=True, check=False, env=env
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("over")
+    assert "Traceback" not in result.stderr
+    (saved,) = tmp_path.glob("*.ns2.json")
+    assert len(load_session(saved).steps) == 1

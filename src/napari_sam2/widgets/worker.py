@@ -75,7 +75,13 @@ class Worker:
             self._urgent += not gives_way
             if key is not None:
                 self._newest[key] = ticket
-        self._threads.submit(self._run, job, done, failed, key, ticket, gives_way, surely)
+        try:
+            self._threads.submit(self._run, job, done, failed, key, ticket, gives_way, surely)
+        except RuntimeError:  # Python ends, and has waited for the thread: nobody else works
+            self._closed = True
+            if surely:
+                with suppress(Exception):
+                    job()
 
     def close(self) -> None:
         """Drop what waits and take no more jobs; the running one ends by itself."""
