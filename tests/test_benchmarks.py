@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER, PAGE = ROOT / "benchmarks", ROOT / "docs" / "performance.md"
 LIGHT = {
-    "cells": ["--objects", "2", "--frames", "2", "--threads", "1"],
+    "cells": ["--objects", "2", "--threads", "1"],
     "importing": ["--threads", "1"],
     "memory": ["--objects", "1"],
 }

@@ -175,3 +175,15 @@ def test_what_cannot_be_done_raises(desk, sam, tmp_path):
     assert seen(desk) == before
     sam.export(taken, overwrite=True)
     assert taken.read_bytes() != b"precious"
+
+
+def test_what_the_session_refuses_raises(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    before = seen(desk)
+    desk.widget.session.error = InputError("no such thing")
+    with pytest.raises(InputError, match="No such thing"):
+        sam.add_points(2, 0, [LARGE], [False])
+    with pytest.raises(InputError, match="No such thing"):
+        sam.add_prompts({3: {0: Prompt([LARGE], [True])}})
+    desk.widget.session.error = None
+    assert seen(desk) == before

@@ -247,23 +247,23 @@ def _check_numbers(path: Path, tracks: Sequence[Track]) -> None:
 
     They may begin with any number, like the tracks, and end before these do.
     """
-    names: dict[int, str] = {}
+    names: dict[int, re.Match[str]] = {}
     for name in sorted(child.name for child in path.iterdir()):
         if name.startswith(".") or not (found := _NUMBER.fullmatch(name)):
             continue
         number = int(found[2])
         if number in names:
             raise InputError(
-                f"{path.name} has two images of frame {number}, {names[number]} and {name}; "
+                f"{path.name} has two images of frame {number}, {names[number][0]} and {name}; "
                 "keep one"
             )
-        names[number] = name
+        names[number] = found
     if not names:
         return
     first = min(names.keys() | {track.first for track in tracks})
     for number in range(first, max(names)):
         if number not in names:
-            stem, digits = _NUMBER.fullmatch(names[max(names)]).group(1, 2)  # type: ignore[union-attr]
+            stem, digits = names[max(names)].groups()
             raise InputError(
                 f"{path.name} has no image of frame {number} "
                 f"({stem}{number:0{len(digits)}d}.tif); put it there, if need be one of zeros"

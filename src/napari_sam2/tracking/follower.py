@@ -100,7 +100,7 @@ class Follower:
             followed.append(obj)
             faded = not last.kept.size and obj.faded(frame, way.reverse)
             window = self.engine.next_window(last, faded)
-            shown = obj.shown(frame, way.reverse)
+            shown = last if faded else obj.shown(last, frame, way.reverse)
             looks.append(Look(obj.bank, window, selection, shown))
         for members, prediction in self.engine.track(frame, looks):
             found = Estimate.each([looks[i].window for i in members], prediction)

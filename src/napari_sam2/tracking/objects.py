@@ -108,14 +108,13 @@ class TrackedObject:
         found = self._found_before(frame, reverse)
         return found is not None and found.quality.score < _FADED
 
-    def shown(self, frame: int, reverse: bool) -> Estimate:
-        """Return the mask to show to the network on the next frame to pass.
+    def shown(self, last: Estimate, frame: int, reverse: bool) -> Estimate:
+        """Return the mask to show to the network on the next frame to pass; `last` is `last_seen`.
 
-        That on the frame before; while one that was sure is missed, as on a frame that is blank,
-        the last that was found. Without it the object would not be found again.
+        While one that was sure is missed, as on a frame that is blank, it is the last that was
+        found. Without it the object would not be found again.
         """
-        last = self.last_seen(frame, reverse)
-        if not 0 < self.missing <= _PATIENCE or last.kept.size or self.faded(frame, reverse):
+        if last.kept.size or not 0 < self.missing <= _PATIENCE:
             return last
         return self._found_before(frame, reverse) or last
 

@@ -107,8 +107,8 @@ class LiveSession:
         InputError
             If a prompt cannot be used; none is added then.
         """
-        self.widget.workbench.prompting.add(prompts)
-        self.wait()
+        with self._carried_out():
+            self.widget.workbench.prompting.add(prompts)
 
     def adopt(self, layer: Labels, parents: Mapping[int, int] | None = None) -> None:
         """Make the labels of a layer on all frames masklets, to be reviewed and corrected.
@@ -165,8 +165,7 @@ class LiveSession:
         InputError
             If the frame does not exist, or the object has no mask on another frame.
         """
-        with self._carried_out():
-            self._say(object_id, frame, Prompt(absent=True))
+        self._say(object_id, frame, Prompt(absent=True))
 
     def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
         """Say that an object divides: it ends before a frame, where two daughters begin.
@@ -339,7 +338,7 @@ class LiveSession:
 
     def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
         bench = self.widget.workbench
-        bench.prompting.say(object_id, frame, prompt)
-        bench.set_object(object_id)
-        self.wait()
+        with self._carried_out():
+            bench.prompting.say(object_id, frame, prompt)
+            bench.set_object(object_id)
         return np.asarray(self.masklets[self._geometry().index(frame)]) == object_id
