@@ -61,13 +61,16 @@ class Dividing:
             Look for the daughters, if the model is fast.
         """
         bench = self._bench
-        record = self._ready()
-        if record is None or bench.layers is None:
+        if self._ready() is None or bench.layers is None:
             return
         mother = bench.object_id if object_id is None else object_id
-        frame = bench.frame_on_screen if frame is None else frame
+        at = bench.frame_on_screen if frame is None else frame
+        bench.layers.when_free(lambda: self._divide(mother, at, find))
+
+    def _divide(self, mother: int, frame: int, find: bool) -> None:
+        bench, record = self._bench, self._bench.controller.record
         first = bench.free_ids(2)
-        if first is None:
+        if record is None or bench.layers is None or first is None:
             return
         step = Divide(mother, frame, (first, first + 1))
         if not 0 <= frame < bench.layers.geometry.length:
@@ -75,7 +78,6 @@ class Dividing:
             return
 
         def done() -> None:
-            bench.show_labels()
             bench.set_object(first)
             bench.set_positive(True)
             if bench.tools.current is None:
@@ -162,6 +164,7 @@ class Dividing:
                 look()
 
         def done(_: None) -> None:
+            bench.show_layers(record.layers)
             bench.controller.save()
             then()
             bench.changed.emit()

@@ -73,36 +73,24 @@ class ObjectEditor:
 
     def delete(self, object_ids: Iterable[int]) -> None:
         """Delete objects, their prompts and masks."""
-        for object_id in object_ids:
-            self._delete(object_id)
+        if not self._busy():
+            for object_id in object_ids:
+                self._delete(object_id)
 
     def _delete(self, object_id: int) -> None:
-        bench, controller = self._bench, self._bench.controller
-        layers = bench.require_layers()
-        if layers is None or bench.writer is None:
-            return
-        if controller.run is not None:
-            bench.status.emit("Cancel the propagation first.", "error")
-            return
-        layers.read()
-        change = layers.remove_object(object_id)
-        record, writer = controller.record, bench.writer
+        bench, writer = self._bench, self._bench.writer
         step, kept = RemoveObject(object_id), dict[int, Noted]()
 
-        def job() -> None:
-            if record is not None:
-                for _ in record.run(step, change, notes=kept):
-                    pass
-            writer.erase(object_id)
+        def job(record: Record, layers_of: LayersOf) -> None:
+            _run(record, step, layers_of, kept)
+            if writer is not None:
+                writer.erase(object_id)
 
         def done(_: None) -> None:
             bench.notes.done(step, kept)
-            bench.show_labels()
             bench.status.emit(f"Object {object_id} was deleted.", "done")
-            bench.changed.emit()
-            controller.save()
 
-        controller.submit(job, done)
+        self._do(job, done)
 
     def merge(self, object_ids: Iterable[int]) -> None:
         """Give the masks and prompts of the objects with higher ids to that with the lowest."""

@@ -63,8 +63,10 @@ class PromptLayers:
         self._stroked: set[tuple[int, int]] = set()
         self._drawn: set[Key] = set()  # stroked, and not announced yet
         self._held = 0
+        self._later: list[Callable[[], None]] = []
         self._absent: set[Key] = set()
-        self._planes: dict[int, npt.NDArray[Any]] = {}
+        self._planes: dict[int, npt.NDArray[Any]] = {}  # before strokes
+        self._strokes: dict[int, npt.NDArray[Any]] = {}  # and after the first of each frame
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
@@ -86,8 +88,8 @@ class PromptLayers:
 
     @property
     def waiting(self) -> bool:
-        """Whether a change is still to be read."""
-        return self._waiting
+        """Whether a change is still to be read, or something still to be said."""
+        return self._waiting or bool(self._later)
 
     @property
     def object_ids(self) -> list[int]:
@@ -159,6 +161,8 @@ class PromptLayers:
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
         stroked, self._stroked = {(i, t) for t, i in self._stroked}, set()
+        for frame in self._planes.keys() - self._strokes.keys():
+            self._strokes[frame] = np.array(self.labels.data[self.geometry.index(frame)])
         for object_id, frame in sorted(stroked):
             self._adopt_mask(object_id, frame)
         self._drawn |= stroked
@@ -174,12 +178,21 @@ class PromptLayers:
         was, self._held = self._held, 0 if all_of_it else max(self._held - 1, 0)
         if was and not self._held:
             self.read()
+        while self._later and not self._held:
+            self._later.pop(0)()
+
+    def when_free(self, job: Callable[[], None]) -> None:
+        """Do a job that changes the layers, now or once they are no longer held."""
+        if self._held:
+            self._later.append(job)
+        else:
+            job()
 
     def _noted(self) -> LayerChange:
         """Return what was changed since the last time."""
         self._changes += 1
-        planes, self._planes = self._planes, {}
-        return LayerChange(self._changes, self.state(), planes)
+        planes, painted, self._planes, self._strokes = self._planes, self._strokes, {}, {}
+        return LayerChange(self._changes, self.state(), planes, painted)
 
     # --- states, for undo ----------------------------------------------------------------
 
@@ -191,16 +204,29 @@ class PromptLayers:
         """Return what would stand in the layers for these prompts."""
         return LayerState.of(prompts, self.geometry)
 
-    def restore(self, state: LayerState) -> None:
+    def restore(self, state: LayerState, prompts: Prompts) -> None:
         """Bring back what stood in the layers, without announcing it.
 
         What was done in them since `hold` is done to that, and announced later.
+
+        Parameters
+        ----------
+        state
+            As it was noted.
+        prompts
+            What the session knows; it counts where the state says something else, which was
+            refused later.
         """
         before, now = self._known, self._read() if self._held else self._known
         with self._unheard():
             state.write(self.points, self.shapes)
         self._painted, self._absent = dict(state.painted), set(state.absent)
         self._known = self._collect()
+        true = {(i, t): prompt for i, some in prompts.items() for t, prompt in some.items()}
+        wrong = {k: true.get(k) for k in self._known | true if self._known.get(k) != true.get(k)}
+        if wrong:
+            self._put(wrong)
+            self._known = self._collect()
         self._put(news(before, now, self._known))
         colour(*self.layers)
         self.apply_current()
@@ -323,13 +349,6 @@ class PromptLayers:
             self._painted[object_id, frame] = mask
 
     # --- removing ------------------------------------------------------------------------
-
-    def remove_object(self, object_id: int) -> LayerChange:
-        """Remove all prompts of an object."""
-        self._forget({key for key in self._known if key[0] == object_id})
-        for key in [key for key in self._known if key[0] == object_id]:
-            del self._known[key]
-        return self._noted()
 
     def remove_last_point(self) -> bool:
         """Take back the newest point; False if there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sam2.tracking.errors import InputError
@@ -84,6 +83,7 @@ class Prompting:
                 return
             if not drawn:
                 bench.show_labels()
+            bench.note_locked()
             bench.status.emit(text or answer, "done")
             bench.changed.emit()
             controller.save()
@@ -107,8 +107,8 @@ class Prompting:
     def _wait(self, key: tuple[int, int], change: LayerChange | None) -> int:
         """Note a change along with the earlier one that it replaces; returns its ticket."""
         earlier = self._waiting.pop(self._newest.get(key, -1), None)
-        if change is not None and earlier is not None:  # frames as they were before both
-            change = replace(change, planes={**change.planes, **earlier.planes})
+        if change is not None and earlier is not None:
+            change = earlier.then(change)
         ticket = self._newest[key] = next(self._tickets)
         self._waiting[ticket] = change
         return ticket
@@ -125,14 +125,24 @@ class Prompting:
         if layers is None:
             return
         self._check(object_id, frame, prompt)
-        change = layers.put({object_id: {frame: prompt}})
-        self.answer(object_id, frame, prompt, change=change, text=text)
+
+        def say() -> None:
+            change = layers.put({object_id: {frame: prompt}})
+            self.answer(object_id, frame, prompt, change=change, text=text)
+
+        layers.when_free(say)
 
     def unsay(self, object_id: int, frame: int) -> None:
         """Take back all that was said of an object on a frame."""
-        if self._bench.layers is not None:
-            change = self._bench.layers.forget(object_id, frame)
+        layers = self._bench.layers
+        if layers is None:
+            return
+
+        def unsay() -> None:
+            change = layers.forget(object_id, frame)
             self.answer(object_id, frame, None, change=change)
+
+        layers.when_free(unsay)
 
     def add(self, prompts: Prompts, text: str = "") -> None:
         """Say what is said of many objects; one step to undo.
@@ -147,7 +157,7 @@ class Prompting:
         InputError
             If a prompt cannot be used; none is added then.
         """
-        bench, layers, count = self._bench, self._bench.require_layers(), len(prompts)
+        bench, layers = self._bench, self._bench.require_layers()
         if layers is None:
             return
         record = bench.controller.record
@@ -157,7 +167,12 @@ class Prompting:
         for object_id, by_frame in prompts.items():
             for frame, prompt in by_frame.items():
                 self._check(object_id, frame, prompt)
-        change = layers.put(prompts)
+        layers.when_free(lambda: self._add(prompts, text, record))
+
+    def _add(self, prompts: Prompts, text: str, record: Record) -> None:
+        bench, count = self._bench, len(prompts)
+        assert bench.layers is not None
+        change = bench.layers.put(prompts)
         added: list[bool] = []
 
         def work(record: Record, run: Run) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
@@ -35,13 +36,38 @@ class LayerChange:
         Changes with the same number were made together and are undone together.
     after
         The layers afterwards, in a form that only they understand.
-    planes
-        By frame, the labels (Y, X) before they were painted on.
+    planes, painted
+        By frame, the labels (Y, X) before and after they were painted on.
     """
 
     group: int
     after: Any
     planes: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+    painted: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def then(self, newer: LayerChange) -> LayerChange:
+        """Return what this and a newer change, made before this one was heard, did together."""
+        return replace(
+            newer,
+            planes={**newer.planes, **self.planes},
+            painted={**self.painted, **newer.painted},
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the prompt layers shall show.
+
+    Parameters
+    ----------
+    state
+        As it was noted, in a form that only they understand; None: as they are.
+    prompts
+        What the session knows; it counts where both differ.
+    """
+
+    state: Any
+    prompts: Prompts
 
 
 @dataclass
@@ -58,7 +84,7 @@ class Undone:
     """What undo or redo did: the step, the layers as they shall be, and the notes kept with it."""
 
     step: Step
-    layers: Any
+    layers: Standing
     notes: dict[int, Noted]
 
 
@@ -79,8 +105,9 @@ class Record:
         self.history = History(session)
         self.pace = Pace.of(session)
         """What was measured of its speed."""
+        self.layers = Standing(layers, session.prompts)
+        """The prompt layers as they are after what was done last."""
         self._writer = writer
-        self._layers = layers
 
     def run(
         self,
@@ -106,9 +133,9 @@ class Record:
         session = self.history.session
         extra = _Extra(
             None if change is None else change.group,
-            self._layers,
-            self._layers if change is None else change.after,
-            self._writer.begin({} if change is None else change.planes),
+            self.layers.state,
+            self.layers.state if change is None else change.after,
+            self._writer.begin({} if change is None else self._before(change)),
             {} if notes is None else notes,
         )
         # These leave labels of other origin alone where it finds nothing.
@@ -134,7 +161,19 @@ class Record:
         self._writer.object_ids -= set(ids) - set(session.object_ids)
         if layers_of is not None:
             extra.after = layers_of(session.prompts)
-        self._layers = extra.after
+        self.layers = Standing(extra.after, session.prompts)
+
+    def _before(self, change: LayerChange) -> Mapping[int, npt.NDArray[Any]]:
+        """Return the labels before they were painted on, with what was written meanwhile."""
+        session, writer, planes = self.history.session, self._writer, dict(change.planes)
+        for frame, painted in change.painted.items():
+            now = writer.read(frame)
+            if not np.array_equal(now, painted):
+                result = session.result(frame)
+                before = np.where(painted == planes[frame], now, planes[frame])
+                known = {*writer.object_ids, *result.quality}
+                planes[frame] = writer.laid(before, result.labels, known)
+        return planes
 
     def resume(
         self, frames: Iterable[int], layers_of: Callable[[Prompts], Any]
@@ -149,7 +188,7 @@ class Record:
             Makes the layers from the prompts.
         """
         session = self.history.session
-        self._layers = layers_of(session.prompts)
+        self.layers = Standing(layers_of(session.prompts), session.prompts)
         self._writer.begin({})
         for frame in frames:
             result = session.result(frame)
@@ -159,6 +198,10 @@ class Record:
     def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
         """Answer a prompt; returns what to say about it."""
         who = f"Object {step.object_id}"
+        if drawn and step.prompt is not None and step.prompt.mask is not None:
+            # What was done meanwhile may have changed it.
+            there = self._writer.read(step.frame) == step.object_id
+            drawn = bool((there == step.prompt.mask).all())
         (result,) = self.run(step, change, write=not drawn)
         if step.prompt is None:
             return f"{who}: the prompt on frame {step.frame} was taken back."
@@ -171,11 +214,6 @@ class Record:
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
         more = hint(self.history.session, step.object_id)
         return f"{who}, frame {step.frame}: {size} pixels{sure}.{more}"
-
-    @property
-    def layers(self) -> Any:
-        """The prompt layers as they are after what was done last."""
-        return self._layers
 
     def undo(self) -> Undone | None:
         """Take back what was done last; None if there is nothing."""
@@ -200,5 +238,5 @@ class Record:
             move()
             done = more
             self._writer.swap(more.extra.planes)
-        self._layers = layers(done.extra)
-        return Undone(step, self._layers, done.extra.notes)
+        self.layers = Standing(layers(done.extra), self.history.session.prompts)
+        return Undone(step, self.layers, done.extra.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,12 +90,18 @@ class ResultWriter:
 
         Masks of other objects, from an earlier session say, stay where nothing takes their place.
         """
-        known = list(object_ids)
+        known = set(object_ids)
         self.object_ids.update(known)
         before = self.read(frame)
+        self._put(frame, before, self.laid(before, labels, known))
+
+    def laid(
+        self, before: npt.NDArray[Any], labels: npt.NDArray[Any], known: Collection[int]
+    ) -> npt.NDArray[Any]:
+        """Return labels (Y, X) of the objects that are known, over what stood there of others."""
         free = (labels == 0) | np.isin(before, list(self.locked))
-        kept = (before > 0) & free & ~np.isin(before, known)
-        self._put(frame, before, np.where(kept, before, labels))
+        kept = (before > 0) & free & ~np.isin(before, list(known))
+        return np.where(kept, before, labels)
 
     def relabel(self, old: int, new: int, first: int) -> None:
         """Give what an object still has from a frame on to another one."""

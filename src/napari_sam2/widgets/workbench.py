@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
+    from napari_sam2.widgets.record import Standing
 
 _FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
@@ -359,23 +360,21 @@ class Workbench:
         if self.layers is not None:
             self.layers.show_labels()
 
-    def show_layers(self, state: Any) -> None:
-        """Bring the prompt layers, and what is locked, into the state that the session is in.
-
-        Parameters
-        ----------
-        state
-            From the record; None: the layers stay.
-        """
+    def show_layers(self, standing: Standing) -> None:
+        """Bring the prompt layers, and what is locked, into the state that the session is in."""
         if self.layers is None:
             return
-        if state is not None:
-            self.layers.restore(state)
+        if standing.state is not None:
+            self.layers.restore(standing.state, standing.prompts)
+        self.note_locked()
+        self.layers.show_labels()
+
+    def note_locked(self) -> None:
+        """Note what is locked in the session; masks of an earlier one stay as they were noted."""
         session = self.controller.session
-        if session is not None:  # undo may have changed what is locked
+        if session is not None:
             self.notes.locked.difference_update(session.object_ids)
             self.notes.locked.update(session.locked)
-        self.layers.show_labels()
 
     @property
     def frame_on_screen(self) -> int:

@@ -1,0 +1,234 @@
+"""Window and session stay in step, whatever is done while something else is being worked on."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.widgets.worker import process_events
+from tests.tracking.toy import moving_disk, toy_model
+
+LENGTH = 4
+
+
+class Gate:
+    """Makes sessions whose answers wait while the gate is closed."""
+
+    def __init__(self) -> None:
+        self.model = toy_model()
+        self.open = threading.Event()
+        self.open.set()
+
+    def __call__(self, request: Any, progress: Any) -> TrackingSession:
+        class Gated(TrackingSession):
+            def set_prompt(_, *args: Any, **kwargs: Any) -> Any:
+                assert self.open.wait(60)
+                return super().set_prompt(*args, **kwargs)
+
+        return Gated(self.model, request.frames())
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+def desk(open_desk: Callable[..., Any], gate: Gate) -> Any:
+    return open_desk(moving_disk(LENGTH), session_factory=gate)
+
+
+def labels(desk: Any) -> np.ndarray:
+    return np.stack([np.array(desk.frame(t)) for t in range(LENGTH)])
+
+
+def assert_in_step(desk: Any) -> None:
+    session, layers = desk.widget.session, desk.layers
+    known = {i: some for i, some in session.prompts.items() if some}
+    assert {i: sorted(some) for i, some in layers.prompts.items()} == {
+        i: sorted(some) for i, some in known.items()
+    }
+    for i, some in known.items():
+        for t, prompt in some.items():
+            shown = layers.prompts[i][t]
+            assert prompt.absent == shown.absent
+            assert len(prompt.points) == len(shown.points)
+            assert (prompt.mask is None) == (shown.mask is None)
+    for t in range(LENGTH):
+        np.testing.assert_array_equal(desk.frame(t), session.result(t).labels)
+
+
+def test_deleted_while_a_click_is_answered(desk: Any, gate: Gate) -> None:
+    desk.point(0, 30, 30)
+    desk.done()
+    gate.open.clear()
+    desk.point(1, 30, 34)
+    process_events()
+    desk.widget.delete_object()
+    desk.point(2, 30, 38)
+    gate.open.set()
+    desk.done()
+    assert list(desk.widget.session.prompts[1]) == [2]
+    assert_in_step(desk)
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+    assert sorted(desk.widget.session.prompts[1]) == [0, 1]
+    assert_in_step(desk)
+
+
+def test_said_to_end_while_an_undo_waits(desk: Any, gate: Gate) -> None:
+    desk.point(0, 30, 30)
+    desk.done()
+    gate.open.clear()
+    desk.point(1, 30, 34)
+    process_events()
+    desk.widget.undo()
+    desk.go(3)
+    desk.widget.workbench.prompting.end_here()
+    gate.open.set()
+    desk.done()
+    assert sorted(desk.widget.session.prompts[1]) == [0, 3]
+    assert_in_step(desk)
+
+
+def test_divided_while_an_undo_waits(desk: Any, gate: Gate) -> None:
+    desk.point(0, 30, 30)
+    desk.done()
+    gate.open.clear()
+    desk.point(1, 30, 34)
+    process_events()
+    desk.widget.undo()
+    desk.widget.workbench.dividing.divide(1, 2, find=False)
+    gate.open.set()
+    desk.done()
+    assert desk.widget.session.prompts[1][2].absent
+    assert_in_step(desk)
+
+
+def test_what_was_refused_does_not_come_back_with_undo(desk: Any, gate: Gate) -> None:
+    gate.open.clear()
+    desk.go(3)
+    desk.widget.workbench.prompting.end_here()  # refused: nobody has shown it yet
+    desk.point(0, 30, 30)
+    process_events()
+    desk.point(1, 30, 34)
+    process_events()
+    gate.open.set()
+    desk.done()
+    desk.widget.undo()
+    desk.done()
+    assert list(desk.widget.session.prompts[1]) == [0]
+    assert_in_step(desk)
+
+
+def test_painted_while_a_click_on_the_frame_is_answered(desk: Any, gate: Gate) -> None:
+    gate.open.clear()
+    desk.point(0, 30, 30)
+    process_events()
+    desk.widget.new_object()
+    desk.paint(0, 55, 85, 2)
+    process_events()
+    gate.open.set()
+    desk.done()
+    assert_in_step(desk)
+    desk.widget.undo()  # the stroke
+    desk.done()
+    assert list(desk.widget.session.prompts) == [1]
+    assert (desk.frame(0) == 1).any()
+    assert_in_step(desk)
+
+
+def _anything(chance: random.Random, desk: Any) -> str:
+    """Do something that a user can do, where and whenever."""
+    widget, bench = desk.widget, desk.widget.workbench
+    frame, y, x = chance.randrange(LENGTH), chance.uniform(3, 60), chance.uniform(3, 90)
+    ids = sorted(bench.used_ids) or [1]
+    corners = [(y, x), (y, x + 12), (y + 12, x + 12), (y + 12, x)]
+
+    def refuse() -> None:
+        bench.set_positive(False)
+        desk.point(frame, y, x)
+        bench.set_positive(True)
+
+    def pick() -> None:
+        widget.object_id = chance.choice(ids)
+
+    def merge() -> None:
+        if len(ids) > 1:
+            widget.panels.editor.merge(chance.sample(ids, 2))
+
+    def end() -> None:
+        desk.go(frame)
+        bench.prompting.end_here()
+
+    def paint(value: int) -> None:
+        if desk.layers.labels.editable:
+            desk.paint(frame, y, x, value, size=9)
+
+    doings: dict[str, Callable[[], Any]] = {
+        "point": lambda: desk.point(frame, y, x),
+        "negative point": refuse,
+        "polygon": lambda: desk.shape(frame, corners[:3], "polygon"),
+        "paint": lambda: paint(bench.object_id),
+        "erase": lambda: paint(0),
+        "new": widget.new_object,
+        "pick": pick,
+        "delete": widget.delete_object,
+        "undo": widget.undo,
+        "redo": widget.redo,
+        "propagate": widget.propagate,
+        "repair": widget.repair,
+        "cancel": widget.cancel,
+        "merge": merge,
+        "split": lambda: (desk.go(frame), widget.panels.editor.split()),
+        "divide": lambda: bench.dividing.divide(chance.choice(ids), frame),
+        "lock": lambda: widget.panels.editor.lock(chance.choice(ids), chance.random() < 0.5),
+        "end": end,
+        "accept": lambda: (desk.go(frame), bench.prompting.approve(bench.object_id, frame)),
+        "fill gaps": lambda: widget.panels.editor.close_gaps(),
+    }
+    name = chance.choice([*doings, "point", "point", "undo"])
+    doings[name]()
+    return name
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_done(desk: Any, seed: int) -> None:
+    chance, done = random.Random(seed), []
+    for _ in range(10):
+        done.append(_anything(chance, desk))
+        desk.done()
+        try:
+            assert_in_step(desk)
+        except AssertionError as error:
+            raise AssertionError(f"after {', '.join(done)}") from error
+    for _ in range(2 * len(done)):
+        desk.widget.undo()
+        desk.done()
+    assert not labels(desk).any()
+    assert not desk.layers.prompts
+    assert not desk.widget.session.object_ids
+
+
+def test_a_mask_said_while_an_undo_waits_is_in_the_labels(desk: Any, gate: Gate) -> None:
+    mask = np.zeros((64, 96), bool)
+    mask[40:50, 70:90] = True
+    gate.open.clear()
+    desk.point(0, 30, 30)
+    process_events()
+    desk.widget.undo()
+    desk.widget.workbench.prompting.say(2, 1, Prompt(mask=mask))
+    gate.open.set()
+    desk.done()
+    np.testing.assert_array_equal(desk.frame(1) == 2, mask)
+    assert_in_step(desk)
