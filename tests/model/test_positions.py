@@ -101,6 +101,22 @@ def test_first_token_is_not_rotated() -> None:
     assert torch.equal(rotate(x, no_rotation(1, 16, CPU)), x)
 
 
+def test_places_beyond_the_frame_go_on_as_those_within() -> None:
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 32)
+    near, far = TokenGrid(4, 4, ((6, 70),)), TokenGrid(5, 5, ((2, 72),))
+    beyond, left = TokenGrid(4, 4, ((-3, -2),)), TokenGrid(5, 5, ((-7, 0),))
+    scores = [
+        rotate(q.expand(1, 1, 16, 32), rotary_phases(a, 32, CPU))
+        @ rotate(k.expand(1, 1, 25, 32), rotary_phases(b, 32, CPU)).transpose(2, 3)
+        for a, b in ((near, far), (beyond, left))
+    ]
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-4)
+    sines = [as_map(sine_positions(grid, 32, 64, CPU), grid) for grid in (beyond, WHOLE)]
+    assert torch.equal(sines[0][0, :, 3:, 2:], sines[1][0, :, :1, :2])
+    assert not torch.equal(sines[0][0, :, 2], sines[0][0, :, 3])
+
+
 def test_times_have_a_sign() -> None:
     code = time_positions(torch.tensor([[0.0, 0.5, -0.5]]), 16)
     assert code.shape == (1, 3, 16)

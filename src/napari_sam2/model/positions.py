@@ -26,7 +26,7 @@ class TokenGrid:
     ----------
     height, width : size of the maps, in tokens of 16 px.
     origins : (row, column) of the upper left token, one for each map of a batch; a single
-        origin serves a batch of any size.
+        origin serves a batch of any size. Of what lies beyond the frame by now, they are negative.
     """
 
     height: int
@@ -34,11 +34,12 @@ class TokenGrid:
     origins: tuple[tuple[int, int], ...] = ((0, 0),)
 
     @property
-    def reach(self) -> int:
-        """Length of an axis that holds all windows; in steps of 64."""
+    def reach(self) -> tuple[int, int]:
+        """First and last place, exclusive, of an axis that holds all windows; in steps of 64."""
         rows = max(row for row, _ in self.origins) + self.height
         columns = max(column for _, column in self.origins) + self.width
-        return 64 * -(-max(rows, columns) // 64)
+        least = min(0, *(place for origin in self.origins for place in origin))
+        return 64 * (least // 64), 64 * -(-max(rows, columns) // 64)
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Numbers of the rows (B, height) and columns (B, width), int64."""
@@ -85,7 +86,7 @@ def sine_positions(grid: TokenGrid, dim: int, reference: int, device: torch.devi
     (B, h * w, dim) float32
     """
     table = _sine_table(grid.reach, dim // 2, reference, device)
-    rows, columns = (table[places] for places in grid.places(device))
+    rows, columns = (table[places] for places in _on_axis(grid, device))
     return _tokens(rows[:, :, None], columns[:, None])
 
 
@@ -97,12 +98,18 @@ def rotary_phases(grid: TokenGrid, dim: int, device: torch.device) -> tuple[Tens
     two float32 tensors (B, 1, h * w, dim / 2): the first half of the pairs turns with the
     column, the second with the row.
     """
-    rows, columns = grid.places(device)
+    rows, columns = _on_axis(grid, device)
     cos, sin = (
         _tokens(table[columns][:, None], table[rows][:, :, None])[:, None]
         for table in _rotary_tables(grid.reach, dim, device)
     )
     return cos, sin
+
+
+def _on_axis(grid: TokenGrid, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return where the places of a grid are in tables that begin with its reach."""
+    (first, _), (rows, columns) = grid.reach, grid.places(device)
+    return (rows - first, columns - first) if first else (rows, columns)
 
 
 def at_once(
@@ -139,18 +146,18 @@ def no_rotation(count: int, dim: int, device: torch.device) -> tuple[Tensor, Ten
 
 # One axis: windows that wander about do not fill the caches, and get the very same numbers.
 @lru_cache(maxsize=8)
-def _sine_table(length: int, dim: int, reference: int, device: torch.device) -> Tensor:
+def _sine_table(reach: tuple[int, int], dim: int, reference: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
         scale = 2 * math.pi / (reference + 1e-6)
-        place = torch.arange(length, device=device, dtype=torch.float32)
+        place = torch.arange(*reach, device=device, dtype=torch.float32)
         return _interleaved_sines((place + 1) * scale, dim)
 
 
 @lru_cache(maxsize=8)
-def _rotary_tables(length: int, dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _rotary_tables(reach: tuple[int, int], dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.no_grad():
         speed = _TEMPERATURE ** -(torch.arange(0, dim, 4, device=device, dtype=torch.float32) / dim)
-        angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * speed
+        angle = torch.arange(*reach, device=device, dtype=torch.float32)[:, None] * speed
         return angle.cos(), angle.sin()
 
 

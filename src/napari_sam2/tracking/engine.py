@@ -30,13 +30,14 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.jumps import Jumps
 from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.room import Room
-from napari_sam2.tracking.windows import Geometry, Window
+from napari_sam2.tracking.windows import TOKEN, Geometry, Window
 
 _ASKED = 24  # hypotheses kept
 
@@ -92,6 +93,7 @@ class Engine(Placement):
         divided = windowed and not model.config.square_input
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings, batch_tokens)
+        self.jumps = Jumps(frames, model.device)
         self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
         self._check: Callable[[], None] | None = None
 
@@ -216,7 +218,13 @@ class Engine(Placement):
         if not looks:
             return self.model.recall(features, None)
         prepared = self.encodings.prepared(frame, [look.window for look in looks])
-        known = recollection(looks, self.model.config.hidden, self.model.device)
+        geometry, jumps = self.geometry(looks[0].window), self.jumps
+
+        def moved(there: int) -> tuple[int, int]:
+            (y, x), (sy, sx) = jumps.between(there, frame), geometry.scale
+            return round(y * sy / TOKEN), round(x * sx / TOKEN)
+
+        known = recollection(looks, self.model.config.hidden, self.model.device, moved)
         return self.model.recall(features, known, prepared)
 
     def track(

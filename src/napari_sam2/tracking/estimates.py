@@ -82,6 +82,25 @@ class Estimate:
         values = logits.float().cpu().numpy()
         return [cls._of(*one) for one in zip(windows, values, qualities, strict=True)]
 
+    def shifted(self, rows: int, columns: int) -> Estimate:
+        """Return it moved by cells of 4 model pixels; what leaves the frame is cut off."""
+        window, kept, corner = self.window, self.kept, list(self.corner)
+        moves, starts = (rows, columns), (window.row, window.column)
+        sides, tokens = (window.height, window.width), window.grid
+        origin = [
+            min(max(start + round(move / 4), 0), most - side)
+            for start, move, side, most in zip(starts, moves, sides, tokens, strict=True)
+        ]
+        for axis in (0, 1):
+            at = 4 * (starts[axis] - origin[axis]) + corner[axis] + moves[axis]
+            low, high = max(-at, 0), max(4 * sides[axis] - at, 0)
+            kept = kept[low:high] if axis == 0 else kept[:, low:high]
+            corner[axis] = max(at, 0)
+        there = Window(origin[0], origin[1], *sides, tokens)
+        if not (kept > 0).any():
+            return Estimate(there, (0, 0), np.zeros((0, 0), np.float16), self.quality)
+        return Estimate(there, (corner[0], corner[1]), kept, self.quality)
+
     def logits(self) -> Tensor:
         """Return the logits (4 h, 4 w); plain background away from the mask."""
         absent = self.quality.object_score <= 0

@@ -76,6 +76,8 @@ class Follower:
 
     def track(self, frame: int, way: Pass, ids: Iterable[int]) -> None:
         """Follow objects to a frame."""
+        if self.engine.windowed:
+            self.engine.jumps.look(frame, way.reverse)
         followed: list[TrackedObject] = []
         looks: list[Look] = []
         for obj in (self.objects[i] for i in ids):
@@ -90,7 +92,7 @@ class Follower:
                 continue
             if obj.comes_from_end(frame, way.reverse):
                 continue  # it is followed to here from the other side
-            last = obj.last_seen(frame, way.reverse)
+            last = self._brought(*obj.last_seen(frame, way.reverse), frame)
             if self.engine.windowed and obj.rests:
                 obj.pass_frame(frame, way.reverse, last)
                 obj.bank.forget(frame)
@@ -100,10 +102,18 @@ class Follower:
             followed.append(obj)
             faded = not last.kept.size and obj.faded(frame, way.reverse)
             window = self.engine.next_window(last, faded)
-            shown = last if faded else obj.shown(last, frame, way.reverse)
+            shown = self._brought(*obj.shown(frame, way.reverse), frame)
             looks.append(Look(obj.bank, window, selection, shown))
         for members, prediction in self.engine.track(frame, looks):
             found = Estimate.each([looks[i].window for i in members], prediction)
             for i, estimate in zip(members, found, strict=True):
                 followed[i].pass_frame(frame, way.reverse, estimate)
                 followed[i].bank.evict(frame)
+
+    def _brought(self, there: int, estimate: Estimate, here: int) -> Estimate:
+        """Return a mask of another frame where it would be on this one, if only the stage moved."""
+        y, x = self.engine.jumps.between(there, here)
+        if not (y or x):
+            return estimate
+        sy, sx = self.engine.geometry(estimate.window).scale
+        return estimate.shifted(round(y * sy / 4), round(x * sx / 4))

@@ -205,6 +205,12 @@ class Frames:
         mean, std = _normalisation(device)
         return (resized - mean).div_(std)
 
+    def small(self, index: int, step: int, device: torch.device) -> npt.NDArray[np.float32]:
+        """Frame `index` in grey, made of the means of squares of `step` pixels a side."""
+        planes = self._planes(index, device).mean(dim=0, keepdim=True)
+        small: npt.NDArray[np.float32] = F.avg_pool2d(planes, step)[0].cpu().numpy()
+        return small
+
     def expect(self, index: int) -> None:
         """Start to read a frame in the background, while others are worked on.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,12 @@ def alike(looks: Sequence[Look]) -> list[list[int]]:
     return [*groups.values()]
 
 
-def recollection(looks: Sequence[Look], hidden: int, device: torch.device) -> Recollection:
+def recollection(
+    looks: Sequence[Look],
+    hidden: int,
+    device: torch.device,
+    moved: Callable[[int], tuple[int, int]],
+) -> Recollection:
     """Gather what objects that are alike remember into one batch.
 
     Parameters
@@ -75,13 +80,19 @@ def recollection(looks: Sequence[Look], hidden: int, device: torch.device) -> Re
     looks : at least one; see `alike`.
     hidden : width of the pointers.
     device : of the batch.
+    moved : by how many tokens (rows, columns) the picture has jumped since a frame.
     """
     first = looks[0].selection
     memories = []
     for k in range(len(first.memories)):
-        items = [look.bank[look.selection.memories[k][0]].memory for look in looks]
+        times = [look.selection.memories[k][0] for look in looks]
+        items = [look.bank[t].memory for look, t in zip(looks, times, strict=True)]
         parts = [item for item in items if item is not None]
-        origins = tuple(part.grid.origins[0] for part in parts)
+        moves = [moved(t) for t in times]
+        origins = tuple(
+            (part.grid.origins[0][0] + rows, part.grid.origins[0][1] + columns)
+            for part, (rows, columns) in zip(parts, moves, strict=True)
+        )
         origins = origins[:1] if len(set(origins)) == 1 else origins
         grid = TokenGrid(parts[0].grid.height, parts[0].grid.width, origins)
         memories.append(Memory(_joined([part.features for part in parts], device), grid))
@@ -89,10 +100,10 @@ def recollection(looks: Sequence[Look], hidden: int, device: torch.device) -> Re
     pointers = [pointer for pointer in kept if pointer is not None]
     none = torch.zeros(0, hidden, device=device)
     laid = _joined(pointers, device) if pointers else none
-    times = sent([time for _, time in first.pointers], device)
+    since = sent([time for _, time in first.pointers], device)
     slots = [slot for _, slot in first.memories]
     shape = len(looks), len(first.pointers), hidden
-    return Recollection(memories, slots, laid.view(shape), times, first.horizon)
+    return Recollection(memories, slots, laid.view(shape), since, first.horizon)
 
 
 def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:

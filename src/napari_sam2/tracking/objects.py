@@ -95,28 +95,38 @@ class TrackedObject:
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
 
-    def _found_before(self, frame: int, reverse: bool) -> Estimate | None:
-        """Return the last mask that was found before the next frame to pass."""
+    def _found_before(self, frame: int, reverse: bool) -> tuple[int, Estimate | None]:
+        """Return the last mask that was found before the next frame to pass, and where."""
         step = 1 if reverse else -1
         near = frame + step * (self.missing + 1)
         while (estimate := self.estimates.get(near)) is not None and not estimate.kept.size:
             near += step
-        return estimate
+        return near, estimate
 
     def faded(self, frame: int, reverse: bool) -> bool:
         """Whether its last mask before the next frame to pass was so unsure that it was to end."""
-        found = self._found_before(frame, reverse)
+        _, found = self._found_before(frame, reverse)
         return found is not None and found.quality.score < _FADED
 
-    def shown(self, last: Estimate, frame: int, reverse: bool) -> Estimate:
-        """Return the mask to show to the network on the next frame to pass; `last` is `last_seen`.
+    def last_seen(self, frame: int, reverse: bool) -> tuple[int, Estimate]:
+        """Return the mask on the frame before, or on the nearest prompted frame, and that frame."""
+        near = frame + 1 if reverse else frame - 1
+        if near not in self.estimates:
+            near = min(self.anchors, key=lambda t: abs(t - frame))
+        return near, self.estimates[near]
 
-        While one that was sure is missed, as on a frame that is blank, it is the last that was
-        found. Without it the object would not be found again.
+    def shown(self, frame: int, reverse: bool) -> tuple[int, Estimate]:
+        """Return the mask to show to the network on the next frame to pass, and its frame.
+
+        It is what was seen last. While one that was sure is missed, as on a frame that is blank, it
+        is the last that was found. Without it the object would not be found again.
         """
-        if last.kept.size or not 0 < self.missing <= _PATIENCE:
-            return last
-        return self._found_before(frame, reverse) or last
+        near, last = self.last_seen(frame, reverse)
+        if not last.kept.size and 0 < self.missing <= _PATIENCE:
+            there, found = self._found_before(frame, reverse)
+            if found is not None and found.quality.score >= _FADED:
+                return there, found
+        return near, last
 
     @property
     def anchors(self) -> dict[int, Prompt]:
@@ -220,10 +230,3 @@ class TrackedObject:
         """Return the estimate of a frame on which it is known not to be."""
         window = self.estimates[min(self.anchors)].window
         return Estimate(window, (0, 0), np.zeros((0, 0), np.float16), ABSENT)
-
-    def last_seen(self, frame: int, reverse: bool) -> Estimate:
-        """Return the mask on the frame before, or on the nearest prompted frame."""
-        before = self.estimates.get(frame + 1 if reverse else frame - 1)
-        if before is not None:
-            return before
-        return self.estimates[min(self.anchors, key=lambda t: abs(t - frame))]

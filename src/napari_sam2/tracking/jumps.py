@@ -1,0 +1,133 @@
+"""Jumps of the whole picture from one frame to the next, as when a stage was moved or bumped.
+
+What jumps farther than a cell would be looked for in the wrong place, and its memories would lie
+elsewhere than what they show. Small shifts are none of this: objects are followed through them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import uniform_filter
+from skimage.registration import phase_cross_correlation
+
+from napari_sam2.tracking.frames import Frames
+
+_COARSE, _FINE = 128, 512  # px along the longer side, to notice a jump and to measure it
+_GAIN = 0.2  # of the correlation; neighbours in real stacks gain up to 0.19 by any shift
+_FARTHEST = 0.3  # of a side: of what is left, more might be alike by chance
+_LIGHT = 0.25  # of the longer side: what is larger is no cell
+_KEPT = 4  # small frames
+
+Shift = tuple[float, float]  # (y, x) in data pixels
+Picture = npt.NDArray[np.float32]
+_NONE: Shift = (0.0, 0.0)
+
+
+class Jumps:
+    """Where the picture of a stack jumps, as far as it was looked at.
+
+    Parameters
+    ----------
+    frames : of the stack.
+    device : where frames are kept.
+    """
+
+    def __init__(self, frames: Frames, device: torch.device) -> None:
+        self._frames = frames
+        self._device = device
+        self._known: dict[int, Shift] = {}  # between a frame and the one before it
+        self._found: dict[int, Shift] = {}  # of these, those that are jumps
+        self._small: OrderedDict[int, Picture] = OrderedDict()
+
+    def look(self, frame: int, reverse: bool) -> None:
+        """Compare a frame with the one that was passed before it."""
+        later = frame + 1 if reverse else frame
+        if later in self._known or not 0 < later < len(self._frames):
+            return
+        # The frame itself last: it is kept for what is done with it next.
+        pair = [self._coarse(t) for t in ((later, frame) if reverse else (later - 1, frame))]
+        before, after = pair[::-1] if reverse else pair
+        jump = _NONE
+        if _correlation(before, after) < 1 - _GAIN and _best(before, after) is not None:
+            found = _best(*(self._picture(t, _FINE) for t in (later - 1, later)))
+            if found is not None:
+                step = self._step(_FINE)
+                jump = float(step * found[0]), float(step * found[1])
+        self._known[later] = jump
+        if jump != _NONE:
+            self._found[later] = jump
+
+    def between(self, there: int, here: int) -> Shift:
+        """Return by how much things moved from one frame to another by jumps alone."""
+        if not self._found:
+            return _NONE
+        low, high = sorted((there, here))
+        jumps = [jump for later, jump in self._found.items() if low < later <= high]
+        sign = 1 if there < here else -1
+        return sign * sum(y for y, _ in jumps), sign * sum(x for _, x in jumps)
+
+    def _step(self, side: int) -> int:
+        """Return how many pixels make one of a picture of at most `side`."""
+        return min(-(-max(self._frames.shape) // side), *self._frames.shape)
+
+    def _picture(self, frame: int, side: int) -> Picture:
+        """Return a frame made small, without what the lamp does to it, which stays in place."""
+        small = self._frames.small(frame, self._step(side), self._device)
+        width = max(3, int(_LIGHT * max(small.shape)))
+        picture: Picture = small - uniform_filter(small, width, mode="nearest")
+        return picture
+
+    def _coarse(self, frame: int) -> Picture:
+        if frame not in self._small:
+            self._small[frame] = self._picture(frame, _COARSE)
+            while len(self._small) > _KEPT:
+                self._small.popitem(last=False)
+        return self._small[frame]
+
+
+def _best(before: Picture, after: Picture) -> tuple[int, int] | None:
+    """Return by how many pixels a picture has jumped; None unless that makes it much more alike."""
+    pictures = [_faded_out(picture) for picture in (after, before)]
+    if not all(picture.any() for picture in pictures):
+        return None  # one is blank
+    fourier = [np.fft.fftn(picture) for picture in pictures]
+    best, shift = _correlation(before, after) + _GAIN, None
+    # Edges tell in the one, what is bright in the other.
+    for normalization in ("phase", None):
+        found, _, _ = phase_cross_correlation(
+            *fourier, space="fourier", normalization=normalization
+        )
+        y, x = (int(step) for step in found)
+        if all(abs(n) <= _FARTHEST * side for n, side in zip((y, x), before.shape, strict=True)):
+            correlation = _correlation(*_overlapping(before, after, y, x))
+            if correlation >= best:
+                best, shift = correlation, (y, x)
+    return shift if shift != (0, 0) else None
+
+
+def _faded_out(picture: Picture) -> Picture:
+    """Fade a picture out towards its borders, which are no edges of anything."""
+    fade = np.outer(*(np.hanning(side + 2)[1:-1] for side in picture.shape))
+    faded: Picture = ((picture - picture.mean()) * fade).astype(np.float32)
+    return faded
+
+
+def _overlapping(before: Picture, after: Picture, y: int, x: int) -> Sequence[Picture]:
+    """Return what both show, once the first is moved by (y, x)."""
+    height, width = before.shape
+    return (
+        before[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)],
+        after[max(y, 0) : height - max(-y, 0), max(x, 0) : width - max(-x, 0)],
+    )
+
+
+def _correlation(a: Picture, b: Picture) -> float:
+    """Pearson's correlation; 0 where one is blank."""
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else 0.0

@@ -1,0 +1,161 @@
+"""Objects are found again where the picture jumped, and nothing else is taken for a jump."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.jumps import Jumps
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.windows import Window
+from napari_sam2.training.samples import sample_timelapse, sample_zstack
+from napari_sam2.weights import load_model
+
+HOST = torch.device("cpu")
+JUMP, AT, BACK, LENGTH = (44, -52), 4, 8, 11
+GRID = (20, 24)
+
+
+def bumped(stack: np.ndarray) -> np.ndarray:
+    """Look at a stack through a smaller frame, which is elsewhere from AT until before BACK."""
+    y, x = JUMP
+    height, width = stack.shape[1] - abs(y), stack.shape[2] - abs(x)
+    here, there = (max(y, 0), max(x, 0)), (max(-y, 0), max(-x, 0))
+    corners = [there if AT <= t < BACK else here for t in range(len(stack))]
+    return np.stack([s[r : r + height, c : c + width] for s, (r, c) in zip(stack, corners)])  # noqa: B905
+
+
+def found(stack: np.ndarray, *, reverse: bool = False) -> Jumps:
+    jumps = Jumps(Frames(stack, contrast=(0, float(stack.max()) or 1.0)), HOST)
+    order = range(len(stack) - 2, -1, -1) if reverse else range(1, len(stack))
+    for t in order:
+        jumps.look(t, reverse)
+    return jumps
+
+
+@pytest.fixture(scope="module")
+def timelapse() -> tuple[np.ndarray, np.ndarray]:
+    return sample_timelapse(LENGTH)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_jumps_are_found_and_measured(timelapse, reverse):
+    jumps = found(bumped(timelapse[0]), reverse=reverse)
+    assert jumps.between(0, AT - 1) == (0, 0)
+    assert np.abs(np.subtract(jumps.between(AT - 1, AT), JUMP)).max() <= 2
+    assert jumps.between(AT, AT - 1) == tuple(-n for n in jumps.between(AT - 1, AT))
+    assert jumps.between(2, AT) == jumps.between(AT - 1, BACK - 1)
+    assert np.abs(jumps.between(0, LENGTH - 1)).max() <= 2
+
+
+@pytest.mark.parametrize("stack", [sample_timelapse(LENGTH)[0], sample_zstack(LENGTH)[0]])
+def test_what_only_moves_does_not_jump(stack):
+    jumps = found(stack)
+    assert all(jumps.between(t - 1, t) == (0, 0) for t in range(1, LENGTH))
+
+
+@pytest.mark.parametrize("shape", [(1, 400), (400, 1), (1, 1), (7, 5)])
+def test_odd_and_blank_frames_do_not_jump(shape):
+    noise = np.random.default_rng(0).integers(0, 255, (3, *shape), np.uint8)
+    noise[1] = 0
+    assert found(noise).between(0, 2) == (0, 0)
+
+
+def test_colours_count(timelapse):
+    stack = bumped(timelapse[0])
+    colours = np.zeros((*stack.shape, 3), stack.dtype)
+    colours[..., 1] = stack
+    jumps = found((colours / 256).astype(np.uint8))
+    assert np.abs(np.subtract(jumps.between(AT - 1, AT), JUMP)).max() <= 2
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def scores(session: TrackingSession, labels: np.ndarray, ids: list[int]) -> np.ndarray:
+    """Mean IoU by frame."""
+    of = [
+        [overlap(session.result(t).labels == i, labels[t] == i) for i in ids] for t in range(LENGTH)
+    ]
+    return np.mean(of, axis=1)
+
+
+@pytest.fixture(scope="module")
+def clip(timelapse) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Images, labels, and objects that are whole all the time."""
+    images, labels = (bumped(part) for part in timelapse)
+    edge = np.ones(labels.shape[1:], bool)
+    edge[3:-3, 3:-3] = False
+    gone = {i for plane in labels for i in np.unique(plane[edge])}
+    ids = [
+        int(i)
+        for i in np.unique(labels[0])
+        if i not in gone and all((p == i).any() for p in labels)
+    ]
+    assert len(ids) >= 3
+    return images, labels, ids
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("micro", device="cpu")
+
+
+@pytest.mark.parametrize("start", [0, LENGTH - 1])
+def test_objects_are_followed_through_jumps(model, clip, start):
+    images, labels, ids = clip
+    session = TrackingSession(model, Frames(images))
+    for i in ids:
+        session.add_mask(i, start, labels[start] == i)
+    for _ in session.propagate("both"):
+        pass
+    assert scores(session, labels, ids).min() > 0.75
+    before = [session.result(t).labels for t in range(LENGTH)]
+    # A correction is followed through the jump, too.
+    session.add_mask(ids[0], 5, labels[5] == ids[0])
+    for _ in session.repair():
+        pass
+    assert scores(session, labels, ids[:1]).min() > 0.75
+    for t in range(LENGTH):
+        others = np.isin(before[t], ids[1:])
+        np.testing.assert_array_equal(session.result(t).labels[others], before[t][others])
+
+
+def test_whole_frames_are_as_published(model, clip, monkeypatch):
+    images, labels, ids = clip
+    monkeypatch.setattr(Jumps, "look", None)  # it is not looked
+    policy = TrackingPolicy(attention="exact")
+    session = TrackingSession(model, Frames(images), policy)
+    session.add_mask(ids[0], 0, labels[0] == ids[0])
+    for _ in session.propagate():
+        pass
+
+
+@given(st.integers(-90, 90), st.integers(-90, 90), st.integers(0, 12), st.integers(0, 14))
+def test_a_mask_moves_with_the_picture(rows, columns, row, column):
+    window = Window(row, column, 8, 10, GRID)
+    logits = np.full((32, 40), -9.0, np.float32)
+    logits[5:17, 8:30] = np.random.default_rng(0).uniform(1, 5, (12, 22))
+    estimate = Estimate.of(window, torch.from_numpy(logits), Quality(0.9, 5.0, 0.9))
+    moved = estimate.shifted(rows, columns)
+
+    def on_frame(one: Estimate) -> np.ndarray:
+        whole = np.zeros((4 * GRID[0], 4 * GRID[1]), bool)
+        whole[one.window.slices(4)] = one.logits().numpy() > 0
+        return whole
+
+    expected = np.zeros_like(on_frame(estimate))
+    y, x = np.nonzero(on_frame(estimate))
+    y, x = y + rows, x + columns
+    inside = (y >= 0) & (y < expected.shape[0]) & (x >= 0) & (x < expected.shape[1])
+    expected[y[inside], x[inside]] = True
+    np.testing.assert_array_equal(on_frame(moved), expected)
+    assert 0 <= moved.window.row <= GRID[0] - 8
+    assert 0 <= moved.window.column <= GRID[1] - 10
