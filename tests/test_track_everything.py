@@ -59,7 +59,8 @@ def test_all_cells_are_found_and_followed(stack: Path, size: tuple[object, ...])
     [
         (("--everything", "--prompts", "seeds.tif"), ("one of", "--everything")),
         (("--everything", "--session", "a.ns2.json"), ("one of", "--everything")),
-        (("--diameter", 20), ("--diameter is for --everything",)),
+        (("--diameter", 20), ("--diameter is for --everything and --find-every",)),
+        (("--everything", "--find-every", -1), ("1 or more frames, not -1",)),
         ((), ("--prompts or --everything",)),
         (("--everything", "--prompt-frame", 9), ("prompt frame 9", "0 to 3")),
         (("--everything", "--diameter", 0), ("diameter of 0 px",)),
@@ -72,6 +73,24 @@ def test_unusable_input_is_refused_before_any_work(
     monkeypatch.setattr("napari_sam2.weights.load_model", None)
     refused(track(stack, *args), *parts)
     assert not stack.with_name("out.tif").exists()
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_cells_that_come_later_are_found(stack: Path, seeded: bool) -> None:
+    images = tifffile.imread(stack)
+    images[3] = images[2]
+    images[0, :, 64:] = images[0, :, :1]  # the second one is not there yet
+    tifffile.imwrite(stack, images)
+    seeds = np.zeros(images.shape[1:], np.uint8)
+    seeds[20:40, 25:45] = 5
+    tifffile.imwrite(stack.with_name("seeds.tif"), seeds)
+    way = ("--prompts", stack.with_name("seeds.tif")) if seeded else ("--everything",)
+    result = track(stack, *way, "--find-every", 2, "--diameter", 26)
+    assert result.exit_code == 0, result.output
+    labels = read_labels(stack.with_name("out.tif"))
+    assert labels[3, 30, 39] == labels[0, 30, 35] == (5 if seeded else 1)
+    assert labels[3, 62, 89] == labels[2, 62, 89] == (6 if seeded else 2)
+    assert not labels[0, :, 64:].any()
 
 
 def test_a_frame_without_cells_says_what_to_do(stack: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
@@ -13,6 +15,7 @@ from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_output
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.everything import check_diameter
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.passes import Direction
@@ -41,6 +44,11 @@ class TrackJob:
         Replace `output`.
     close_gaps
         Longest gap to fill at the end, see `TrackingSession.close_gaps`; 0 for none.
+    find_every
+        Frames from one look for new cells to the next, see `TrackingSession.propagate_and_find`; 0
+        for none.
+    diameter
+        Of cells that are looked for in pixels; None: all sizes.
     """
 
     stack: Stack
@@ -52,6 +60,8 @@ class TrackJob:
     stop: int | None = None
     overwrite: bool = False
     close_gaps: int = 0
+    find_every: int = 0
+    diameter: float | None = None
 
     @classmethod
     def open(
@@ -70,6 +80,8 @@ class TrackJob:
         stop: int | None = None,
         overwrite: bool = False,
         close_gaps: int = 0,
+        find_every: int = 0,
+        diameter: float | None = None,
     ) -> TrackJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -85,7 +97,7 @@ class TrackJob:
             whole stack.
         prompt_frame
             The frame that a label image belongs to, or on which cells are to be found.
-        output, direction, start, stop, overwrite, close_gaps
+        output, direction, start, stop, overwrite, close_gaps, find_every, diameter
             As in the class.
 
         Raises
@@ -96,6 +108,8 @@ class TrackJob:
         check_output(output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
+        if find_every < 0:
+            raise InputError(f"cells are found every 1 or more frames, not {find_every}; or give 0")
         if prompts is not None and not prompts.exists():
             raise InputError(f"no prompts at {prompts}; check the path")
         opened = open_stack(stack, axes, channel=channel, select=select)
@@ -110,14 +124,26 @@ class TrackJob:
         else:
             objects = _seeds(prompts, prompt_frame, frames)
         label_dtype(objects)
-        return cls(opened, frames, objects, output, direction, start, stop, overwrite, close_gaps)
+        check_diameter(diameter, frames.shape)
+        return cls(
+            opened,
+            frames,
+            objects,
+            output,
+            direction,
+            start,
+            stop,
+            overwrite,
+            close_gaps,
+            find_every,
+            diameter,
+        )
 
 
 def find_cells(
     job: TrackJob,
     model: SAM2,
     frame: int = 0,
-    diameter: float | None = None,
     policy: TrackingPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> TrackJob:
@@ -129,8 +155,8 @@ def find_cells(
         What to do with them.
     model
         From `load_model`.
-    frame, diameter
-        Where to look, and for what, as for `TrackingSession.segment_everything`.
+    frame
+        Where to look.
     policy
         As for `TrackingSession`.
     report
@@ -143,7 +169,7 @@ def find_cells(
     """
     session = TrackingSession(model, job.frames, policy)
     prompts: Prompts = {}
-    for found in session.segment_everything(frame, diameter=diameter):
+    for found in session.segment_everything(frame, diameter=job.diameter):
         prompts = found.prompts(frame)
         if report is not None:
             report(found.done, found.total)
@@ -188,10 +214,21 @@ def track(
     session = TrackingSession(model, job.frames, policy)
     session.add_prompts(job.prompts)
     total = session.total_frames(job.direction, job.start, job.stop)
-    results = session.propagate(job.direction, job.start, job.stop)
+    dtype = label_dtype(job.prompts)
+    if job.find_every:
+        results = session.propagate_and_find(
+            job.find_every,
+            diameter=job.diameter,
+            direction=job.direction,
+            start=job.start,
+            stop=job.stop,
+            last_id=int(np.iinfo(dtype).max),
+        )
+    else:
+        results = session.propagate(job.direction, job.start, job.stop)
     closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
     target = Target(job.stack, job.output, job.overwrite)
-    return target.collect(results, label_dtype(job.prompts), total, report, closing)
+    return target.collect(results, dtype, total, report, closing)
 
 
 def _check_range(start: int | None, stop: int | None, length: int) -> None:

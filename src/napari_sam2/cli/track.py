@@ -57,8 +57,12 @@ def track(
     ] = False,
     diameter: Annotated[
         float | None,
-        typer.Option(help="Of a typical cell in pixels, with --everything. Default: all sizes."),
+        typer.Option(help="Of a typical cell to find, in pixels. Default: all sizes."),
     ] = None,
+    find_every: Annotated[
+        int,
+        typer.Option(help="Find new cells every so many frames, and follow them; default: none."),
+    ] = 0,
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
@@ -98,8 +102,10 @@ def track(
     """
     if (prompts is not None) + (session is not None) + everything > 1:
         raise InputError("give one of --prompts, --everything and --session, not several")
-    if diameter is not None and not everything:
-        raise InputError("--diameter is for --everything; leave it out, or find all cells")
+    if diameter is not None and not (everything or find_every):
+        raise InputError(
+            "--diameter is for --everything and --find-every; leave it out, or find cells"
+        )
     if session is not None:
         chosen = _selection(select or [])
         _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite)
@@ -110,7 +116,6 @@ def track(
         )
     from napari_sam2.batch import TrackJob, find_cells
     from napari_sam2.batch import track as run
-    from napari_sam2.tracking.everything import check_diameter
     from napari_sam2.tracking.policy import TrackingPolicy
 
     job = TrackJob.open(
@@ -127,15 +132,16 @@ def track(
         stop=stop,
         overwrite=overwrite,
         close_gaps=close_gaps,
+        find_every=find_every,
+        diameter=diameter,
     )
-    check_diameter(diameter, job.frames.shape)
     network = load(model, device)
     policy = TrackingPolicy(
         attention=attention.value if attention else None, zoom=zoom, encodings=encodings
     )
     if everything:
         with progress("finding cells", "clicks") as report:
-            job = find_cells(job, network, prompt_frame, diameter, policy, report)
+            job = find_cells(job, network, prompt_frame, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
         outcome = run(job, network, policy, report)
     _conclude(outcome, output)

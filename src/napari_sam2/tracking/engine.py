@@ -193,6 +193,7 @@ class Engine(Placement):
         """
 
         def compute() -> MaskPrediction:
+            self._checked()
             features = self.encodings.windows(frame, windows)
             device = self.model.device
             places = self.geometry(windows[0]).to_model(points)[:, None].to(device)

@@ -80,6 +80,7 @@ class History:
         InputError
             As the session does.
         """
+        known = set(self.session.object_ids)
         done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
         self.touched.update(done.before)
         yielded = 0
@@ -91,6 +92,9 @@ class History:
                     yield result
             ended = True
         finally:
+            new = set(self.session.object_ids) - known  # a step may find objects
+            done.before = {**dict.fromkeys(new), **done.before}
+            self.touched.update(new)
             if ended:
                 self._note(done)
             elif yielded and isinstance(step, Propagate | Repair):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from itertools import zip_longest
+from collections.abc import Callable, Collection, Generator, Iterable
 
 import numpy as np
 import torch
@@ -103,6 +102,23 @@ class Propagating(Roster):
         InputError
             If there is nothing to follow, or an id or the range does not exist.
         """
+        yield from self._following(direction, start, stop, object_ids, None)
+
+    def _following(
+        self,
+        direction: Direction,
+        start: int | None,
+        stop: int | None,
+        object_ids: Iterable[int] | None,
+        arrived: Callable[[int, int], Collection[int]] | None,
+    ) -> Generator[FrameResult, None, None]:
+        """Follow objects; see `propagate`.
+
+        Parameters
+        ----------
+        arrived : called with each frame that was reached, and how many of its pass came before;
+            returns new objects there, to be followed to the end of the pass.
+        """
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
@@ -110,11 +126,13 @@ class Propagating(Roster):
         for way in ways:
             ids = self._with_new_prompts(ids)
             self._follower.recover(way, ids)
-            for frame, following in zip_longest(way.frames, way.frames[1:]):
-                if following is not None:
+            new: list[int] = []
+            for nth, frame in enumerate(way.frames):
+                for following in way.frames[nth + 1 : nth + 2]:
                     self.frames.expect(following)
-                ids = self._with_new_prompts(ids)
-                self._follower.track(frame, way, ids)
+                ids, new = self._with_new_prompts(ids), self._with_new_prompts(new)
+                self._follower.track(frame, way, [*ids, *new])
+                new += () if arrived is None else arrived(frame, nth)
                 yield merged(frame, self._objects, self._engine)
         visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):

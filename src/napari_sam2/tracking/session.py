@@ -7,10 +7,13 @@ into the network.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
+import numpy as np
 import numpy.typing as npt
+import torch
 
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.adopting import GivenMasks, adopt, check_given
@@ -18,17 +21,21 @@ from napari_sam2.tracking.daughters import Mother, find_daughters
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import LEAST_QUALITY, Found, everything
+from napari_sam2.tracking.everything import LEAST_QUALITY, Found, check_diameter, everything
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.prompting import Prompting
+from napari_sam2.tracking.prompts import Prompts
 from napari_sam2.tracking.propagating import Propagating
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.windows import levels
+
+_ENOUGH = 3  # masks that tell how large cells are
 
 
 class TrackingSession(Prompting, Propagating):
@@ -221,6 +228,72 @@ class TrackingSession(Prompting, Propagating):
             most=most,
         ):
             yield replace(found, first_id=max(self._objects, default=0) + 1)
+
+    def _usual_diameter(self, frame: int) -> float | None:
+        """Return that of the median mask of a frame, if there are enough to tell."""
+        areas = np.bincount(self.result(frame).labels.ravel())[1:]
+        areas = areas[areas > 0]
+        return float(np.sqrt(4 * np.median(areas) / np.pi)) if len(areas) >= _ENOUGH else None
+
+    def checking(self, check: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `check` between the parts of answers meanwhile; what it raises ends the answer."""
+        return self._engine.checking(check)
+
+    @torch.inference_mode()
+    def propagate_and_find(
+        self,
+        every: int,
+        *,
+        diameter: float | None = None,
+        least_quality: float = LEAST_QUALITY,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        first_id: int = 1,
+        last_id: int | None = None,
+    ) -> Generator[FrameResult, None, None]:
+        """Follow the objects, and look for cells that come into view or were missed.
+
+        They become objects with a mask as their prompt, which are followed from there on, in the
+        same direction. A daughter that is found so does not know its mother.
+
+        Parameters
+        ----------
+        every : frames from one look to the next, and from where a direction begins to the first.
+        diameter, least_quality : of the cells, as for `segment_everything`.
+        direction, start, stop : as for `propagate`.
+        first_id, last_id : new objects get ids above those of the session's, from `first_id` on;
+            once the last one is taken, none is added.
+
+        Yields
+        ------
+        FrameResult
+            One per frame, as `propagate` does.
+
+        Raises
+        ------
+        InputError
+            If an argument cannot be used, or there is nothing to follow yet.
+        """
+        check_diameter(diameter, self.frames.shape)
+        if every < 1:
+            raise InputError(f"cells are looked for every so many frames, 1 or more, not {every}")
+
+        def arrived(frame: int, nth: int) -> list[int]:
+            if nth == 0 or nth % every:
+                return []
+            prompts: Prompts = {}
+            for found in self.segment_everything(
+                frame,
+                diameter=diameter or self._usual_diameter(frame),
+                least_quality=least_quality,
+            ):
+                prompts = found.prompts(frame, max(first_id, found.first_id))
+            prompts = {i: said for i, said in prompts.items() if last_id is None or i <= last_id}
+            self.add_prompts(prompts)
+            return [*prompts]
+
+        yield from self._following(direction, start, stop, None, arrived)
 
 
 def _check_types(model: object, frames: object) -> None:

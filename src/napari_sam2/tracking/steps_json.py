@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.lineage_steps import Divide, SetParents
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompts_json import (
@@ -31,7 +32,7 @@ from napari_sam2.tracking.steps import (
 
 _NOWHERE = Path()  # masks are in the file itself
 _OfObjects = RemoveObject | MergeObjects | SplitObject | Divide | LockObject
-_Plain = Propagate | Repair | CloseGaps | _OfObjects
+_Plain = Propagate | PropagateAndFind | Repair | CloseGaps | _OfObjects
 _PLAIN: dict[str, type[_Plain]] = {kind.kind: kind for kind in get_args(_Plain)}
 _NUMBERS = {
     "start",
@@ -43,6 +44,9 @@ _NUMBERS = {
     "frame",
     "new_id",
     "longest",
+    "every",
+    "first_id",
+    "last_id",
 }
 
 

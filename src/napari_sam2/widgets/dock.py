@@ -17,6 +17,7 @@ from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.choices import Choices
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.exporting import export
+from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.forecast import Forecaster
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.hover import Hover
@@ -229,6 +230,9 @@ class MaskletsWidget(QWidget):
         form.propagation.only_stale.toggled.connect(
             lambda on: setattr(bench.following, "only_stale", on)
         )
+        for told in (form.propagation.find_new.toggled, form.propagation.every.changed):
+            told.connect(self._take_looking)
+        form.diameter_box.textChanged.connect(self._take_looking)
         form.progress.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.objects.space.clicked.connect(lambda: self.show_in_3d())
@@ -250,6 +254,10 @@ class MaskletsWidget(QWidget):
         application = QCoreApplication.instance()
         assert application is not None
         application.aboutToQuit.connect(self._shut_down)
+
+    def _take_looking(self, _value: object = None) -> None:
+        every, diameter = self.form.propagation.find_every, self.form.diameter
+        self.workbench.following.looking = Looking(every, diameter)
 
     def _on_layers_changed(self, event: Any) -> None:
         self.choices.offer_images()

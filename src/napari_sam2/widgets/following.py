@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from napari_sam2.widgets.acting import act_long
+from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.runs import Direction, Run, Wish, planned
+from napari_sam2.widgets.runs import Direction, Finding, Run, Wish, planned, summary
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -41,6 +43,13 @@ class Pulse:
         return True
 
 
+class Looking(NamedTuple):
+    """How cells are looked for: every so many frames (0: never), of which diameter, if known."""
+
+    every: int
+    diameter: float | None
+
+
 class Following:
     """Propagates, and moves the slider along with what is done.
 
@@ -58,18 +67,34 @@ class Following:
         """Whether only objects are followed that are new or have changed since they were."""
         self.frame_range: tuple[int | None, int | None] = (None, None)
         """First frame to follow objects to, and the one after the last; None: the ends."""
+        self.looking = Looking(0, None)
+        """How new cells are looked for while all objects are followed."""
         self._origin = 0
         self._followed: int | None = None
         self._volume = Pulse()
         bench.controller.run_ended.connect(self._on_run_ended)
 
-    def propagate(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> None:
-        """Follow objects, by default all, over the chosen frames; returns at once."""
+    def propagate(
+        self,
+        direction: Direction,
+        object_ids: tuple[int, ...] | None = None,
+        looking: Looking | None = None,
+    ) -> None:
+        """Follow objects, by default all, over the chosen frames; returns at once.
+
+        Parameters
+        ----------
+        looking
+            How new objects are found on the way; by default as chosen.
+        """
         bench, layers = self._bench, self._bench.require_layers()
         if layers is None:
             return
         layers.read()
-        wish = self.wish(direction, object_ids)
+        wish = self.wish(direction, object_ids, looking)
+        if wish.finding is not None:
+            self._propagate_and_find(wish)
+            return
 
         def work(record: Record, run: Run) -> None:
             step, run.total = planned(record.history.session, wish)
@@ -78,10 +103,43 @@ class Following:
         self.leave_from_here()
         bench.controller.start(work, "Propagating …")
 
-    def wish(self, direction: Direction, object_ids: tuple[int, ...] | None = None) -> Wish:
+    def _propagate_and_find(self, wish: Wish) -> None:
+        """Follow all objects; those that are found on the way get prompts in the layers."""
+        bench, record = self._bench, self._bench.controller.require_record()
+        if record is None or bench.layers is None:
+            return
+        layers_of, before = bench.layers.state_of, set(bench.used_ids)
+
+        def work(record: Record, run: Run) -> None:
+            session = record.history.session
+            step, run.total = planned(session, wish)
+            with session.checking(run.check):
+                run.consume(record.run(step, layers_of=layers_of))
+
+        def said(run: Run) -> str:
+            count = len(set(record.history.session.object_ids) - before)
+            new = "1 new cell was" if count == 1 else f"{count or 'no'} new cells were"
+            return f"{summary(run)} {new[0].upper()}{new[1:]} found on the way."
+
+        def after(_ended: bool) -> None:
+            bench.show_layers(record.layers)
+
+        self.leave_from_here()
+        act_long(bench, work, "Propagating, and looking for new cells …", said, after)
+
+    def wish(
+        self,
+        direction: Direction,
+        object_ids: tuple[int, ...] | None = None,
+        looking: Looking | None = None,
+    ) -> Wish:
         """Return what `propagate` would be asked for."""
-        only_stale = self.only_stale and object_ids is None
-        return Wish(direction, object_ids, *self.frame_range, only_stale)
+        only_stale, finding = self.only_stale and object_ids is None, None
+        every, diameter = looking or self.looking
+        if every and direction != "repair" and object_ids is None and not only_stale:
+            first = max(self._bench.used_ids, default=0) + 1
+            finding = Finding(every, diameter, first, HIGHEST)
+        return Wish(direction, object_ids, *self.frame_range, only_stale, finding)
 
     def leave_from_here(self) -> None:
         """Come back to the frame on screen when the work that begins now is over."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
+from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.runs import Direction
 
@@ -228,8 +229,18 @@ class LiveSession:
         with self._carried_out():
             self.widget.workbench.prompting.approve(object_id, frame)
 
-    def propagate(self, direction: Direction = "both") -> None:
+    def propagate(
+        self, direction: Direction = "both", find_every: int = 0, diameter: float | None = None
+    ) -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways.
+
+        Parameters
+        ----------
+        find_every
+            Frames from one look for cells that came into view, or were missed, to the next; they
+            become objects from there on. 0: none.
+        diameter
+            Of a typical one of them in pixels; by default all sizes are tried.
 
         Raises
         ------
@@ -239,8 +250,11 @@ class LiveSession:
         ways = get_args(Direction)
         if direction not in ways:
             raise InputError(f"no way to propagate is called {direction!r}; {', '.join(ways)} are")
+        if find_every < 0:
+            raise InputError(f"cells are found every so many frames, not every {find_every}")
+        looking = Looking(find_every, diameter)
         with self._carried_out():
-            self.widget.propagate(direction)
+            self.widget.workbench.following.propagate(direction, looking=looking)
 
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
 
 logger = logging.getLogger(__name__)
@@ -192,6 +193,8 @@ def _is_first_click(step: Step) -> bool:
 
 def _looks(session: Any, step: Step) -> list[int] | None:
     """Return how many objects a propagation looks at on each frame; None for other steps."""
+    if isinstance(step, PropagateAndFind):
+        return None  # most of the time may go into finding
     if isinstance(step, Propagate):
         found = session.workload(step.direction, step.start, step.stop, step.object_ids)
     elif isinstance(step, Repair):

@@ -52,7 +52,27 @@ class PropagationForm(QWidget):
         layout.addWidget(self.forecast)
         layout.addLayout(self._range_row())
         layout.addWidget(self.only_stale)
+        layout.addLayout(self._find_row())
         layout.addLayout(row(self.follow, repair))
+
+    def _find_row(self) -> QHBoxLayout:
+        self.find_new = QCheckBox("Find new cells every")
+        self.find_new.setToolTip(
+            "While all objects are followed, look for cells that came into view or were missed; "
+            "they become objects from there on. The diameter beside 'Find all cells' counts here, "
+            "too"
+        )
+        self.every = SpinBox(value=10, min=1, max=9999, tooltip="Frames from one look to the next")
+        self.every.native.setAccessibleName("Frames between two looks for new cells")
+        self.every.native.setStyleSheet("min-width: 44px; max-width: 60px;")
+        made = row(self.find_new, self.every.native, QLabel("frames"))
+        made.addStretch(1)
+        return made
+
+    @property
+    def find_every(self) -> int:
+        """Frames from one look for new cells to the next; 0: none."""
+        return int(self.every.value) if self.find_new.isChecked() else 0
 
     def _range_row(self) -> QHBoxLayout:
         self.first = SpinBox(value=0, min=0, max=0, tooltip="The first frame to follow objects to")
@@ -111,6 +131,7 @@ class PropagationForm(QWidget):
         """Enable what can be used now."""
         for way in self.directions.values():
             way.setEnabled(many_frames and not running)
-        for number in (self.first, self.last):
+        self.find_new.setEnabled(many_frames and not running)
+        for number in (self.first, self.last, self.every):
             number.enabled = many_frames and not running
         self.range.setEnabled(many_frames and not running)

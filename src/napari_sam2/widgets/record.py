@@ -156,12 +156,14 @@ class Record:
                         yield result
             ended = True
         finally:
-            if written and not ended and not isinstance(step, Propagate | Repair):
+            kept = ended or (written and isinstance(step, Propagate | Repair))
+            if written and not kept:
                 self._writer.swap(extra.planes)  # as the session is: before the step
-        self._writer.object_ids -= set(ids) - set(session.object_ids)
-        if layers_of is not None:
-            extra.after = layers_of(session.prompts)
-        self.layers = Standing(extra.after, session.prompts)
+            if kept:
+                self._writer.object_ids -= set(ids) - set(session.object_ids)
+                if layers_of is not None:
+                    extra.after = layers_of(session.prompts)
+                self.layers = Standing(extra.after, session.prompts)
 
     def _before(self, change: LayerChange) -> Mapping[int, npt.NDArray[Any]]:
         """Return the labels before they were painted on, with what was written meanwhile."""

@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair, Step
+from napari_sam2.widgets.opening import Cancelled
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
@@ -71,11 +73,37 @@ class Run:
             time.sleep(0.02)
         return time.monotonic() - start
 
+    def check(self) -> None:
+        """Wait while it is paused, and end what goes on if it is cancelled."""
+        self._rest()
+        if self.cancelled.is_set():
+            raise Cancelled
+
     def take_written(self) -> set[int]:
         """Return the frames that were written since the last call."""
         with self._lock:
             written, self._written = self._written, set()
         return written
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How new objects are found on the way.
+
+    Parameters
+    ----------
+    every
+        Frames between two looks.
+    diameter
+        Of a typical cell in pixels; None: found out.
+    first_id, last_id
+        What they may be called.
+    """
+
+    every: int
+    diameter: float | None = None
+    first_id: int = 1
+    last_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,8 @@ class Wish:
         Only frames from `start` on and before `stop`; None: to the ends. Repair ignores it.
     only_stale
         Only objects whose masks are not what their prompts say. Repair never does others.
+    finding
+        Where all objects are followed: find new ones on the way.
     """
 
     direction: Direction = "both"
@@ -99,6 +129,7 @@ class Wish:
     start: int | None = None
     stop: int | None = None
     only_stale: bool = False
+    finding: Finding | None = None
 
 
 def planned(session: Any, wish: Wish) -> tuple[Step, int]:
@@ -119,6 +150,9 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
                     "to follow all of them again"
                 )
         total = session.total_frames(direction, wish.start, wish.stop, object_ids)
+        if wish.finding is not None and object_ids is None:
+            found = asdict(wish.finding)
+            return PropagateAndFind(direction, wish.start, wish.stop, **found), total
         return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
     if object_ids is not None:

@@ -1,0 +1,43 @@
+"""Following objects and finding new ones on the way, as a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_sam2.tracking.steps import Propagate, limited
+
+if TYPE_CHECKING:
+    from napari_sam2.tracking.session import TrackingSession
+    from napari_sam2.tracking.steps import Results
+
+
+@dataclass(frozen=True)
+class PropagateAndFind(Propagate):
+    """Follow all objects, and find new ones, as `TrackingSession.propagate_and_find`.
+
+    Parameters
+    ----------
+    every : frames between two looks.
+    diameter : of a typical cell in data pixels; None: found out.
+    first_id, last_id : ids that new objects may get.
+    """
+
+    kind: ClassVar[str] = "propagate and find"
+    every: int = 10
+    diameter: float | None = None
+    first_id: int = 1
+    last_id: int | None = None
+
+    def run(self, session: TrackingSession) -> Results:
+        """Yield the frames that are visited."""
+        results = session.propagate_and_find(
+            self.every,
+            diameter=self.diameter,
+            direction=self.direction,
+            start=self.start,
+            stop=self.stop,
+            first_id=self.first_id,
+            last_id=self.last_id,
+        )
+        return limited(results, self.frames)

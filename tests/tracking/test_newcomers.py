@@ -1,0 +1,176 @@
+"""Cells that come into view while others are followed become objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.steps import AddPrompts, Repair, SetPrompt
+from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.weights import load_model
+
+LENGTH, COMES, EVERY = 8, 3, 2  # the second cell is there from COMES on
+
+
+def places(t: int) -> list[tuple[int, int, int]]:
+    """(y, x, radius) of the cells on a frame."""
+    second = [(64, 90 + t, 14)] if t >= COMES else []
+    return [(30, 35 + 2 * t, 12), *second]
+
+
+@pytest.fixture(scope="module")
+def stack() -> np.ndarray:
+    y, x = np.mgrid[:96, :128]
+    images = np.random.default_rng(0).normal(40, 5, (LENGTH, 96, 128))
+    for t in range(LENGTH):
+        for cy, cx, r in places(t):
+            images[t][(y - cy) ** 2 + (x - cx) ** 2 < r * r] += 100
+    return images.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("micro", device="cpu")
+
+
+@pytest.fixture
+def session(model, stack) -> TrackingSession:
+    return TrackingSession(model, Frames(stack))
+
+
+def at(session: TrackingSession, frame: int, nth: int) -> int:
+    """Label in the middle of a cell."""
+    y, x, _ = places(frame)[nth]
+    return int(session.result(frame).labels[y, x])
+
+
+def click() -> Prompt:
+    return Prompt(points=np.array([[30.0, 35.0]]), positive=np.array([True]))
+
+
+def test_a_cell_that_comes_is_found_and_followed(session):
+    session.add_points(1, 0, [[30, 35]], [True])
+    frames = [r.frame for r in session.propagate_and_find(EVERY)]
+    assert frames == list(range(LENGTH))
+    (new,) = set(session.object_ids) - {1}
+    found = COMES + COMES % EVERY
+    assert list(session.prompts[new]) == [found]
+    for t in range(found, LENGTH):
+        assert at(session, t, 0) == 1
+        assert at(session, t, 1) == new
+        assert 450 < (session.result(t).labels == new).sum() < 800
+    assert not (session.result(COMES).labels == new).any()
+    assert not session.stale_frames()
+
+
+def test_backward_they_are_followed_backward(model, stack):
+    session = TrackingSession(model, Frames(stack[::-1]))
+    session.add_points(1, LENGTH - 1, [[30, 35]], [True])
+    for _ in session.propagate_and_find(EVERY, direction="backward"):
+        pass
+    (new,) = set(session.object_ids) - {1}
+    found = LENGTH - 1 - COMES - COMES % EVERY
+    assert list(session.prompts[new]) == [found]
+    shown = [t for t in range(LENGTH) if (session.result(t).labels == new).any()]
+    assert shown == list(range(found + 1))
+
+
+def test_ids_are_those_that_are_free_elsewhere(model, stack):
+    for limits, ids in (
+        ({"first_id": 40}, [1, 40]),
+        ({"last_id": 2}, [1, 2]),
+        ({"last_id": 1}, [1]),
+    ):
+        session = TrackingSession(model, Frames(stack))
+        session.add_points(1, 0, [[30, 35]], [True])
+        for _ in session.propagate_and_find(EVERY, **limits):
+            pass
+        assert session.object_ids == ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"every": 0}, "1 or more"),
+        ({"every": 2, "diameter": 0}, "diameter"),
+        ({"every": 2}, "nothing to propagate"),
+    ],
+)
+def test_unusable_input(session, arguments, text):
+    with pytest.raises(InputError, match=text):
+        list(session.propagate_and_find(**arguments))
+
+
+def labels(session: TrackingSession) -> np.ndarray:
+    return np.stack([session.result(t).labels for t in range(LENGTH)])
+
+
+def test_as_a_step_it_is_undone_and_done_again(session, model, stack):
+    history = History(session)
+    history.do(SetPrompt(1, 0, click()))
+    clicked = labels(session)
+    step = PropagateAndFind("forward", every=EVERY, first_id=5, last_id=9)
+    history.do(step)
+    done = labels(session)
+    assert session.object_ids == [1, 5]
+    assert history.touched >= {1, 5}
+    history.undo()
+    assert session.object_ids == [1]
+    np.testing.assert_array_equal(labels(session), clicked)
+    history.redo()
+    np.testing.assert_array_equal(labels(session), done)
+    # A correction of what was found goes on from there.
+    history.do(SetPrompt(5, 6, Prompt(mask=labels(session)[6] == 5)))
+    history.do(Repair())
+    steps = [step_from_json(step_as_json(one), n) for n, one in enumerate(history.steps)]
+    assert steps[1] == step
+    again = History(TrackingSession(model, Frames(stack)))
+    for one in steps:
+        again.do(one)
+    np.testing.assert_array_equal(labels(again.session), labels(session))
+
+
+def test_ended_early_it_keeps_what_was_found(session):
+    history = History(session)
+    history.do(AddPrompts({1: {0: click()}}))
+    results = history.run(PropagateAndFind("forward", every=EVERY))
+    for result in results:
+        if result.frame == 5:
+            break
+    results.close()
+    assert session.object_ids == [1, 2]
+    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=6)
+    history.undo()
+    assert session.object_ids == [1]
+    history.redo()
+    assert session.object_ids == [1, 2]
+
+
+def test_a_look_can_be_ended(session):
+    class Enough(Exception):
+        pass
+
+    frames: list[int] = []
+
+    def check() -> None:
+        if len(frames) == EVERY:  # the look is taken before the frame is shown
+            raise Enough
+
+    def follow() -> None:
+        with session.checking(check):
+            for result in history.run(PropagateAndFind("forward", every=EVERY)):
+                frames.append(result.frame)
+
+    session.add_points(1, 0, [[30, 35]], [True])
+    history = History(session)
+    with pytest.raises(Enough):
+        follow()
+    assert frames == list(range(EVERY))
+    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=EVERY)
+    assert session.object_ids == [1]
