@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
 from napari_sam2.target import Outcome, Target, check_output
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
@@ -76,7 +76,8 @@ class TrackJob:
         Parameters
         ----------
         stack, axes, channel, select
-            The images, as for `open_stack`.
+            The images, as for `open_stack`; `select` is for a label image of prompts, too, where
+            that has the axis.
         prompts
             A prompts file (.json), or a label image in which each label is a mask prompt. None:
             `find_cells` is to find them.
@@ -108,7 +109,7 @@ class TrackJob:
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
             check_apart(output, *_mask_files(prompts))
         else:
-            objects = _seeds(prompts, prompt_frame, frames)
+            objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)
         return cls(opened, frames, objects, output, direction, start, stop, overwrite, close_gaps)
 
@@ -214,10 +215,11 @@ def _mask_files(prompts: Path) -> list[Path]:
     return [prompts.parent / mask for mask in masks if isinstance(mask, str)]
 
 
-def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:
+def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
     """Mask prompts from a label image of one frame, or of the whole stack."""
     _check_frame(frame, frames)
-    labels = read_labels(path)
+    own = shared_out(select, "", axes_of(path))[1] if select else None
+    labels = read_labels(path, select=own)
     if len(labels) not in (1, len(frames)):
         raise InputError(
             f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "

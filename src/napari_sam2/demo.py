@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from napari_sam2.export.files import check_apart
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import write_gif
-from napari_sam2.stacks import open_stack
+from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.terminal import progress, say
+from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
@@ -63,6 +66,9 @@ def run(
     output: Path,
     gui: bool = True,
     *,
+    axes: str | None = None,
+    channel: Channels | None = None,
+    select: Mapping[str, int] | None = None,
     model: SAM2 | None = None,
 ) -> list[Score]:
     """Track the sample, or a stack with automatic seeds, and write what came out to `output`.
@@ -77,6 +83,8 @@ def run(
         Folder, made where it is missing; files of an earlier demonstration are replaced.
     gui
         Leave napari open with the result, if there is a screen.
+    axes, channel, select
+        The part of the stack, as for `open_stack`.
     model
         Default: the embedded one.
 
@@ -97,7 +105,8 @@ def run(
         input_path, truth = _write_sample(output)
     else:
         check_apart(output / _MASKLETS, input_path)
-    job = _job(input_path, output, truth)
+    part: dict[str, Any] = {"axes": axes, "channel": channel, "select": dict(select or {})}
+    job = _job(open_stack(input_path, **part), output, truth)
     if model is None:
         from napari_sam2.weights import load_model
 
@@ -113,7 +122,7 @@ def run(
     if scores:
         _print(scores)
     write_gif(output / "preview.gif", job.frames, masklets)
-    _show_window(input_path, output, stay=gui and has_screen())
+    _show_window(input_path, output, stay=gui and has_screen(), part=part)
     print("Written to", output)
     for path in sorted(p for p in output.iterdir() if not p.name.startswith(".")):
         print(f"  {path.name:<14} {path.stat().st_size / 1e3:8.0f} kB")
@@ -157,9 +166,8 @@ def _write_sample(output: Path) -> tuple[Path, Labels]:
     return path, truth
 
 
-def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
+def _job(stack: Stack, output: Path, truth: Labels | None) -> TrackJob:
     """Return what to track: clicks on true cells, or else on what looks like cells."""
-    stack = open_stack(path)
     frames = stack.frames()
     start = len(frames) // 2 if stack.axes.startswith("Z") else 0
     if truth is None:
@@ -170,8 +178,8 @@ def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
         clicks = {int(i): centre_click(truth[start] == i) for i in ids[ids > 0]}
     if not clicks:
         raise InputError(
-            f"nothing stands out in frame {start} of {path.name}; "
-            f"click on cells yourself: napari-sam2 gui {path}"
+            f"nothing stands out in frame {start} of {stack.path.name}; "
+            f"click on cells yourself: napari-sam2 gui {stack.path}"
         )
     prompts: Prompts = {
         i: {start: Prompt(points=np.array([click], float), positive=np.array([True]))}
@@ -239,14 +247,17 @@ def has_screen() -> bool:
     return sys.platform != "linux" or any(os.environ.get(name) for name in _SCREENS)
 
 
-def _show_window(image: Path, output: Path, stay: bool) -> None:
+def _show_window(image: Path, output: Path, stay: bool, part: Mapping[str, Any]) -> None:
     """Open napari with the result in a process of its own, and photograph it.
+
+    `part` is what of the image was tracked, as `open_stack` takes it.
 
     Without a usable screen Qt ends the whole process, and the results are not worth that.
     """
     picture = output / "window.png"
     picture.unlink(missing_ok=True)
     command = [sys.executable, "-m", "napari_sam2.widgets.screenshot", str(image), str(output)]
+    command += ["--part", json.dumps(part)]
     if not has_screen():
         if shutil.which("xvfb-run") is None:
             say("no picture of the window: there is no screen; install xvfb and xauth")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_sam2.cli.options import ChannelOption, DeviceOption, ModelOption, channels, load
+from napari_sam2.cli.options import (
+    ChannelOption,
+    DeviceOption,
+    ModelOption,
+    SelectOption,
+    channels,
+    load,
+    selection,
+)
 from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
 
@@ -73,9 +81,7 @@ def track(
         float | None, typer.Option(help="Magnification. Default: by the size of each object.")
     ] = None,
     channel: ChannelOption = None,
-    select: Annotated[
-        list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
-    ] = None,
+    select: SelectOption = None,
     contrast: Annotated[
         tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
     ] = None,
@@ -101,7 +107,7 @@ def track(
     if diameter is not None and not everything:
         raise InputError("--diameter is for --everything; leave it out, or find all cells")
     if session is not None:
-        chosen = _selection(select or [])
+        chosen = selection(select)
         _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite)
         return
     if stack is None or (prompts is None and not everything):
@@ -119,7 +125,7 @@ def track(
         output,
         axes=axes,
         channel=channels(channel),
-        select=_selection(select or []),
+        select=selection(select),
         contrast=contrast,
         prompt_frame=prompt_frame,
         direction=direction.value,
@@ -179,13 +185,3 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
     print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
-
-
-def _selection(items: list[str]) -> dict[str, int]:
-    chosen = {}
-    for item in items:
-        letter, _, index = item.partition("=")
-        if len(letter) != 1 or not index.isdecimal():
-            raise InputError(f"--select {item} is not understood; write an axis and index, as Z=3")
-        chosen[letter.upper()] = int(index)
-    return chosen

@@ -22,7 +22,7 @@ from napari_sam2.export.masks_json import read_json
 from napari_sam2.export.sa_v import read_sa_v, write_sa_v
 from napari_sam2.export.source import LabelSource, Progress, Qualities
 from napari_sam2.export.tables import write_measurements, write_tracks
-from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
 from napari_sam2.tracking.errors import InputError
 
 
@@ -167,7 +167,9 @@ def check_target(path: Path, format: str | None = None, overwrite: bool = False)
     return name
 
 
-def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
+def open_masklets(
+    path: str | Path, axes: str | None = None, select: Mapping[str, int] | None = None
+) -> Stack:
     """Open masklets of any format that holds masks, lazily.
 
     Parameters
@@ -177,6 +179,8 @@ def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
         or COCO or SA-V JSON.
     axes
         Of a label image, where it does not say so itself, e.g. "ZYX".
+    select
+        Index along other axes of a label image, e.g. ``{"Z": 3}``.
 
     Returns
     -------
@@ -189,19 +193,41 @@ def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
         If it cannot be read, or holds no masks.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_dir() and is_ctc(path):
-        return read_ctc(path)
-    if suffix == ".csv" and path.is_file():
+    if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
-    if suffix != ".json" or not path.is_file():
-        return open_labels(path, axes)
+    if _is_image(path):
+        return open_labels(path, axes, select)
+    if select:
+        letter = next(iter(select)).upper()
+        raise InputError(
+            f"{path.name}: it has no axis {letter} to select from; it holds frames of one plane"
+        )
+    if path.is_dir():
+        return read_ctc(path)
     content = read_json(path)
     if "masklet" in content:
         return read_sa_v(path, content)
     if "annotations" in content:
         return read_coco(path, content)
     raise InputError(f"{path.name} has neither annotations (COCO) nor masklet (SA-V); give one")
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a path is for a label image, the one format that may have further axes."""
+    if path.is_dir():
+        return not is_ctc(path)
+    return path.suffix.lower() != ".json" or not path.is_file()
+
+
+def masklet_axes(path: str | Path, axes: str | None = None) -> str:
+    """Return the axes of what `open_masklets` opens, for `shared_out`: "" if only frames fit in it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return axes_of(path, axes) if _is_image(Path(path)) else ""
 
 
 def open_parents(path: str | Path) -> dict[int, int]:
@@ -233,6 +259,7 @@ def convert(
     axes: str | None = None,
     image: Path | None = None,
     channel: int | None = None,
+    select: Mapping[str, int] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
@@ -247,7 +274,9 @@ def convert(
     target, format, overwrite, progress
         As for `export_masklets`.
     image, channel
-        Stack to measure, and which of its channels.
+        Stack to measure, and which of its channels; without a stack, which of the labels.
+    select
+        Index along other axes, of the labels and of the stack, as far as each has them.
 
     Raises
     ------
@@ -258,8 +287,13 @@ def convert(
     name = check_target(target, format, overwrite)
     if image is not None and name != "csv":
         raise InputError(f"an image is of no use for {name}; leave it out, or export csv")
-    masklets = open_masklets(source, axes)
-    pixels = None if image is None else open_stack(image, channel=channel)
+    own, of_image = dict(select or {}), {}
+    if image is None and channel is not None:
+        own["C"] = channel
+    elif image is not None and select:
+        own, of_image = shared_out(select, masklet_axes(source, axes), axes_of(image))
+    masklets = open_masklets(source, axes, own)
+    pixels = None if image is None else open_stack(image, channel=channel, select=of_image)
     calibrated = pixels if pixels is not None and masklets.unit is None else masklets
     remarks = export_masklets(
         target,
