@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from napari_sam2 import demo
 from napari_sam2.batch import TrackJob
 from napari_sam2.cli import app
-from napari_sam2.export.formats import convert, export_masklets, open_masklets
+from napari_sam2.export.converting import convert
+from napari_sam2.export.formats import export_masklets, open_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import axes_of, shared_out
 from napari_sam2.tracking.errors import InputError

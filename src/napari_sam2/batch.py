@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_sam2.export.files import check_apart
+from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
@@ -93,13 +94,16 @@ class TrackJob:
         ------
         InputError
             If any of it is unusable; the message names it and the remedy.
+        OutputError
+            If nothing can be written to `output`, or its disk is full.
         """
-        check_output(output, overwrite, stack, prompts)
+        format = check_output(output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if prompts is not None and not prompts.exists():
             raise InputError(f"no prompts at {prompts}; check the path")
         opened = open_stack(stack, axes, channel=channel, select=select)
+        check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
         if prompts is None:

@@ -20,14 +20,16 @@ import tifffile
 from napari_sam2.batch import TrackJob, track
 from napari_sam2.evaluation.annotators import centre_click
 from napari_sam2.evaluation.metrics import jaccard
-from napari_sam2.export.files import check_apart
+from napari_sam2.export.files import completed
+from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import write_gif
 from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.target import check_output
 from napari_sam2.terminal import progress, say
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import save_prompts
@@ -97,16 +99,18 @@ def run(
     ------
     InputError
         If the stack cannot be opened, or nothing in it stands out from the background.
+    OutputError
+        If the folder cannot be written to, or its disk is full.
     """
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
+    labels = output / _MASKLETS
+    format = check_output(labels, True, input_path)
     truth = None
     if input_path is None:
         input_path, truth = _write_sample(output)
-    else:
-        check_apart(output / _MASKLETS, input_path)
     part: dict[str, Any] = {"axes": axes, "channel": channel, "select": dict(select or {})}
-    job = _job(open_stack(input_path, **part), output, truth)
+    stack = open_stack(input_path, **part)
+    check_room(labels, stack.data.shape[:3], format)
+    job = _job(stack, labels, truth)
     if model is None:
         from napari_sam2.weights import load_model
 
@@ -161,12 +165,12 @@ def _write_sample(output: Path) -> tuple[Path, Labels]:
 
     images, truth = sample_timelapse()
     path = output / "sample.tif"
-    with writing(path):
-        tifffile.imwrite(path, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
+    with completed(path, overwrite=True) as partial:
+        tifffile.imwrite(partial, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
     return path, truth
 
 
-def _job(stack: Stack, output: Path, truth: Labels | None) -> TrackJob:
+def _job(stack: Stack, labels: Path, truth: Labels | None) -> TrackJob:
     """Return what to track: clicks on true cells, or else on what looks like cells."""
     frames = stack.frames()
     start = len(frames) // 2 if stack.axes.startswith("Z") else 0
@@ -185,7 +189,7 @@ def _job(stack: Stack, output: Path, truth: Labels | None) -> TrackJob:
         i: {start: Prompt(points=np.array([click], float), positive=np.array([True]))}
         for i, click in clicks.items()
     }
-    return TrackJob(stack, frames, prompts, output / _MASKLETS, overwrite=True)
+    return TrackJob(stack, frames, prompts, labels, overwrite=True)
 
 
 def _track(job: TrackJob, model: SAM2) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from napari_sam2.export.files import check_apart
+from napari_sam2.export.formats import check_room
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_output
@@ -71,13 +72,16 @@ class ReplayJob:
         ------
         InputError
             If any of it is unusable, or the image is not the one of the session.
+        OutputError
+            If nothing can be written to `output`, or its disk is full.
         """
-        check_output(output, overwrite, session, stack)
+        format = check_output(output, overwrite, session, stack)
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
         opened = _opened(content, session, stack, axes, channel, select)
         check_apart(output, opened.path)
+        check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
         return cls(opened, frames, content, output, overwrite)

@@ -100,7 +100,7 @@ class Target:
             If the output cannot be written.
         """
         store = self._claimed()
-        masklets = Masklets(self.stack.data.shape[:3], dtype, store)
+        masklets = self._begun(store, dtype)
         done, failure = 0, None
         present: dict[int, set[int]] = {}  # the objects on each frame that was finished
 
@@ -142,6 +142,14 @@ class Target:
                 return store
         raise AssertionError("there is always a further number")
 
+    def _begun(self, store: Path, dtype: npt.DTypeLike) -> Masklets:
+        """Begin masklets in the folder; if that fails, it holds nothing to keep."""
+        try:
+            return Masklets(self.stack.data.shape[:3], dtype, store)
+        except OutputError:
+            shutil.rmtree(store, ignore_errors=True)
+            raise
+
     def _beside(self) -> Path:
         """Return a free name for what is not complete: the output's, unless that is taken."""
         if not taken(self.output):
@@ -167,14 +175,20 @@ class Target:
             raise kind(f"{error}; the finished frames are in {masklets.store}") from error
 
 
-def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
+def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> str:
     """Refuse, before any work, labels that could not be written.
+
+    Returns
+    -------
+    The name of their format, for `check_room` once their shape is known.
 
     Raises
     ------
     InputError
         If the name is for something else than labels, is that of an input, or is taken and may not
         be replaced.
+    OutputError
+        If nothing can be written there.
     """
     if path.suffix.lower() not in ("", *TIFF, *ZARR):
         raise InputError(
@@ -182,4 +196,4 @@ def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
             "suffix for a Cell Tracking Challenge folder"
         )
     check_apart(path, *inputs)
-    check_target(path, None, overwrite)
+    return check_target(path, None, overwrite)

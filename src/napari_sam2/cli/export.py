@@ -39,7 +39,7 @@ def export(
 
     --select is for LABELS and for the image, whichever has the axis.
     """
-    from napari_sam2.export.formats import convert
+    from napari_sam2.export.converting import convert
 
     try:
         with progress(f"exporting {labels.name}") as report:
