@@ -11,7 +11,7 @@ from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
-from napari_sam2.target import Outcome, Target, check_output
+from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
@@ -39,9 +39,11 @@ class TrackJob:
     direction, start, stop
         Which way and over which frames to propagate, as for `TrackingSession.propagate`.
     overwrite
-        Replace `output`.
+        Replace `output` and `quality`.
     close_gaps
         Longest gap to fill at the end, see `TrackingSession.close_gaps`; 0 for none.
+    quality
+        Table to write, .csv: how sure the network is of each object on each frame.
     """
 
     stack: Stack
@@ -53,6 +55,7 @@ class TrackJob:
     stop: int | None = None
     overwrite: bool = False
     close_gaps: int = 0
+    quality: Path | None = None
 
     @classmethod
     def open(
@@ -71,6 +74,7 @@ class TrackJob:
         stop: int | None = None,
         overwrite: bool = False,
         close_gaps: int = 0,
+        quality: Path | None = None,
     ) -> TrackJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -87,7 +91,7 @@ class TrackJob:
             whole stack.
         prompt_frame
             The frame that a label image belongs to, or on which cells are to be found.
-        output, direction, start, stop, overwrite, close_gaps
+        output, direction, start, stop, overwrite, close_gaps, quality
             As in the class.
 
         Raises
@@ -95,9 +99,10 @@ class TrackJob:
         InputError
             If any of it is unusable; the message names it and the remedy.
         OutputError
-            If nothing can be written to `output`, or its disk is full.
+            If nothing can be written to `output` or `quality`, or its disk is full.
         """
         format = check_output(output, overwrite, stack, prompts)
+        check_quality(quality, output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if prompts is not None and not prompts.exists():
@@ -111,11 +116,23 @@ class TrackJob:
             _check_frame(prompt_frame, frames)
         elif prompts.suffix.lower() == ".json":
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
-            check_apart(output, *_mask_files(prompts))
+            for written in filter(None, (output, quality)):
+                check_apart(written, *_mask_files(prompts))
         else:
             objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)
-        return cls(opened, frames, objects, output, direction, start, stop, overwrite, close_gaps)
+        return cls(
+            opened,
+            frames,
+            objects,
+            output,
+            direction,
+            start,
+            stop,
+            overwrite,
+            close_gaps,
+            quality,
+        )
 
 
 def find_cells(
@@ -167,10 +184,10 @@ def track(
     policy: TrackingPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Track, and write the labels with the axes and scale of the stack.
+    """Track, and write the labels with the axes and scale of the stack, and the qualities.
 
-    While it runs, the finished frames are in a zarr array beside the output, so that they survive
-    a crash. Frames that were not reached hold 0.
+    While it runs, the finished frames are in a zarr array beside the output, and the lines of the
+    table in a file beside it, so that they survive a crash. Frames that were not reached hold 0.
 
     Parameters
     ----------
@@ -195,7 +212,7 @@ def track(
     total = session.total_frames(job.direction, job.start, job.stop)
     results = session.propagate(job.direction, job.start, job.stop)
     closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
-    target = Target(job.stack, job.output, job.overwrite)
+    target = Target(job.stack, job.output, job.overwrite, quality=job.quality)
     return target.collect(results, label_dtype(job.prompts), total, report, closing)
 
 

@@ -89,12 +89,16 @@ def track(
         int,
         typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
     ] = 0,
+    quality: Annotated[
+        Path | None,
+        typer.Option(help="Table to write, too (.csv): how sure each mask is, frame by frame."),
+    ] = None,
     encodings: Annotated[
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT.")
+        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT, and QUALITY.")
     ] = False,
 ) -> None:
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
@@ -108,7 +112,7 @@ def track(
         raise InputError("--diameter is for --everything; leave it out, or find all cells")
     if session is not None:
         chosen = selection(select)
-        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite)
+        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite, quality)
         return
     if stack is None or (prompts is None and not everything):
         raise InputError(
@@ -133,6 +137,7 @@ def track(
         stop=stop,
         overwrite=overwrite,
         close_gaps=close_gaps,
+        quality=quality,
     )
     check_diameter(diameter, job.frames.shape)
     network = load(model, device)
@@ -156,11 +161,19 @@ def _replay(
     select: dict[str, int],
     device: str,
     overwrite: bool,
+    quality: Path | None,
 ) -> None:
     from napari_sam2.replay import ReplayJob, replay
 
     job = ReplayJob.open(
-        session, stack, output, axes=axes, channel=channel, select=select, overwrite=overwrite
+        session,
+        stack,
+        output,
+        axes=axes,
+        channel=channel,
+        select=select,
+        overwrite=overwrite,
+        quality=quality,
     )
     network = load(job.session.model, device)
     with progress(f"doing {len(job.session.steps)} steps again") as report:
@@ -185,3 +198,5 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
     print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
+    if outcome.quality is not None:
+        print(f"{outcome.quality}: the quality of each mask")
