@@ -31,7 +31,7 @@ def model() -> SAM2:
 
 @pytest.fixture
 def no_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "_show_window", lambda image, output, stay: None)
+    monkeypatch.setattr(demo, "_show_window", lambda *_, **__: None)
 
 
 def disks(frames: int = 3, inverted: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ def test_no_screen(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("PATH", str(tmp_path))
-    demo._show_window(tmp_path / "image.tif", tmp_path, stay=False)
+    demo._show_window(tmp_path / "image.tif", tmp_path, stay=False, part={})
     assert "install xvfb" in capsys.readouterr().err
 
 
@@ -162,7 +162,7 @@ def test_a_window_that_fails_is_said(
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(subprocess, "run", run)
-    demo._show_window(tmp_path / "image.tif", tmp_path, stay=False)
+    demo._show_window(tmp_path / "image.tif", tmp_path, stay=False, part={})
     assert "no picture of the window: no screen today" in capsys.readouterr().err
 
 
@@ -177,5 +177,5 @@ def test_the_window_stays_where_somebody_sees_it(
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(subprocess, "run", run)
-    demo._show_window(tmp_path / "image.tif", tmp_path, stay=True)
+    demo._show_window(tmp_path / "image.tif", tmp_path, stay=True, part={})
     assert capsys.readouterr().err == ""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_sam2.export.files import check_apart
+from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.stacks import Stack, open_stack
-from napari_sam2.target import Outcome, Target, check_output
+from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
+from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import check_diameter
@@ -22,6 +23,7 @@ from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.prompts_json import read_json
+from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import CloseGaps
 
@@ -41,7 +43,7 @@ class TrackJob:
     direction, start, stop
         Which way and over which frames to propagate, as for `TrackingSession.propagate`.
     overwrite
-        Replace `output`.
+        Replace `output` and `quality`.
     close_gaps
         Longest gap to fill at the end, see `TrackingSession.close_gaps`; 0 for none.
     find_every
@@ -49,6 +51,8 @@ class TrackJob:
         for none.
     diameter
         Of cells that are looked for in pixels; None: all sizes.
+    quality
+        Table to write, .csv: how sure the network is of each object on each frame.
     """
 
     stack: Stack
@@ -62,6 +66,7 @@ class TrackJob:
     close_gaps: int = 0
     find_every: int = 0
     diameter: float | None = None
+    quality: Path | None = None
 
     @classmethod
     def open(
@@ -82,13 +87,15 @@ class TrackJob:
         close_gaps: int = 0,
         find_every: int = 0,
         diameter: float | None = None,
+        quality: Path | None = None,
     ) -> TrackJob:
         """Open the files and check everything that can be checked without a model.
 
         Parameters
         ----------
         stack, axes, channel, select
-            The images, as for `open_stack`.
+            The images, as for `open_stack`; `select` is for a label image of prompts, too, where
+            that has the axis.
         prompts
             A prompts file (.json), or a label image in which each label is a mask prompt. None:
             `find_cells` is to find them.
@@ -97,15 +104,18 @@ class TrackJob:
             whole stack.
         prompt_frame
             The frame that a label image belongs to, or on which cells are to be found.
-        output, direction, start, stop, overwrite, close_gaps, find_every, diameter
+        output, direction, start, stop, overwrite, close_gaps, find_every, diameter, quality
             As in the class.
 
         Raises
         ------
         InputError
             If any of it is unusable; the message names it and the remedy.
+        OutputError
+            If nothing can be written to `output` or `quality`, or its disk is full.
         """
-        check_output(output, overwrite, stack, prompts)
+        format = check_output(output, overwrite, stack, prompts)
+        check_quality(quality, output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if find_every < 0:
@@ -113,6 +123,7 @@ class TrackJob:
         if prompts is not None and not prompts.exists():
             raise InputError(f"no prompts at {prompts}; check the path")
         opened = open_stack(stack, axes, channel=channel, select=select)
+        check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
         if prompts is None:
@@ -120,9 +131,10 @@ class TrackJob:
             _check_frame(prompt_frame, frames)
         elif prompts.suffix.lower() == ".json":
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
-            check_apart(output, *_mask_files(prompts))
+            for written in filter(None, (output, quality)):
+                check_apart(written, *_mask_files(prompts))
         else:
-            objects = _seeds(prompts, prompt_frame, frames)
+            objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)
         check_diameter(diameter, frames.shape)
         return cls(
@@ -137,6 +149,7 @@ class TrackJob:
             close_gaps,
             find_every,
             diameter,
+            quality,
         )
 
 
@@ -188,10 +201,10 @@ def track(
     policy: TrackingPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Track, and write the labels with the axes and scale of the stack.
+    """Track, and write the labels with the axes and scale of the stack, and the qualities.
 
-    While it runs, the finished frames are in a zarr array beside the output, so that they survive
-    a crash. Frames that were not reached hold 0.
+    While it runs, the finished frames are in a zarr array beside the output, and the lines of the
+    table in a file beside it, so that they survive a crash. Frames that were not reached hold 0.
 
     Parameters
     ----------
@@ -215,20 +228,23 @@ def track(
     session.add_prompts(job.prompts)
     total = session.total_frames(job.direction, job.start, job.stop)
     dtype = label_dtype(job.prompts)
-    if job.find_every:
-        results = session.propagate_and_find(
-            job.find_every,
-            diameter=job.diameter,
-            direction=job.direction,
-            start=job.start,
-            stop=job.stop,
-            last_id=int(np.iinfo(dtype).max),
-        )
-    else:
-        results = session.propagate(job.direction, job.start, job.stop)
+    results = _followed(session, job, int(np.iinfo(dtype).max))
     closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
-    target = Target(job.stack, job.output, job.overwrite)
+    target = Target(job.stack, job.output, job.overwrite, quality=job.quality)
     return target.collect(results, dtype, total, report, closing)
+
+
+def _followed(session: TrackingSession, job: TrackJob, last_id: int) -> Iterator[FrameResult]:
+    if not job.find_every:
+        return session.propagate(job.direction, job.start, job.stop)
+    return session.propagate_and_find(
+        job.find_every,
+        diameter=job.diameter,
+        direction=job.direction,
+        start=job.start,
+        stop=job.stop,
+        last_id=last_id,
+    )
 
 
 def _check_range(start: int | None, stop: int | None, length: int) -> None:
@@ -251,10 +267,11 @@ def _mask_files(prompts: Path) -> list[Path]:
     return [prompts.parent / mask for mask in masks if isinstance(mask, str)]
 
 
-def _seeds(path: Path, frame: int, frames: Frames) -> Prompts:
+def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
     """Mask prompts from a label image of one frame, or of the whole stack."""
     _check_frame(frame, frames)
-    labels = read_labels(path)
+    own = shared_out(select, "", axes_of(path))[1] if select else None
+    labels = read_labels(path, select=own)
     if len(labels) not in (1, len(frames)):
         raise InputError(
             f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ import tifffile
 from napari_sam2.batch import TrackJob, track
 from napari_sam2.evaluation.annotators import centre_click
 from napari_sam2.evaluation.metrics import jaccard
-from napari_sam2.export.files import check_apart
+from napari_sam2.export.files import completed
+from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import write_gif
-from napari_sam2.stacks import open_stack
+from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.target import check_output
 from napari_sam2.terminal import progress, say
-from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.channels import Channels
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import save_prompts
@@ -63,6 +68,9 @@ def run(
     output: Path,
     gui: bool = True,
     *,
+    axes: str | None = None,
+    channel: Channels | None = None,
+    select: Mapping[str, int] | None = None,
     model: SAM2 | None = None,
 ) -> list[Score]:
     """Track the sample, or a stack with automatic seeds, and write what came out to `output`.
@@ -77,6 +85,8 @@ def run(
         Folder, made where it is missing; files of an earlier demonstration are replaced.
     gui
         Leave napari open with the result, if there is a screen.
+    axes, channel, select
+        The part of the stack, as for `open_stack`.
     model
         Default: the embedded one.
 
@@ -89,15 +99,18 @@ def run(
     ------
     InputError
         If the stack cannot be opened, or nothing in it stands out from the background.
+    OutputError
+        If the folder cannot be written to, or its disk is full.
     """
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
+    labels = output / _MASKLETS
+    format = check_output(labels, True, input_path)
     truth = None
     if input_path is None:
         input_path, truth = _write_sample(output)
-    else:
-        check_apart(output / _MASKLETS, input_path)
-    job = _job(input_path, output, truth)
+    part: dict[str, Any] = {"axes": axes, "channel": channel, "select": dict(select or {})}
+    stack = open_stack(input_path, **part)
+    check_room(labels, stack.data.shape[:3], format)
+    job = _job(stack, labels, truth)
     if model is None:
         from napari_sam2.weights import load_model
 
@@ -113,7 +126,7 @@ def run(
     if scores:
         _print(scores)
     write_gif(output / "preview.gif", job.frames, masklets)
-    _show_window(input_path, output, stay=gui and has_screen())
+    _show_window(input_path, output, stay=gui and has_screen(), part=part)
     print("Written to", output)
     for path in sorted(p for p in output.iterdir() if not p.name.startswith(".")):
         print(f"  {path.name:<14} {path.stat().st_size / 1e3:8.0f} kB")
@@ -152,14 +165,13 @@ def _write_sample(output: Path) -> tuple[Path, Labels]:
 
     images, truth = sample_timelapse()
     path = output / "sample.tif"
-    with writing(path):
-        tifffile.imwrite(path, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
+    with completed(path, overwrite=True) as partial:
+        tifffile.imwrite(partial, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
     return path, truth
 
 
-def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
+def _job(stack: Stack, labels: Path, truth: Labels | None) -> TrackJob:
     """Return what to track: clicks on true cells, or else on what looks like cells."""
-    stack = open_stack(path)
     frames = stack.frames()
     start = len(frames) // 2 if stack.axes.startswith("Z") else 0
     if truth is None:
@@ -170,14 +182,14 @@ def _job(path: Path, output: Path, truth: Labels | None) -> TrackJob:
         clicks = {int(i): centre_click(truth[start] == i) for i in ids[ids > 0]}
     if not clicks:
         raise InputError(
-            f"nothing stands out in frame {start} of {path.name}; "
-            f"click on cells yourself: napari-sam2 gui {path}"
+            f"nothing stands out in frame {start} of {stack.path.name}; "
+            f"click on cells yourself: napari-sam2 gui {stack.path}"
         )
     prompts: Prompts = {
         i: {start: Prompt(points=np.array([click], float), positive=np.array([True]))}
         for i, click in clicks.items()
     }
-    return TrackJob(stack, frames, prompts, output / _MASKLETS, overwrite=True)
+    return TrackJob(stack, frames, prompts, labels, overwrite=True)
 
 
 def _track(job: TrackJob, model: SAM2) -> float:
@@ -239,14 +251,17 @@ def has_screen() -> bool:
     return sys.platform != "linux" or any(os.environ.get(name) for name in _SCREENS)
 
 
-def _show_window(image: Path, output: Path, stay: bool) -> None:
+def _show_window(image: Path, output: Path, stay: bool, part: Mapping[str, Any]) -> None:
     """Open napari with the result in a process of its own, and photograph it.
+
+    `part` is what of the image was tracked, as `open_stack` takes it.
 
     Without a usable screen Qt ends the whole process, and the results are not worth that.
     """
     picture = output / "window.png"
     picture.unlink(missing_ok=True)
     command = [sys.executable, "-m", "napari_sam2.widgets.screenshot", str(image), str(output)]
+    command += ["--part", json.dumps(part)]
     if not has_screen():
         if shutil.which("xvfb-run") is None:
             say("no picture of the window: there is no screen; install xvfb and xauth")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from napari_sam2.tracking.errors import writing
+from napari_sam2.export.files import completed
 from napari_sam2.tracking.frames import Frames
 
 _SIDE = 576  # px of the longer side, roughly
@@ -28,7 +28,7 @@ def write_gif(
     Parameters
     ----------
     path
-        The .gif file; replaced if it exists.
+        The .gif file; replaced, once the new one is complete, if it exists.
     frames
         The images.
     labels
@@ -44,9 +44,9 @@ def write_gif(
     count = min(len(frames), _MOST_FRAMES)
     chosen = np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))
     pictures = [overlay(frames.image(int(t)), labels[t]) for t in chosen]
-    with writing(path):
+    with completed(path, overwrite=True) as partial:
         pictures[0].save(
-            path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
+            partial, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
         )
 
 

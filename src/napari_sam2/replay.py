@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from napari_sam2.export.files import check_apart
+from napari_sam2.export.formats import check_room
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
-from napari_sam2.target import Outcome, Target, check_output
+from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
@@ -32,7 +33,9 @@ class ReplayJob:
     output
         Labels to write, as for `Target`; a folder holds the lineage, too.
     overwrite
-        Replace `output`.
+        Replace `output` and `quality`.
+    quality
+        Table to write, .csv, as for `Target`.
     """
 
     stack: Stack
@@ -40,6 +43,7 @@ class ReplayJob:
     session: SessionFile
     output: Path
     overwrite: bool = False
+    quality: Path | None = None
 
     @classmethod
     def open(
@@ -52,6 +56,7 @@ class ReplayJob:
         channel: Channels | None = None,
         select: Mapping[str, int] | None = None,
         overwrite: bool = False,
+        quality: Path | None = None,
     ) -> ReplayJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -64,23 +69,28 @@ class ReplayJob:
         axes, channel, select
             The part of the image, as for `open_stack`; where they are not given, the session's
             channel and planes are taken, and its axes where the file does not say them.
-        output, overwrite
+        output, overwrite, quality
             As in the class.
 
         Raises
         ------
         InputError
             If any of it is unusable, or the image is not the one of the session.
+        OutputError
+            If nothing can be written to `output` or `quality`, or its disk is full.
         """
-        check_output(output, overwrite, session, stack)
+        format = check_output(output, overwrite, session, stack)
+        check_quality(quality, output, overwrite, session, stack)
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
         opened = _opened(content, session, stack, axes, channel, select)
-        check_apart(output, opened.path)
+        for written in filter(None, (output, quality)):
+            check_apart(written, opened.path)
+        check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
-        return cls(opened, frames, content, output, overwrite)
+        return cls(opened, frames, content, output, overwrite, quality)
 
 
 def _opened(
@@ -106,7 +116,7 @@ def _opened(
 def replay(
     job: ReplayJob, model: SAM2, report: Callable[[int, int], None] | None = None
 ) -> Outcome:
-    """Do all steps of a session again and write the labels.
+    """Do all steps of a session again and write the labels, and the qualities.
 
     Parameters
     ----------
@@ -128,7 +138,7 @@ def replay(
     content.check_model(model)
     policy = TrackingPolicy(attention=content.attention, zoom=content.zoom)
     session = TrackingSession(model, job.frames, policy)
-    target = Target(job.stack, job.output, job.overwrite, lambda: session.parents)
+    target = Target(job.stack, job.output, job.overwrite, lambda: session.parents, job.quality)
     return target.collect(
         content.replay(session), label_dtype(content.object_ids), content.cost(), report
     )

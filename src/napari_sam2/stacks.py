@@ -111,6 +111,42 @@ def open_stack(
         raise InputError(f"{path.name}: {error}") from error
 
 
+def axes_of(path: str | Path, axes: str | None = None) -> str:
+    """Return the letters of the axes of an image that are longer than one, as the file has them.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = _named(path)
+    raw = read_raw(path)
+    try:
+        return _squeezed(raw if axes is None else _renamed(raw, axes)).axes
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def shared_out(select: Mapping[str, int], *axes: str) -> list[dict[str, int]]:
+    """Give each of several images that belong together its part of a selection.
+
+    Labels of one plane and the volume that they were found in are an example: only the volume has
+    an axis to select from.
+
+    Parameters
+    ----------
+    select
+        Index by letter, as for `open_stack`.
+    axes
+        Of each image, from `axes_of`. What none of them has goes to the first, which refuses it.
+    """
+    picks = {letter.upper(): index for letter, index in select.items()}
+    parts = [{k: i for k, i in picks.items() if k in letters} for letters in axes]
+    known = set().union(*parts)
+    parts[0] |= {k: i for k, i in picks.items() if k not in known}
+    return parts
+
+
 def open_all(path: str | Path, axes: str | None = None) -> Stack:
     """Open all of an image for a viewer, which has a slider for every axis.
 

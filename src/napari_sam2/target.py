@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from napari_sam2.export.files import check_apart, numbered, taken
 from napari_sam2.export.formats import check_target, export_masklets
 from napari_sam2.export.labels import TIFF, ZARR
+from napari_sam2.export.quality_table import QualityTable
 from napari_sam2.stacks import Stack
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.masklets import Masklets
@@ -35,6 +37,9 @@ class Outcome:
         Frames of `output` that were finished, each counted once, and all that it has.
     objects
         Objects that have a mask in it.
+    quality
+        Where the table of qualities is, if one was asked for and any frame was finished: what was
+        asked for, or a name beside it, as with the labels.
     failure
         What stopped it (`KeyboardInterrupt` for Ctrl-C), or None. The frames that were finished
         are in `output` all the same, if there are any.
@@ -48,6 +53,7 @@ class Outcome:
     frames: int
     length: int
     objects: int
+    quality: Path | None = None
     failure: BaseException | None = None
     remarks: tuple[str, ...] = ()
 
@@ -55,6 +61,8 @@ class Outcome:
     def kept(self) -> str:
         """What is where after a failure, in words."""
         text = f"{self.frames} of {self.length} frames are kept in {self.output}"
+        if self.quality is not None:
+            text += f", their quality in {self.quality}"
         if self.done > self.frames:
             text += f" ({self.done} of {self.total} passes over a frame were made)"
         return text
@@ -71,15 +79,18 @@ class Target:
     output
         Labels to write: .tif, .tiff, .zarr, or a folder of the Cell Tracking Challenge.
     overwrite
-        Replace `output`.
+        Replace `output` and `quality`.
     parents
         Returns the lineage at the end, as `TrackingSession.parents`.
+    quality
+        Table to write, .csv: how sure the network is, see `QualityTable`.
     """
 
     stack: Stack
     output: Path
     overwrite: bool = False
     parents: Callable[[], Mapping[int, int]] = dict
+    quality: Path | None = None
 
     def collect(
         self,
@@ -99,14 +110,17 @@ class Target:
         InputError, OutputError
             If the output cannot be written.
         """
-        store = self._claimed()
-        masklets = Masklets(self.stack.data.shape[:3], dtype, store)
+        masklets, table = self._begun(self._claimed(), dtype)
         done, failure = 0, None
         present: dict[int, set[int]] = {}  # the objects on each frame that was finished
 
         def keep(result: FrameResult) -> None:
             masklets[result.frame] = result.labels
-            present[result.frame] = set(np.unique(result.labels[result.labels > 0]).tolist())
+            found = np.unique(result.labels[result.labels > 0], return_counts=True)
+            areas = dict(zip(*(some.tolist() for some in found), strict=True))
+            present[result.frame] = set(areas)
+            if table is not None:
+                table.add(result, areas)
 
         try:
             if report is not None:
@@ -120,11 +134,13 @@ class Target:
                 keep(result)
         except (Exception, KeyboardInterrupt) as error:
             failure = error
-        output = self.output if failure is None else self._beside()
-        remarks = self._write(masklets, output) if done else ()
-        shutil.rmtree(store, ignore_errors=True)
-        objects = len(set().union(*present.values()))
-        return Outcome(done, total, output, len(present), len(masklets), objects, failure, remarks)
+        output, quality = self._places(whole=failure is None)
+        if done:
+            remarks = self._finished(masklets, table, output, quality)
+        else:
+            remarks, quality = self._dropped(masklets, table), None
+        counts = len(present), len(masklets), len(set().union(*present.values()))
+        return Outcome(done, total, output, *counts, quality, failure, remarks)
 
     def _claimed(self) -> Path:
         """Make a folder for the frames until the output is written, which no other run has.
@@ -142,39 +158,89 @@ class Target:
                 return store
         raise AssertionError("there is always a further number")
 
-    def _beside(self) -> Path:
-        """Return a free name for what is not complete: the output's, unless that is taken."""
-        if not taken(self.output):
-            return self.output
-        suffix = self.output.suffix
-        name = f"{self.output.stem}{'.' if suffix else '_'}partial{suffix}"
-        return next(p for p in numbered(self.output.with_name(name)) if not taken(p))
-
-    def _write(self, masklets: Masklets, output: Path) -> tuple[str, ...]:
-        stack = self.stack
+    def _begun(self, store: Path, dtype: npt.DTypeLike) -> tuple[Masklets, QualityTable | None]:
+        """Begin masklets in the folder, and the table; if that fails, there is nothing to keep."""
         try:
-            return export_masklets(
+            masklets = Masklets(self.stack.data.shape[:3], dtype, store)
+            return masklets, None if self.quality is None else QualityTable(self.quality)
+        except OutputError:
+            shutil.rmtree(store, ignore_errors=True)
+            raise
+
+    def _places(self, whole: bool) -> tuple[Path, Path | None]:
+        """Return where labels and table go: what is not whole never replaces what is there."""
+        output, quality = self.output, self.quality
+        if not whole and taken(output):
+            output = _partial(output)
+        # A table beside old labels would be taken for theirs.
+        if quality is not None and not whole and (output != self.output or taken(quality)):
+            quality = _partial(quality)
+        return output, quality
+
+    def _finished(
+        self, masklets: Masklets, table: QualityTable | None, output: Path, quality: Path | None
+    ) -> tuple[str, ...]:
+        """Write both to their places; returns remarks. If that fails, what was kept stays."""
+        store, lines = masklets.store, ""
+        if table is not None:
+            table.close()
+            lines = f", their quality in {table.unfinished}"
+        with _noting(f"the finished frames are in {store}{lines}"):
+            remarks = export_masklets(
                 output,
                 masklets,
-                axes=stack.axes[:3],
-                scale=stack.scale,
-                unit=stack.unit,
+                axes=self.stack.axes[:3],
+                scale=self.stack.scale,
+                unit=self.stack.unit,
                 parents=self.parents(),
                 overwrite=self.overwrite,
             )
-        except (InputError, OutputError) as error:
-            kind = type(error)
-            raise kind(f"{error}; the finished frames are in {masklets.store}") from error
+        self._dropped(masklets)
+        if table is not None and quality is not None:
+            with _noting(f"the labels are in {output}{lines}"):
+                table.finish(quality, self.overwrite)
+        return remarks
+
+    def _dropped(self, masklets: Masklets, table: QualityTable | None = None) -> tuple[()]:
+        """Delete what was kept meanwhile, which leaves no remarks."""
+        shutil.rmtree(str(masklets.store), ignore_errors=True)
+        if table is not None:
+            table.discard()
+        return ()
 
 
-def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
+@contextmanager
+def _noting(left: str) -> Iterator[None]:
+    """Say in an error, or when Ctrl-C stops the writing itself, what is where."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(left)
+        raise
+    except (InputError, OutputError) as error:
+        raise type(error)(f"{error}; {left}") from error
+
+
+def _partial(path: Path) -> Path:
+    """Return a free name beside a path, for what is not complete."""
+    name = f"{path.stem}{'.' if path.suffix else '_'}partial{path.suffix}"
+    return next(p for p in numbered(path.with_name(name)) if not taken(p))
+
+
+def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> str:
     """Refuse, before any work, labels that could not be written.
+
+    Returns
+    -------
+    The name of their format, for `check_room` once their shape is known.
 
     Raises
     ------
     InputError
         If the name is for something else than labels, is that of an input, or is taken and may not
         be replaced.
+    OutputError
+        If nothing can be written there.
     """
     if path.suffix.lower() not in ("", *TIFF, *ZARR):
         raise InputError(
@@ -182,4 +248,25 @@ def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> None:
             "suffix for a Cell Tracking Challenge folder"
         )
     check_apart(path, *inputs)
-    check_target(path, None, overwrite)
+    return check_target(path, None, overwrite)
+
+
+def check_quality(path: Path | None, output: Path, overwrite: bool, *inputs: Path | None) -> None:
+    """Refuse, before any work, a table of qualities that could not be written; None: no table.
+
+    Raises
+    ------
+    InputError
+        If the name is for something else, is in the output or that of an input, or is taken and
+        may not be replaced.
+    OutputError
+        If nothing can be written there.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"cannot write the quality to {path}; choose a name in .csv")
+    if path.resolve().is_relative_to(output.resolve()):
+        raise InputError(f"{path} is in {output}, which holds labels only; choose another place")
+    check_apart(path, *inputs)
+    check_target(path, "csv", overwrite)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 import napari_sam2
 from napari_sam2.cli import app
-from napari_sam2.export import formats
+from napari_sam2.export import converting
 from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
@@ -250,7 +250,7 @@ def test_interrupted(labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.Mon
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formats, "export_masklets", stop)
+    monkeypatch.setattr(converting, "export_masklets", stop)
     refused(run(tmp_path / "a.tif", "--output", tmp_path / "res"), "nothing was written", code=130)
 
 

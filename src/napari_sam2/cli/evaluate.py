@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_sam2.cli.options import DeviceOption, ModelOption, load
+from napari_sam2.cli.options import DeviceOption, ModelOption, SelectOption, load, selection
 from napari_sam2.terminal import say
 from napari_sam2.tracking.errors import InputError
 
@@ -35,6 +35,7 @@ def evaluate(
         typer.Argument(metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."),
     ] = None,
     truth: Annotated[Path | None, typer.Argument(metavar="[TRUTH]", help="True labels.")] = None,
+    select: SelectOption = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
     sequences: Annotated[
         Path | None, typer.Option(help="Instead: examine a model on a folder of sequences.")
@@ -62,6 +63,8 @@ def evaluate(
     if sequences is not None:
         if prediction is not None:
             raise InputError("give either PRED and TRUTH or --sequences, not both")
+        if select:
+            raise InputError("--select is for PRED and TRUTH; leave it out")
         if protocol and card is not None:
             raise InputError("give either --protocol or --card: the card has its own protocols")
         from napari_sam2 import examine
@@ -85,7 +88,7 @@ def evaluate(
         raise InputError("--card is about a model: add --sequences DIR")
     from napari_sam2.evaluation.label_files import evaluate_files
 
-    scores, remarks = evaluate_files(prediction, truth)
+    scores, remarks = evaluate_files(prediction, truth, selection(select))
     for remark in remarks:
         say(remark)
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_sam2.cli.options import SelectOption, selection
 from napari_sam2.terminal import progress, say
 
 
@@ -25,14 +26,20 @@ def export(
         ),
     ] = None,
     image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
-    channel: Annotated[int | None, typer.Option(help="Channel of the image.")] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Channel of the image; without one, of LABELS.")
+    ] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of LABELS, e.g. TYX.")] = None,
+    select: SelectOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT.")
     ] = False,
 ) -> None:
-    """Convert masklets into another format, or measure them."""
-    from napari_sam2.export.formats import convert
+    """Convert masklets into another format, or measure them.
+
+    --select is for LABELS and for the image, whichever has the axis.
+    """
+    from napari_sam2.export.converting import convert
 
     try:
         with progress(f"exporting {labels.name}") as report:
@@ -43,6 +50,7 @@ def export(
                 axes=axes,
                 image=image,
                 channel=channel,
+                select=selection(select),
                 overwrite=overwrite,
                 progress=report,
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sam2.terminal import progress
+from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
     from napari_sam2.model.sam2 import SAM2
@@ -21,6 +22,9 @@ ChannelOption = Annotated[
         help="Channel to track in, counted from 0; or up to three as red, green and blue, "
         "- for a dark one, e.g. 2,0 or 2,-,0."
     ),
+]
+SelectOption = Annotated[
+    list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
@@ -38,3 +42,22 @@ def channels(text: str | None) -> Channels | None:
     from napari_sam2.tracking.channels import parsed_channels
 
     return None if text is None else parsed_channels(text)
+
+
+def selection(items: list[str] | None) -> dict[str, int]:
+    """Read `SelectOption`: the index by the letter of its axis.
+
+    Raises
+    ------
+    InputError
+        If it is anything else than an axis and an index, or an axis is given twice.
+    """
+    chosen: dict[str, int] = {}
+    for item in items or []:
+        letter, _, index = item.partition("=")
+        if len(letter) != 1 or not index.isdecimal():
+            raise InputError(f"--select {item} is not understood; write an axis and index, as Z=3")
+        if letter.upper() in chosen:
+            raise InputError(f"--select {item}: {letter.upper()} is given twice; keep one")
+        chosen[letter.upper()] = int(index)
+    return chosen

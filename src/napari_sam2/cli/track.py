@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_sam2.cli.options import ChannelOption, DeviceOption, ModelOption, channels, load
+from napari_sam2.cli.options import (
+    ChannelOption,
+    DeviceOption,
+    ModelOption,
+    SelectOption,
+    channels,
+    load,
+    selection,
+)
 from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
 
@@ -77,9 +85,7 @@ def track(
         float | None, typer.Option(help="Magnification. Default: by the size of each object.")
     ] = None,
     channel: ChannelOption = None,
-    select: Annotated[
-        list[str] | None, typer.Option(help="Index along another axis, e.g. Z=3; repeatable.")
-    ] = None,
+    select: SelectOption = None,
     contrast: Annotated[
         tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
     ] = None,
@@ -87,12 +93,16 @@ def track(
         int,
         typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
     ] = 0,
+    quality: Annotated[
+        Path | None,
+        typer.Option(help="Table to write, too (.csv): how sure each mask is, frame by frame."),
+    ] = None,
     encodings: Annotated[
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT.")
+        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT, and QUALITY.")
     ] = False,
 ) -> None:
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
@@ -107,8 +117,8 @@ def track(
             "--diameter is for --everything and --find-every; leave it out, or find cells"
         )
     if session is not None:
-        chosen = _selection(select or [])
-        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite)
+        chosen = selection(select)
+        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite, quality)
         return
     if stack is None or (prompts is None and not everything):
         raise InputError(
@@ -124,7 +134,7 @@ def track(
         output,
         axes=axes,
         channel=channels(channel),
-        select=_selection(select or []),
+        select=selection(select),
         contrast=contrast,
         prompt_frame=prompt_frame,
         direction=direction.value,
@@ -134,6 +144,7 @@ def track(
         close_gaps=close_gaps,
         find_every=find_every,
         diameter=diameter,
+        quality=quality,
     )
     network = load(model, device)
     policy = TrackingPolicy(
@@ -156,11 +167,19 @@ def _replay(
     select: dict[str, int],
     device: str,
     overwrite: bool,
+    quality: Path | None,
 ) -> None:
     from napari_sam2.replay import ReplayJob, replay
 
     job = ReplayJob.open(
-        session, stack, output, axes=axes, channel=channel, select=select, overwrite=overwrite
+        session,
+        stack,
+        output,
+        axes=axes,
+        channel=channel,
+        select=select,
+        overwrite=overwrite,
+        quality=quality,
     )
     network = load(job.session.model, device)
     with progress(f"doing {len(job.session.steps)} steps again") as report:
@@ -185,13 +204,5 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
     print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
-
-
-def _selection(items: list[str]) -> dict[str, int]:
-    chosen = {}
-    for item in items:
-        letter, _, index = item.partition("=")
-        if len(letter) != 1 or not index.isdecimal():
-            raise InputError(f"--select {item} is not understood; write an axis and index, as Z=3")
-        chosen[letter.upper()] = int(index)
-    return chosen
+    if outcome.quality is not None:
+        print(f"{outcome.quality}: the quality of each mask")

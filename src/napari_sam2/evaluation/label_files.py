@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy.typing as npt
 
 from napari_sam2.evaluation.metrics import LabelScores, evaluate_labels
 from napari_sam2.export.ctc import Track, is_ctc
-from napari_sam2.export.formats import open_masklets, open_parents
+from napari_sam2.export.formats import masklet_axes, open_masklets, open_parents
+from napari_sam2.stacks import shared_out
 
 
-def evaluate_files(prediction: Path, truth: Path) -> tuple[LabelScores, tuple[str, ...]]:
+def evaluate_files(
+    prediction: Path, truth: Path, select: Mapping[str, int] | None = None
+) -> tuple[LabelScores, tuple[str, ...]]:
     """Score predicted masklets in a file or folder against true ones.
 
     An object of the challenge's format that was away for some frames is one object. Divisions
@@ -23,6 +27,8 @@ def evaluate_files(prediction: Path, truth: Path) -> tuple[LabelScores, tuple[st
     ----------
     prediction, truth
         As for `open_masklets`.
+    select
+        Index along other axes, of both as far as they have them.
 
     Returns
     -------
@@ -33,8 +39,10 @@ def evaluate_files(prediction: Path, truth: Path) -> tuple[LabelScores, tuple[st
     InputError
         If one cannot be read, or they do not fit together.
     """
-    labels = [_read(path) for path in (prediction, truth)]
-    tracks = [_divisions(path) for path in (prediction, truth)]
+    paths = (prediction, truth)
+    parts = shared_out(select, *map(masklet_axes, paths)) if select else [{}, {}]
+    labels = [_read(path, part) for path, part in zip(paths, parts, strict=True)]
+    tracks = [_divisions(path) for path in paths]
     if None not in tracks:
         scores = evaluate_labels(*labels, pred_tracks=tracks[0], truth_tracks=tracks[1])
         return scores, ()
@@ -45,8 +53,8 @@ def evaluate_files(prediction: Path, truth: Path) -> tuple[LabelScores, tuple[st
     return evaluate_labels(*labels), remarks
 
 
-def _read(path: Path) -> npt.NDArray[Any]:
-    labels = np.asarray(open_masklets(path).data)
+def _read(path: Path, select: Mapping[str, int]) -> npt.NDArray[Any]:
+    labels = np.asarray(open_masklets(path, select=select).data)
     native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
     return labels.astype(native)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
-from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.errors import InputError, OutputError, writing
 
 
 def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
@@ -27,8 +28,10 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     ------
     InputError
         If there is something that may not be replaced, or no folder to write to.
+    OutputError
+        If the folder cannot be looked into.
     """
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    existing = _folder(path)
     if not existing.is_dir():
         raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
     if not taken(path):
@@ -39,6 +42,42 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
         )
     if not ours(path):
         raise InputError(f"{path} exists and is something else than labels; choose another name")
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where nothing can be written, by trying.
+
+    What the permissions say is not enough: they say yes to an administrator, whom a disk that
+    is mounted to be read only, or a share of another computer, refuses all the same.
+
+    Raises
+    ------
+    OutputError
+        If no file can be made in the folder, or in the last one on the way to it that exists.
+    """
+    probe = _folder(path) / f".napari-sam2-{uuid4().hex}"
+    with writing(path):
+        probe.touch(exist_ok=False)
+        probe.unlink()
+
+
+def check_space(path: Path, needed: float) -> None:
+    """Refuse a disk on which less than `needed` bytes are free.
+
+    Raises
+    ------
+    OutputError
+        If so; where the disk does not say how much is free, nothing is refused.
+    """
+    try:
+        disk = shutil.disk_usage(_folder(path))
+    except OSError:
+        return
+    if disk.total and disk.free < needed:  # some network drives say 0 of 0
+        raise OutputError(
+            f"cannot write {path}: only {disk.free / 1e6:,.2f} MB are free on its disk, but "
+            f"{needed / 1e6:,.2f} MB or more are needed; free some or choose another place"
+        )
 
 
 def check_apart(path: Path, *inputs: str | Path | None) -> None:
@@ -55,8 +94,10 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
     ------
     InputError
         If `path` is one of them, by whatever name or link, holds it, or is a file in it.
+    OutputError
+        If its folder cannot be looked into.
     """
-    if not path.exists():
+    if not _exists(path):
         return
     place = path.resolve()
     for one in inputs:
@@ -73,7 +114,19 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
 
 def taken(path: Path) -> bool:
     """Whether there is something at a path; an empty folder is nothing."""
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    with writing(path):
+        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def _exists(path: Path) -> bool:
+    with writing(path):  # it raises where a folder on the way is closed to the user
+        return path.exists()
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder around a path, or the last one on the way to it that exists."""
+    with writing(path):
+        return next(parent for parent in path.absolute().parents if parent.exists())
 
 
 def numbered(path: Path) -> Iterator[Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_sam2.export.coco import read_coco, write_coco
 from napari_sam2.export.ctc import is_ctc, read_ctc, read_parents, write_ctc, written_by_us
-from napari_sam2.export.files import check_apart, check_free, completed
+from napari_sam2.export.files import check_free, check_space, check_writable, completed
 from napari_sam2.export.labels import (
     TIFF,
     ZARR,
@@ -22,8 +23,17 @@ from napari_sam2.export.masks_json import read_json
 from napari_sam2.export.sa_v import read_sa_v, write_sa_v
 from napari_sam2.export.source import LabelSource, Progress, Qualities
 from napari_sam2.export.tables import write_measurements, write_tracks
-from napari_sam2.stacks import Stack, open_stack
+from napari_sam2.stacks import Stack, axes_of
 from napari_sam2.tracking.errors import InputError
+
+# No stream of zlib is shorter than this share of its content.
+_ZLIB = 1 / 1032
+# Measured with zarr: one cell of 30 pixels on frames of 2048 x 2048.
+_SPARSE = 1 / 20_000
+# An image of labels with less room than this has none: its frames are kept beside it, too.
+_FULL = 2**20
+# The smallest file of most disks, for tables and JSON: how long these get, nobody knows.
+_BLOCK = 4096
 
 
 class Format(NamedTuple):
@@ -41,6 +51,8 @@ class Format(NamedTuple):
         How often it reads the frames.
     ours
         Whether something is of this kind, and so may be replaced.
+    least
+        What it takes on a disk in any case, as a share of the labels in 16 bits.
     """
 
     title: str
@@ -48,14 +60,15 @@ class Format(NamedTuple):
     write: Callable[[Path, LabelSource], None]
     passes: int = 1
     ours: Callable[[Path], bool] = Path.is_file
+    least: float = 0.0
 
 
 # The first one with a suffix is what the suffix stands for.
 FORMATS: dict[str, Format] = {
-    "tiff": Format("OME-TIFF", TIFF, write_ome_tiff),
-    "imagej": Format("ImageJ TIFF", TIFF, write_imagej_tiff),
-    "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_label_zarr),
-    "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us),
+    "tiff": Format("OME-TIFF", TIFF, write_ome_tiff, least=_ZLIB),
+    "imagej": Format("ImageJ TIFF", TIFF, write_imagej_tiff, least=1.0),
+    "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_label_zarr, least=_SPARSE),
+    "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us, _ZLIB),
     "coco": Format("COCO JSON", (".json",), write_coco),
     "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
     "csv": Format("Measurements (CSV)", (".csv",), write_measurements),
@@ -147,6 +160,8 @@ def check_target(path: Path, format: str | None = None, overwrite: bool = False)
     ------
     InputError
         If the format is unknown, the name does not go with it, or it is taken.
+    OutputError
+        If nothing can be written there.
     """
     suffix = path.suffix.lower()
     fitting = [name for name, one in FORMATS.items() if suffix in (one.suffixes or ("",))]
@@ -164,10 +179,36 @@ def check_target(path: Path, format: str | None = None, overwrite: bool = False)
         remedy = f"in {chosen.suffixes[0]}" if chosen.suffixes else f"without {suffix}"
         raise InputError(f"{path.name} is no name for {chosen.title}; choose one {remedy}")
     check_free(path, overwrite, chosen.ours)
+    check_writable(path)
     return name
 
 
-def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
+def check_room(path: Path, shape: Sequence[int], format: str) -> None:
+    """Refuse, before any work, a disk that is too full for labels of a shape, whatever they are.
+
+    Labels are compressed, real ones to 0.3 to 6 % and few cells on large frames to 0.1 % and less;
+    nobody knows before how well. So only what cannot succeed is refused. A run that might be too
+    large begins: if the disk gets full, the finished frames are kept.
+
+    Parameters
+    ----------
+    path, format
+        Where they go; a name in `FORMATS`.
+    shape
+        (T, Y, X) or (Y, X).
+
+    Raises
+    ------
+    OutputError
+        If less is free than the format takes in any case.
+    """
+    size, least = 2 * math.prod(shape), FORMATS[format].least
+    check_space(path, max(least * size, min(size, _FULL if least else _BLOCK)))
+
+
+def open_masklets(
+    path: str | Path, axes: str | None = None, select: Mapping[str, int] | None = None
+) -> Stack:
     """Open masklets of any format that holds masks, lazily.
 
     Parameters
@@ -177,6 +218,8 @@ def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
         or COCO or SA-V JSON.
     axes
         Of a label image, where it does not say so itself, e.g. "ZYX".
+    select
+        Index along other axes of a label image, e.g. ``{"Z": 3}``.
 
     Returns
     -------
@@ -189,19 +232,41 @@ def open_masklets(path: str | Path, axes: str | None = None) -> Stack:
         If it cannot be read, or holds no masks.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_dir() and is_ctc(path):
-        return read_ctc(path)
-    if suffix == ".csv" and path.is_file():
+    if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
-    if suffix != ".json" or not path.is_file():
-        return open_labels(path, axes)
+    if _is_image(path):
+        return open_labels(path, axes, select)
+    if select:
+        letter = next(iter(select)).upper()
+        raise InputError(
+            f"{path.name}: it has no axis {letter} to select from; it holds frames of one plane"
+        )
+    if path.is_dir():
+        return read_ctc(path)
     content = read_json(path)
     if "masklet" in content:
         return read_sa_v(path, content)
     if "annotations" in content:
         return read_coco(path, content)
     raise InputError(f"{path.name} has neither annotations (COCO) nor masklet (SA-V); give one")
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a path is for a label image, the one format that may have further axes."""
+    if path.is_dir():
+        return not is_ctc(path)
+    return path.suffix.lower() != ".json" or not path.is_file()
+
+
+def masklet_axes(path: str | Path, axes: str | None = None) -> str:
+    """Return the axes of what `open_masklets` opens, for `shared_out`: "" if only frames fit in it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return axes_of(path, axes) if _is_image(Path(path)) else ""
 
 
 def open_parents(path: str | Path) -> dict[int, int]:
@@ -216,61 +281,3 @@ def open_parents(path: str | Path) -> dict[int, int]:
     """
     path = Path(path)
     return read_parents(path) if path.is_dir() and is_ctc(path) else {}
-
-
-class Converted(NamedTuple):
-    """What `convert` did: the number of frames, and what the format could not hold, in words."""
-
-    frames: int
-    remarks: tuple[str, ...]
-
-
-def convert(
-    source: Path,
-    target: Path,
-    format: str | None = None,
-    *,
-    axes: str | None = None,
-    image: Path | None = None,
-    channel: int | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Converted:
-    """Export masklets that are in a file: what `napari-sam2 export` does.
-
-    Where the labels have no scale but the image has one, that of the image is taken.
-
-    Parameters
-    ----------
-    source, axes
-        As for `open_masklets`.
-    target, format, overwrite, progress
-        As for `export_masklets`.
-    image, channel
-        Stack to measure, and which of its channels.
-
-    Raises
-    ------
-    InputError, OutputError
-        As from those; and if `target` is `source` or `image`.
-    """
-    check_apart(target, source, image)
-    name = check_target(target, format, overwrite)
-    if image is not None and name != "csv":
-        raise InputError(f"an image is of no use for {name}; leave it out, or export csv")
-    masklets = open_masklets(source, axes)
-    pixels = None if image is None else open_stack(image, channel=channel)
-    calibrated = pixels if pixels is not None and masklets.unit is None else masklets
-    remarks = export_masklets(
-        target,
-        masklets.data,
-        name,
-        axes=masklets.axes,
-        scale=calibrated.scale,
-        unit=calibrated.unit,
-        image=None if pixels is None else pixels.data,
-        parents=open_parents(source) or None,
-        overwrite=overwrite,
-        progress=progress,
-    )
-    return Converted(len(masklets.data), remarks)

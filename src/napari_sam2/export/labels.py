@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ _LARGEST_CHUNK = 1024
 _CLASSIC_TIFF = 2**32 - 2**25
 
 
-def open_labels(path: str | Path, axes: str | None = None) -> Stack:
+def open_labels(
+    path: str | Path, axes: str | None = None, select: Mapping[str, int] | None = None
+) -> Stack:
     """Open a label image of any kind that `open_stack` opens, lazily.
 
     Raises
@@ -31,7 +34,7 @@ def open_labels(path: str | Path, axes: str | None = None) -> Stack:
     InputError
         If it cannot be read, or holds no integers.
     """
-    stack = open_stack(path, axes)
+    stack = open_stack(path, axes, select=select)
     if stack.rgb or stack.data.dtype.kind not in "bui":
         kind = "an RGB image" if stack.rgb else f"of dtype {stack.data.dtype}"
         raise InputError(
@@ -40,7 +43,9 @@ def open_labels(path: str | Path, axes: str | None = None) -> Stack:
     return stack
 
 
-def read_labels(path: str | Path, axes: str | None = None) -> npt.NDArray[Any]:
+def read_labels(
+    path: str | Path, axes: str | None = None, select: Mapping[str, int] | None = None
+) -> npt.NDArray[Any]:
     """Read what `open_labels` opens, all of it.
 
     Returns
@@ -53,7 +58,7 @@ def read_labels(path: str | Path, axes: str | None = None) -> npt.NDArray[Any]:
     InputError
         If it cannot be read, or holds no integers.
     """
-    labels = np.asarray(open_labels(path, axes).data)
+    labels = np.asarray(open_labels(path, axes, select).data)
     native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
     return labels.astype(native)
 

@@ -18,7 +18,8 @@ from napari_sam2.physical_units import length_symbol
 _SHAPE = ("label", "num_pixels", "area", "centroid", "bbox")
 _ELLIPSE = ("axis_major_length", "axis_minor_length", "eccentricity")
 _INTENSITY = ("intensity_mean", "intensity_max", "intensity_min")
-_QUALITY = {
+# The columns that say how sure the network was, and what of a `Quality` is in them.
+QUALITY = {
     "predicted_iou": "iou",
     "object_score": "object_score",
     "stability": "stability",
@@ -167,17 +168,18 @@ def _qualities(
     known = [source.quality.get(i, {}).get(frame) for i in objects.tolist()]
     return {
         name: np.array([np.nan if one is None else getattr(one, field) for one in known], float)
-        for name, field in _QUALITY.items()
+        for name, field in QUALITY.items()
     }
 
 
 def _lines(columns: dict[str, npt.NDArray[Any]]) -> Iterator[list[str]]:
     """Yield the cells of each row; what is not known stays empty."""
     for row in zip(*(values.tolist() for values in columns.values()), strict=True):
-        yield [_cell(value) for value in row]
+        yield [cell(value) for value in row]
 
 
-def _cell(value: float) -> str:
+def cell(value: float) -> str:
+    """Return a number as it stands in a table; what is not known is empty."""
     if isinstance(value, int):
         return str(value)
     return "" if math.isnan(value) else f"{value:.9g}"

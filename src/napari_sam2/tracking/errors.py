@@ -30,10 +30,15 @@ def writing(path: Path) -> Iterator[None]:
     except OutputError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or _cut_short(error):
             remedy = "no space left on the disk; free some or choose another place"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "no permission to write there; choose another place"
         else:
             remedy = f"{error.strerror or error}; choose another place"
         raise OutputError(f"cannot write {path}: {remedy}") from error
+
+
+def _cut_short(error: OSError) -> bool:
+    """Whether an array was written in part: numpy's `tofile` says so without a number."""
+    return error.errno is None and "requested and" in str(error)

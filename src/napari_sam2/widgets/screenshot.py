@@ -6,12 +6,14 @@ A process of its own, since Qt ends the process where it finds no screen.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.channels import channels_from_json
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.widgets.launch import open_viewer
@@ -61,13 +63,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", type=Path, help="the stack")
     parser.add_argument("folder", type=Path, help="holds prompts.json")
+    parser.add_argument("--part", type=json.loads, default={}, help="what to open of it, as JSON")
     parser.add_argument("--stay", action="store_true", help="leave the window open")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     # A demonstration is not the user's work.
     os.environ.setdefault(FOLDER_VARIABLE, str(folder / "sessions"))
     prompts = load_prompts(folder / "prompts.json").objects
-    viewer = open_viewer(open_stack(arguments.image))
+    part = arguments.part
+    channel = channels_from_json(part.pop("channel", None))
+    stack = open_stack(arguments.image, channel=channel, **part)
+    viewer = open_viewer(stack, stack.mix)
     viewer.window.resize(*_SIZE)
     put_in(viewer, prompts)
     import napari
