@@ -226,7 +226,7 @@ def track(
     """
     session = TrackingSession(model, job.frames, policy)
     session.add_prompts(job.prompts)
-    total = session.total_frames(job.direction, job.start, job.stop)
+    total = session.total_frames(job.direction, job.start, job.stop, find_every=job.find_every)
     dtype = label_dtype(job.prompts)
     results = _followed(session, job, int(np.iinfo(dtype).max))
     closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.everything import Found
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
@@ -56,16 +58,18 @@ def click() -> Prompt:
 
 def test_a_cell_that_comes_is_found_and_followed(session):
     session.add_points(1, 0, [[30, 35]], [True])
+    total = session.total_frames(find_every=EVERY)
     frames = [r.frame for r in session.propagate_and_find(EVERY)]
-    assert frames == list(range(LENGTH))
+    assert frames == [0, 1, 2, 1, 3, 4, 3, 5, 6, 5, 7]
+    assert len(frames) == total
     (new,) = set(session.object_ids) - {1}
     found = COMES + COMES % EVERY
     assert list(session.prompts[new]) == [found]
-    for t in range(found, LENGTH):
+    for t in range(COMES, LENGTH):
         assert at(session, t, 0) == 1
         assert at(session, t, 1) == new
         assert 450 < (session.result(t).labels == new).sum() < 800
-    assert not (session.result(COMES).labels == new).any()
+    assert not (session.result(COMES - 1).labels == new).any()
     assert not session.stale_frames()
 
 
@@ -78,7 +82,52 @@ def test_backward_they_are_followed_backward(model, stack):
     found = LENGTH - 1 - COMES - COMES % EVERY
     assert list(session.prompts[new]) == [found]
     shown = [t for t in range(LENGTH) if (session.result(t).labels == new).any()]
-    assert shown == list(range(found + 1))
+    assert shown == list(range(LENGTH - COMES))
+
+
+def test_daughters_begin_where_they_leave_their_mother(model):
+    y, x = np.mgrid[:96, :128]
+    images = np.random.default_rng(0).normal(40, 5, (9, 96, 128))
+    for t in range(9):
+        apart, radius = (0, 15) if t < 6 else (13 + 3 * (t - 6), 11)
+        for sign in (-1, 1):
+            images[t][(y - 48) ** 2 + (x - 64 - sign * apart) ** 2 < radius**2] = 140
+    session = TrackingSession(model, Frames(images.clip(0, 255).astype(np.uint8)))
+    session.add_points(1, 0, [[48, 64]], [True])
+    for _ in session.propagate_and_find(4):
+        pass
+    new = set(session.object_ids) - {1}
+    assert new
+    for _ in range(2):
+        for i in new:
+            assert [t for t in range(9) if (session.result(t).labels == i).any()] == [6, 7, 8]
+        assert not session.stale_frames()
+        for _ in session.propagate("both"):  # nor are they followed into her later
+            pass
+
+
+def test_what_runs_into_another_begins_after_that(session, monkeypatch):
+    """As if the first cell was found once more on the frame of the look."""
+    session.add_points(1, 0, [[30, 35]], [True])
+    double: list[int] = []
+
+    def find(self, frame, **_):
+        if double:
+            return
+        double.append(frame)
+        mask = self.result(frame).labels == 1
+        yield Found(1, 1, [Cell(mask, 1.0)], first_id=2)
+
+    monkeypatch.setattr(TrackingSession, "segment_everything", find)
+    for _ in session.propagate_and_find(4):
+        pass
+    assert {t: p.absent for t, p in session.prompts[2].items()} == {4: False, 3: True}
+    assert all((session.result(t).labels == 1).sum() > 300 for t in range(4))
+    assert not any((session.result(t).labels == 2).any() for t in range(4))
+    assert not session.stale_frames()
+    for _ in session.propagate("both"):  # nor is it followed there later
+        pass
+    assert not any((session.result(t).labels == 2).any() for t in range(4))
 
 
 def test_ids_are_those_that_are_free_elsewhere(model, stack):
@@ -145,7 +194,7 @@ def test_ended_early_it_keeps_what_was_found(session):
             break
     results.close()
     assert session.object_ids == [1, 2]
-    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=6)
+    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=8)
     history.undo()
     assert session.object_ids == [1]
     history.redo()

@@ -52,7 +52,7 @@ def test_new_cells_get_rows_prompts_and_masks(desk: Any) -> None:
     assert list(desk.prompts[2]) == [4]
     assert list(desk.layers.prompts[2]) == [4]
     for t in range(LENGTH):
-        assert (desk.frame(t) == 2).any() == (t >= 4)
+        assert (desk.frame(t) == 2).any() == (t >= COMES)
         np.testing.assert_array_equal(desk.frame(t), desk.widget.session.result(t).labels)
     desk.widget.undo()
     desk.done()

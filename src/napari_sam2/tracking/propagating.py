@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from napari_sam2.tracking.answering import end
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.merging import merged
+from napari_sam2.tracking.merging import claimed, merged
 from napari_sam2.tracking.passes import Direction, Pass, passes
+from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
 from napari_sam2.tracking.workload import Workload, looks_of, workload
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """New objects that are found while others are followed.
+
+    Parameters
+    ----------
+    every : frames between two looks.
+    find : looks on a frame; returns the ids of the objects that it made there.
+    """
+
+    every: int
+    find: Callable[[int], list[int]]
+
+    def due(self, nth: int) -> bool:
+        """Whether it is looked on the nth frame of a pass."""
+        return nth > 0 and nth % self.every == 0
+
+    def before(self, way: Pass, nth: int) -> Pass:
+        """Return the way back to the look before."""
+        frames = way.frames[nth - self.every + 1 : nth][::-1]
+        return Pass(frames, not way.reverse, from_last=False)
 
 
 class Propagating(Roster):
@@ -36,11 +64,15 @@ class Propagating(Roster):
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
+        find_every: int = 0,
     ) -> int:
-        """Return how many results `propagate` will yield."""
+        """Return how many results `propagate` will yield, or `propagate_and_find`."""
         prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        return sum(len(way.frames) for way in ways)
+        lengths = [len(way.frames) for way in ways]
+        if not find_every:
+            return sum(lengths)
+        return sum(n + max(n - 1, 0) // find_every * (find_every - 1) for n in lengths)
 
     def workload(
         self,
@@ -110,15 +142,9 @@ class Propagating(Roster):
         start: int | None,
         stop: int | None,
         object_ids: Iterable[int] | None,
-        arrived: Callable[[int, int], Collection[int]] | None,
+        newcomers: Newcomers | None,
     ) -> Generator[FrameResult, None, None]:
-        """Follow objects; see `propagate`.
-
-        Parameters
-        ----------
-        arrived : called with each frame that was reached, and how many of its pass came before;
-            returns new objects there, to be followed to the end of the pass.
-        """
+        """Follow objects, and those that are found on the way; see `propagate`."""
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
@@ -132,11 +158,42 @@ class Propagating(Roster):
                     self.frames.expect(following)
                 ids, new = self._with_new_prompts(ids), self._with_new_prompts(new)
                 self._follower.track(frame, way, [*ids, *new])
-                new += () if arrived is None else arrived(frame, nth)
+                looked = newcomers is not None and newcomers.due(nth)
+                found = newcomers.find(frame) if newcomers is not None and looked else []
+                new += found
                 yield merged(frame, self._objects, self._engine)
+                if newcomers is not None and looked:
+                    yield from self._followed_back(newcomers.before(way, nth), found)
         visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):
             self._objects[i].settle(known[i], visited)
+
+    def _followed_back(self, way: Pass, ids: Sequence[int]) -> Generator[FrameResult, None, None]:
+        """Follow new objects back to the look before, or to where they run into another one."""
+        ids = left = self._with_new_prompts(ids)
+        self._follower.recover(way, ids)
+        for frame in way.frames:
+            if left:
+                others = merged(frame, self._objects, self._engine).labels
+                self._follower.track(frame, way, left)
+                left = [i for i in left if not self._runs_into(i, frame, others)]
+            yield merged(frame, self._objects, self._engine)
+        for i in self._still(ids):
+            self._objects[i].missing = 0
+
+    def _runs_into(self, object_id: int, frame: int, others: npt.NDArray[Any]) -> bool:
+        """Say that an object begins after a frame on which most of its mask is another's.
+
+        A daughter that is followed back becomes her mother.
+        """
+        obj = self._objects[object_id]
+        place, claims = claimed(self._engine, obj, frame)
+        mask = claims > 0
+        if np.count_nonzero(others[place][mask]) <= np.count_nonzero(mask) / 2:
+            return False
+        end(object_id, obj, frame, Prompt(absent=True))
+        obj.changed.discard(frame)  # nothing lies before
+        return True
 
     def _still(self, ids: Iterable[int]) -> list[int]:
         """Leave out what was deleted between two frames."""

@@ -29,7 +29,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.prompting import Prompting
 from napari_sam2.tracking.prompts import Prompts
-from napari_sam2.tracking.propagating import Propagating
+from napari_sam2.tracking.propagating import Newcomers, Propagating
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.views import View, view_of
@@ -255,7 +255,8 @@ class TrackingSession(Prompting, Propagating):
         """Follow the objects, and look for cells that come into view or were missed.
 
         They become objects with a mask as their prompt, which are followed from there on, in the
-        same direction. A daughter that is found so does not know its mother.
+        same direction, and back to the look before. One that runs into another object on the way
+        back, as a daughter into her mother, begins after that frame.
 
         Parameters
         ----------
@@ -268,7 +269,8 @@ class TrackingSession(Prompting, Propagating):
         Yields
         ------
         FrameResult
-            One per frame, as `propagate` does.
+            One per frame, as `propagate` does, and after each look those since the one before
+            again.
 
         Raises
         ------
@@ -279,9 +281,7 @@ class TrackingSession(Prompting, Propagating):
         if every < 1:
             raise InputError(f"cells are looked for every so many frames, 1 or more, not {every}")
 
-        def arrived(frame: int, nth: int) -> list[int]:
-            if nth == 0 or nth % every:
-                return []
+        def find(frame: int) -> list[int]:
             prompts: Prompts = {}
             for found in self.segment_everything(
                 frame,
@@ -293,7 +293,7 @@ class TrackingSession(Prompting, Propagating):
             self.add_prompts(prompts)
             return [*prompts]
 
-        yield from self._following(direction, start, stop, None, arrived)
+        yield from self._following(direction, start, stop, None, Newcomers(every, find))
 
 
 def _check_types(model: object, frames: object) -> None:

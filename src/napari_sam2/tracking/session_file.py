@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam2.tracking.channels import Channels, channels_from_json
 from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
@@ -180,8 +181,13 @@ class SessionFile:
         return sum(self._cost(step) for step in self.steps)
 
     def _cost(self, step: Step) -> int:
+        if isinstance(step, Propagate) and step.frames is not None:
+            return step.frames
         if isinstance(step, Propagate):
-            return self.image.shape[0] if step.frames is None else step.frames
+            length = self.image.shape[0]
+            if isinstance(step, PropagateAndFind):
+                length += (length - 1) // step.every * (step.every - 1)
+            return length
         return step.cost if isinstance(step, AdoptMasks) else 1
 
     def check_model(self, model: SAM2) -> None:

@@ -149,10 +149,13 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
                     "no object has changed since it was followed; untick 'Only changed objects' "
                     "to follow all of them again"
                 )
-        total = session.total_frames(direction, wish.start, wish.stop, object_ids)
         if wish.finding is not None and object_ids is None:
             found = asdict(wish.finding)
-            return PropagateAndFind(direction, wish.start, wish.stop, **found), total
+            step = PropagateAndFind(direction, wish.start, wish.stop, **found)
+            every = wish.finding.every
+            total = session.total_frames(direction, wish.start, wish.stop, find_every=every)
+            return step, total
+        total = session.total_frames(direction, wish.start, wish.stop, object_ids)
         return Propagate(direction, wish.start, wish.stop, object_ids), total
     stale = session.stale_frames()
     if object_ids is not None:
