@@ -232,3 +232,31 @@ def test_a_mask_said_while_an_undo_waits_is_in_the_labels(desk: Any, gate: Gate)
     desk.done()
     np.testing.assert_array_equal(desk.frame(1) == 2, mask)
     assert_in_step(desk)
+
+
+def test_the_shape_drawn_last_is_the_one_that_counts(desk: Any) -> None:
+    corners = [(20.0, 20.0), (20.0, 40.0), (44.0, 40.0), (44.0, 20.0)]
+    desk.shape(0, corners, "rectangle")
+    desk.done()
+    desk.shape(0, corners[:3], "polygon")
+    desk.done()
+    prompt = desk.widget.session.prompts[1][0]
+    assert prompt.mask is not None
+    assert prompt.box is None
+    desk.shape(0, corners[1:], "polygon")  # areas add up
+    desk.done()
+    assert list(desk.layers.shapes.shape_type) == ["polygon", "polygon"]
+    assert desk.widget.session.prompts[1][0].mask.sum() > prompt.mask.sum()
+    for _ in range(2):
+        desk.shape(0, [(y + 2, x) for y, x in corners], "rectangle")
+        desk.done()
+        assert list(desk.layers.shapes.shape_type) == ["rectangle"]
+    prompt = desk.widget.session.prompts[1][0]
+    assert prompt.mask is None
+    assert prompt.box[0, 0] == 22
+    assert_in_step(desk)
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+    assert list(desk.layers.shapes.shape_type) == ["polygon"]
+    assert_in_step(desk)

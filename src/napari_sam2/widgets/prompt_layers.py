@@ -17,8 +17,7 @@ from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState, news
 from napari_sam2.widgets.prompt_looks import colour, new_layers
 from napari_sam2.widgets.record import LayerChange
-
-_AREAS = ("polygon", "ellipse")
+from napari_sam2.widgets.usable import complaint, superseded
 
 
 class PromptLayers:
@@ -166,7 +165,7 @@ class PromptLayers:
         for object_id, frame in sorted(stroked):
             self._adopt_mask(object_id, frame)
         self._drawn |= stroked
-        self._reject_unusable()
+        self._drop_unusable()
         return self._collect()
 
     def hold(self) -> None:
@@ -284,26 +283,14 @@ class PromptLayers:
         ):
             yield
 
-    def _reject_unusable(self) -> None:
+    def _drop_unusable(self) -> None:
         for layer in (self.points, self.shapes):
-            complaints = {i: self._complaint(layer, i) for i in range(len(layer.data))}
+            complaints = {i: complaint(layer, i, self.geometry) for i in range(len(layer.data))}
             bad = [i for i, text in complaints.items() if text]
+            self._remove_items(layer, bad)
             if bad:
-                with layer.events.data.blocker(self._on_data):
-                    layer.selected_data = set()
-                    layer.remove(bad)
                 self.rejected.emit(complaints[bad[-1]])
-
-    def _complaint(self, layer: Points | Shapes, index: int) -> str | None:
-        data = np.asarray(layer.data[index])
-        text = self.geometry.complaint(data)
-        if text or isinstance(layer, Points):
-            return text
-        if layer.shape_type[index] not in (BOX, *_AREAS):
-            return "Lines are no prompts; draw a rectangle, a polygon or an ellipse."
-        if np.ptp(self.geometry.yx(data), axis=0).min() < 1:
-            return "That box is too small; drag it around the whole object."
-        return None
+        self._remove_items(self.shapes, superseded(self.shapes, self.geometry))
 
     def _collect(self) -> dict[Key, Prompt]:
         found: dict[Key, Prompt] = {}
@@ -370,10 +357,13 @@ class PromptLayers:
             ids = layer.features["object"].astype(int).to_list()
             frames = [int(self.geometry.frames_of(d)[0]) for d in layer.data]
             out = [n for n, key in enumerate(zip(ids, frames, strict=True)) if doomed(*key)]
-            if out:
-                with layer.events.data.blocker(self._on_data):
-                    layer.selected_data = set()
-                    layer.remove(out)
+            self._remove_items(layer, out)
+
+    def _remove_items(self, layer: Points | Shapes, indices: list[int]) -> None:
+        if indices:
+            with layer.events.data.blocker(self._on_data):
+                layer.selected_data = set()
+                layer.remove(indices)
 
     # --- the labels ----------------------------------------------------------------------
 

@@ -1,0 +1,40 @@
+"""What of the things drawn in the prompt layers counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.layers import Points, Shapes
+
+from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.layer_states import BOX, Key
+
+_AREAS = ("polygon", "ellipse")
+
+
+def complaint(layer: Points | Shapes, index: int, geometry: StackGeometry) -> str | None:
+    """Say why a point or a shape is no prompt; None if it is one."""
+    data = np.asarray(layer.data[index])
+    text = geometry.complaint(data)
+    if text or isinstance(layer, Points):
+        return text
+    if layer.shape_type[index] not in (BOX, *_AREAS):
+        return "Lines are no prompts; draw a rectangle, a polygon or an ellipse."
+    if np.ptp(geometry.yx(data), axis=0).min() < 1:
+        return "That box is too small; drag it around the whole object."
+    return None
+
+
+def superseded(shapes: Shapes, geometry: StackGeometry) -> list[int]:
+    """Return the shapes in the place of which a newer one was drawn; areas add up."""
+    if shapes._is_creating:  # with the mouse
+        return []
+    newest: dict[Key, bool] = {}
+    found = []
+    ids = shapes.features["object"].astype(int).to_list()
+    for i in reversed(range(len(shapes.data))):
+        key = ids[i], int(geometry.frames_of(shapes.data[i])[0])
+        area = shapes.shape_type[i] != BOX
+        if key in newest and not (area and newest[key]):
+            found.append(i)
+        newest.setdefault(key, area)
+    return found
