@@ -230,7 +230,9 @@ def track(
     dtype = label_dtype(job.prompts)
     results = _followed(session, job, int(np.iinfo(dtype).max))
     closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
-    target = Target(job.stack, job.output, job.overwrite, quality=job.quality)
+    target = Target(
+        job.stack, job.output, job.overwrite, parents=lambda: session.parents, quality=job.quality
+    )
     return target.collect(results, dtype, total, report, closing)
 
 
@@ -244,6 +246,7 @@ def _followed(session: TrackingSession, job: TrackJob, last_id: int) -> Iterator
         start=job.start,
         stop=job.stop,
         last_id=last_id,
+        dividing=not job.stack.axes.startswith("Z"),
     )
 
 

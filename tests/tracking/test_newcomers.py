@@ -60,7 +60,7 @@ def test_a_cell_that_comes_is_found_and_followed(session):
     session.add_points(1, 0, [[30, 35]], [True])
     total = session.total_frames(find_every=EVERY)
     frames = [r.frame for r in session.propagate_and_find(EVERY)]
-    assert frames == [0, 1, 2, 1, 3, 4, 3, 5, 6, 5, 7]
+    assert frames == [0, 1, 2, 1, 0, 3, 4, 3, 2, 5, 6, 5, 4, 7]
     assert len(frames) == total
     (new,) = set(session.object_ids) - {1}
     found = COMES + COMES % EVERY
@@ -194,7 +194,7 @@ def test_ended_early_it_keeps_what_was_found(session):
             break
     results.close()
     assert session.object_ids == [1, 2]
-    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=8)
+    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=10)
     history.undo()
     assert session.object_ids == [1]
     history.redo()

@@ -21,6 +21,34 @@ def model() -> Any:
     return load_model("micro", device="cpu")
 
 
+def test_daughters_get_their_mother(open_desk: Any, model: Any) -> None:
+    y, x = np.mgrid[:96, :128]
+    images = np.random.default_rng(0).normal(40, 5, (8, 96, 128))
+    for t in range(8):
+        apart, radius = (0, 16) if t < 5 else (14 + 2 * (t - 5), 11)
+        for side in (-apart, apart):
+            images[t][(y - 48) ** 2 + (x - 64 - side) ** 2 < radius**2] = 140
+    desk = open_desk(
+        images.clip(0, 255).astype(np.uint8),
+        session_factory=lambda request, _: TrackingSession(model, request.frames()),
+    )
+    desk.point(0, 48, 64)
+    tick(desk, 7)
+    desk.widget.propagate()
+    desk.done()
+    parents = desk.widget.workbench.dividing.parents
+    assert len(parents) == 2
+    assert set(parents.values()) == {1}
+    assert desk.layers.prompts[1][5].absent
+    for daughter in parents:
+        shown = [t for t in range(8) if (desk.frame(t) == daughter).any()]
+        assert shown == [5, 6, 7]
+    desk.widget.undo()
+    desk.done()
+    assert not desk.widget.workbench.dividing.parents
+    assert list(desk.layers.prompts[1]) == [0]
+
+
 @pytest.fixture
 def desk(open_desk: Any, model: Any) -> Any:
     y, x = np.mgrid[:96, :128]
@@ -84,10 +112,10 @@ def test_only_where_it_is_ticked_and_all_are_followed(desk: Any) -> None:
 
 
 def test_clicked_meanwhile_and_cancelled(desk: Any) -> None:
-    tick(desk, 1)
+    tick(desk, 2)
     desk.widget.propagate()
     run = desk.widget.controller.run
-    while run.done < 5 and desk.widget.controller.run is run:
+    while run.done < 7 and desk.widget.controller.run is run:
         process_events()
     desk.point(1, 31, 37)  # answered at the end
     desk.widget.cancel()

@@ -21,6 +21,7 @@ class PropagateAndFind(Propagate):
     every : frames between two looks.
     diameter : of a typical cell in data pixels; None: found out.
     first_id, last_id : ids that new objects may get.
+    dividing : say whose daughters they are.
     """
 
     kind: ClassVar[str] = "propagate and find"
@@ -28,6 +29,7 @@ class PropagateAndFind(Propagate):
     diameter: float | None = None
     first_id: int = 1
     last_id: int | None = None
+    dividing: bool = False
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are visited."""
@@ -39,5 +41,6 @@ class PropagateAndFind(Propagate):
             stop=self.stop,
             first_id=self.first_id,
             last_id=self.last_id,
+            dividing=self.dividing,
         )
         return limited(results, self.frames)

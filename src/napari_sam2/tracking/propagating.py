@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.tracking.answering import end
+from napari_sam2.tracking.births import divisions
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.follower import Follower
@@ -31,18 +32,24 @@ class Newcomers:
     ----------
     every : frames between two looks.
     find : looks on a frame; returns the ids of the objects that it made there.
+    show : makes a mask (Y, X) of an object on a frame its prompt.
+    free_id : returns an id for one more object, if there is one.
+    dividing : cells may divide; they do not in space.
     """
 
     every: int
     find: Callable[[int], list[int]]
+    show: Callable[[int, int, npt.NDArray[np.bool_]], None]
+    free_id: Callable[[], int | None]
+    dividing: bool
 
     def due(self, nth: int) -> bool:
         """Whether it is looked on the nth frame of a pass."""
         return nth > 0 and nth % self.every == 0
 
-    def before(self, way: Pass, nth: int) -> Pass:
-        """Return the way back to the look before."""
-        frames = way.frames[nth - self.every + 1 : nth][::-1]
+    def back(self, way: Pass, nth: int) -> Pass:
+        """Return the way back to the look before, the frame of which is included."""
+        frames = way.frames[nth - self.every : nth][::-1]
         return Pass(frames, not way.reverse, from_last=False)
 
 
@@ -72,7 +79,7 @@ class Propagating(Roster):
         lengths = [len(way.frames) for way in ways]
         if not find_every:
             return sum(lengths)
-        return sum(n + max(n - 1, 0) // find_every * (find_every - 1) for n in lengths)
+        return sum(n + max(n - 1, 0) // find_every * find_every for n in lengths)
 
     def workload(
         self,
@@ -159,27 +166,59 @@ class Propagating(Roster):
                 ids, new = self._with_new_prompts(ids), self._with_new_prompts(new)
                 self._follower.track(frame, way, [*ids, *new])
                 looked = newcomers is not None and newcomers.due(nth)
-                found = newcomers.find(frame) if newcomers is not None and looked else []
-                new += found
+                if newcomers is not None and looked:
+                    found, back = newcomers.find(frame), newcomers.back(way, nth)
+                    self._follow_back(back, found)
+                    new += found
+                    if newcomers.dividing and not way.reverse:
+                        new += self._take_for_daughters(found, back.frames[-1], newcomers)
                 yield merged(frame, self._objects, self._engine)
                 if newcomers is not None and looked:
-                    yield from self._followed_back(newcomers.before(way, nth), found)
+                    for again in newcomers.back(way, nth).frames:
+                        yield merged(again, self._objects, self._engine)
         visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):
             self._objects[i].settle(known[i], visited)
 
-    def _followed_back(self, way: Pass, ids: Sequence[int]) -> Generator[FrameResult, None, None]:
+    def _follow_back(self, way: Pass, ids: Sequence[int]) -> None:
         """Follow new objects back to the look before, or to where they run into another one."""
-        ids = left = self._with_new_prompts(ids)
-        self._follower.recover(way, ids)
+        left = self._with_new_prompts(ids)
+        self._follower.recover(way, left)
         for frame in way.frames:
-            if left:
-                others = merged(frame, self._objects, self._engine).labels
-                self._follower.track(frame, way, left)
-                left = [i for i in left if not self._runs_into(i, frame, others)]
-            yield merged(frame, self._objects, self._engine)
-        for i in self._still(ids):
+            if not left:
+                break
+            others = merged(frame, self._objects, self._engine).labels
+            self._follower.track(frame, way, left)
+            left = [i for i in left if not self._runs_into(i, frame, others)]
+        for i in ids:
             self._objects[i].missing = 0
+
+    def _take_for_daughters(
+        self, found: Sequence[int], since: int, newcomers: Newcomers
+    ) -> list[int]:
+        """Say whose daughters new objects are; returns those that were their mothers till now."""
+        sisters = []
+        for one in divisions(self._engine, self._objects, found, since):
+            mother, ids = self._objects[one.mother], list(one.daughters)
+            if one.goes_on:
+                sister = newcomers.free_id()
+                if sister is None or one.frame not in mother.estimates:
+                    continue
+                place, claims = claimed(self._engine, mother, one.frame)
+                mask = np.zeros(self.frames.shape, dtype=bool)
+                mask[place] = claims > 0
+                if not mask.any():
+                    continue
+                self.split_object(one.mother, one.frame, sister)
+                newcomers.show(sister, one.frame, mask)
+                self._objects[sister].changed.clear()
+                ids.append(sister)
+                sisters.append(sister)
+            end(one.mother, mother, one.frame, Prompt(absent=True))
+            mother.changed.discard(one.frame)
+            for i in ids:
+                self.set_parent(i, one.mother)
+        return sisters
 
     def _runs_into(self, object_id: int, frame: int, others: npt.NDArray[Any]) -> bool:
         """Say that an object begins after a frame on which most of its mask is another's.

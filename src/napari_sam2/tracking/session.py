@@ -251,6 +251,7 @@ class TrackingSession(Prompting, Propagating):
         stop: int | None = None,
         first_id: int = 1,
         last_id: int | None = None,
+        dividing: bool = False,
     ) -> Generator[FrameResult, None, None]:
         """Follow the objects, and look for cells that come into view or were missed.
 
@@ -265,6 +266,9 @@ class TrackingSession(Prompting, Propagating):
         direction, start, stop : as for `propagate`.
         first_id, last_id : new objects get ids above those of the session's, from `first_id` on;
             once the last one is taken, none is added.
+        dividing : cells divide, as they do in time and not in depth: say whose daughters new
+            objects are, where an object ends or shrinks as they appear beside it. One that goes on
+            as one of its daughters is split there.
 
         Yields
         ------
@@ -293,7 +297,15 @@ class TrackingSession(Prompting, Propagating):
             self.add_prompts(prompts)
             return [*prompts]
 
-        yield from self._following(direction, start, stop, None, Newcomers(every, find))
+        def show(object_id: int, frame: int, mask: npt.NDArray[np.bool_]) -> None:
+            self.add_prompts({object_id: {frame: Prompt(mask=mask)}})
+
+        def free_id() -> int | None:
+            free = max(first_id, max(self._objects) + 1)
+            return free if last_id is None or free <= last_id else None
+
+        newcomers = Newcomers(every, find, show, free_id, dividing)
+        yield from self._following(direction, start, stop, None, newcomers)
 
 
 def _check_types(model: object, frames: object) -> None:

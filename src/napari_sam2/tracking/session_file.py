@@ -186,7 +186,7 @@ class SessionFile:
         if isinstance(step, Propagate):
             length = self.image.shape[0]
             if isinstance(step, PropagateAndFind):
-                length += (length - 1) // step.every * (step.every - 1)
+                length += (length - 1) // step.every * step.every
             return length
         return step.cost if isinstance(step, AdoptMasks) else 1
 

@@ -138,8 +138,14 @@ class Following:
         every, diameter = looking or self.looking
         if every and direction != "repair" and object_ids is None and not only_stale:
             first = max(self._bench.used_ids, default=0) + 1
-            finding = Finding(every, diameter, first, HIGHEST)
+            finding = Finding(every, diameter, first, HIGHEST, self._in_time)
         return Wish(direction, object_ids, *self.frame_range, only_stale, finding)
+
+    @property
+    def _in_time(self) -> bool:
+        """Whether the frames may be such that cells divide from one to another."""
+        layers, source = self._bench.layers, self._bench.source
+        return bool(layers and source and source.frame_axis(layers.geometry) == "T")
 
     def leave_from_here(self) -> None:
         """Come back to the frame on screen when the work that begins now is over."""

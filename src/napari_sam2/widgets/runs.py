@@ -98,12 +98,15 @@ class Finding:
         Of a typical cell in pixels; None: found out.
     first_id, last_id
         What they may be called.
+    dividing
+        Say whose daughters they are.
     """
 
     every: int
     diameter: float | None = None
     first_id: int = 1
     last_id: int | None = None
+    dividing: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""Daughters that are found on the way are told whose they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.steps import AddPrompts
+from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.training.samples import sample_timelapse
+from napari_sam2.weights import load_model
+
+LENGTH, SPLITS = 10, 5
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("micro", device="cpu")
+
+
+def film(*, stays: bool = False, leaves: bool = False) -> np.ndarray:
+    """A cell that divides beside one that does not.
+
+    Or it `stays` what it is and is joined by another one, or one of its daughters `leaves` the
+    other one where she was.
+    """
+    y, x = np.mgrid[:96, :160]
+    images = np.random.default_rng(0).normal(40, 5, (LENGTH, 96, 160))
+    for t in range(LENGTH):
+        images[t][(y - 48) ** 2 + (x - 130) ** 2 < 15**2] = 140
+        apart = 14 + 2 * (t - SPLITS)
+        if t < SPLITS:
+            cells = [(0, 16)]
+        else:
+            cells = [(-apart, 11), (apart, 11)]
+            if stays or leaves:
+                cells = [(0, 16 if stays else 11), (apart + 12, 11)]
+        for shift, radius in cells:
+            images[t][(y - 48) ** 2 + (x - 50 - shift) ** 2 < radius**2] = 140
+    return images.clip(0, 255).astype(np.uint8)
+
+
+def seeds() -> dict[int, dict[int, Prompt]]:
+    yes = np.array([True])
+    return {1: {0: Prompt([[48.0, 50.0]], yes)}, 2: {0: Prompt([[48.0, 130.0]], yes)}}
+
+
+def shown(session: TrackingSession, object_id: int) -> list[int]:
+    return [t for t in range(LENGTH) if (session.result(t).labels == object_id).any()]
+
+
+def test_daughters_know_their_mother_and_she_ends(model):
+    session = TrackingSession(model, Frames(film()))
+    history = History(session)
+    history.do(AddPrompts(seeds()))
+    step = PropagateAndFind("forward", every=3, dividing=True)
+    history.do(step)
+    assert set(session.parents.values()) == {1}
+    assert len(session.parents) == 2
+    assert shown(session, 1) == list(range(SPLITS))
+    assert shown(session, 2) == list(range(LENGTH))
+    for daughter in session.parents:
+        assert shown(session, daughter) == list(range(SPLITS, LENGTH))
+    assert not session.stale_frames()
+    labels = [session.result(t).labels for t in range(LENGTH)]
+    again = TrackingSession(model, Frames(film()))
+    for one in history.steps:
+        History(again).do(step_from_json(step_as_json(one), 1))
+    assert again.parents == session.parents
+    for t in range(LENGTH):
+        np.testing.assert_array_equal(again.result(t).labels, labels[t])
+    history.undo()
+    assert session.object_ids == [1, 2]
+    assert not session.parents
+
+
+def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
+    session = TrackingSession(model, Frames(film(leaves=True)))
+    session.add_prompts(seeds())
+    limits = {"first_id": 7, "last_id": 8}
+    for _ in session.propagate_and_find(3, direction="forward", dividing=True, **limits):
+        pass
+    assert session.parents == {7: 1, 8: 1}
+    assert shown(session, 1) == list(range(SPLITS))
+    assert session.prompts[1][SPLITS].absent
+    assert shown(session, 7) == shown(session, 8) == list(range(SPLITS, LENGTH))
+    stayed = session.result(LENGTH - 1).labels[48, 50]
+    assert stayed == 8  # what was followed as the mother
+    assert list(session.prompts[8]) == [SPLITS]
+    assert not session.stale_frames()
+    # Without an id for her, she stays what she is.
+    session = TrackingSession(model, Frames(film(leaves=True)))
+    session.add_prompts(seeds())
+    for _ in session.propagate_and_find(3, direction="forward", dividing=True, last_id=3):
+        pass
+    assert session.object_ids == [1, 2, 3]
+    assert not session.parents
+    assert shown(session, 1) == list(range(LENGTH))
+
+
+def test_what_comes_beside_another_is_nobodys_daughter(model):
+    session = TrackingSession(model, Frames(film(stays=True)))
+    session.add_prompts(seeds())
+    for _ in session.propagate_and_find(3, dividing=True):
+        pass
+    assert len(session.object_ids) == 3
+    assert not session.parents
+
+
+def test_not_in_space_and_not_backward(model):
+    for direction, stack in (("forward", film()), ("backward", film()[::-1])):
+        session = TrackingSession(model, Frames(stack))
+        first = 0 if direction == "forward" else LENGTH - 1
+        session.add_prompts({i: {first: some[0]} for i, some in seeds().items()})
+        dividing = direction == "backward"
+        for _ in session.propagate_and_find(3, direction=direction, dividing=dividing):
+            pass
+        assert len(session.object_ids) > 2
+        assert not session.parents
+
+
+def test_of_the_sample_most_are_right(model):
+    images, truth = sample_timelapse(24)
+    session = TrackingSession(model, Frames(images))
+    *_, found = session.segment_everything(0)
+    session.add_prompts(found.prompts(0))
+    for _ in session.propagate_and_find(4, dividing=True):
+        pass
+    known = [session.result(t).labels for t in range(24)]
+    born = {int(i): t for t in range(24)[::-1] for i in np.unique(truth[t]) if i}
+    assert session.parents
+    right = 0
+    for daughter, mother in session.parents.items():
+        t = next(n for n in range(24) if (known[n] == daughter).any())
+        one = np.bincount(truth[t][known[t] == daughter]).argmax()
+        her = np.bincount(truth[t - 1][known[t - 1] == mother]).argmax()
+        right += abs(born.get(int(one), -9) - t) <= 1 and not (truth[t + 1] == her).any()
+    assert right >= 0.7 * len(session.parents)
