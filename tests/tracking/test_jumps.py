@@ -54,6 +54,18 @@ def test_jumps_are_found_and_measured(timelapse, reverse):
     assert np.abs(jumps.between(0, LENGTH - 1)).max() <= 2
 
 
+def test_what_is_known_is_noted(timelapse):
+    stack = bumped(timelapse[0])
+    jumps, again = found(stack), Jumps(Frames(stack), HOST)
+    again.take(jumps.noted())
+    assert again.noted() == jumps.noted()
+    assert again.between(0, LENGTH - 1) == jumps.between(0, LENGTH - 1)
+    assert again.between(0, AT) == jumps.between(0, AT) != (0, 0)
+    for damaged in ("{}", "[]", "no", '{"looked": 3, "found": {}}', '{"looked": [], "found": [1]}'):
+        with pytest.raises(ValueError, match=r"\w"):
+            again.take(damaged)
+
+
 @pytest.mark.parametrize("stack", [sample_timelapse(LENGTH)[0], sample_zstack(LENGTH)[0]])
 def test_what_only_moves_does_not_jump(stack):
     jumps = found(stack)

@@ -6,6 +6,7 @@ elsewhere than what they show. Small shifts are none of this: objects are follow
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -61,6 +62,32 @@ class Jumps:
         self._known[later] = jump
         if jump != _NONE:
             self._found[later] = jump
+
+    def noted(self) -> str:
+        """Return what is known as text, for `take`: frames as ranges, and the jumps."""
+        frames, ranges = sorted(self._known), list[list[int]]()
+        for frame in frames:
+            if ranges and ranges[-1][1] == frame:
+                ranges[-1][1] += 1
+            else:
+                ranges.append([frame, frame + 1])
+        return json.dumps({"looked": ranges, "found": self._found})
+
+    def take(self, noted: str) -> None:
+        """Take over what was known.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read.
+        """
+        values = json.loads(noted)
+        try:
+            found = {int(t): (float(y), float(x)) for t, (y, x) in values["found"].items()}
+            frames = [t for low, high in values["looked"] for t in range(low, high)]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"what was noted of jumps is damaged: {error}") from error
+        self._known, self._found = {t: found.get(t, _NONE) for t in frames}, found
 
     def between(self, there: int, here: int) -> Shift:
         """Return by how much things moved from one frame to another by jumps alone."""
