@@ -26,7 +26,13 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import OutputError, writing
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, save_session
+from napari_sam2.tracking.prompts import load_prompts, save_prompts
+from napari_sam2.tracking.session_file import (
+    ImageIdentity,
+    SessionFile,
+    load_session,
+    save_session,
+)
 from napari_sam2.tracking.steps import SetPrompt
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -289,3 +295,27 @@ def test_the_demonstration_keeps_its_earlier_files(
     assert read_labels(out / "masklets.tif").any()
     assert not list(out.glob(".*"))
     shutil.rmtree(out)
+
+
+def test_prompts_keep_their_earlier_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON and its masks, whichever of them finds the disk full."""
+    path, mask = folder / "there" / "p.json", np.ones((64, 96), bool)
+    save_prompts(path, {1: {0: Prompt(mask=mask)}})
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    for place, name in ((tifffile, "imwrite"), (Path, "write_text")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, cut(getattr(place, name)))
+            with pytest.raises(OutputError, match=r"p\.json: no space left"):
+                save_prompts(path, {1: {0: Prompt(mask=mask)}, 2: {0: Prompt(mask=mask)}})
+        assert before.items() <= {p.name: p.read_bytes() for p in path.parent.iterdir()}.items()
+        assert not list(path.parent.glob("*.partial"))
+    assert load_prompts(path).objects.keys() == {1}
+
+
+def test_a_session_keeps_its_earlier_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, content = sorted(folder.iterdir()), load_session(folder / "a.ns2.json")
+    monkeypatch.setattr(Path, "write_text", cut(Path.write_text))
+    with pytest.raises(OutputError, match=r"a\.ns2\.json: no space left"):
+        save_session(folder / "a.ns2.json", content, {})
+    assert sorted(folder.iterdir()) == before
+    assert load_session(folder / "a.ns2.json") == content

@@ -20,6 +20,7 @@ from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
+from napari_sam2.tracking.replacing import replacing
 from napari_sam2.tracking.steps import (
     AddPrompts,
     AdoptMasks,
@@ -253,9 +254,8 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
     }
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".partial")
-        unfinished.write_text(_text(written), encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(_text(written), encoding="utf-8")
     return _state(written)
 
 
