@@ -141,6 +141,18 @@ def test_seeds_are_of_the_selected_plane(labels: np.ndarray, folder: Path) -> No
     np.testing.assert_array_equal(seeds(folder / "plane.tif"), labels[1, 2] > 0)
 
 
+def test_seeds_that_do_not_name_their_axes(labels: np.ndarray, folder: Path) -> None:
+    """The option for axes is the stack's: it is not what they are told."""
+    np.save(folder / "plain.npy", labels)
+    given = ("track", folder / "stack.tif", "--prompts", folder / "plain.npy", "--channel", "1")
+    for more in ((), ("--axes", "TZCYX")):
+        result = run(*given, "--select", "Z=2", "--output", folder / "out.tif", *more)
+        refused(result, "plain.npy does not say which of its 4 axes are time and z", "OME-TIFF")
+        assert "name them with axes" not in result.stderr
+    result = run("evaluate", folder / "plain.npy", folder / "labels.tif")  # it has no such option
+    refused(result, "or save it as OME-TIFF")
+
+
 def test_the_demonstration_of_a_plane(
     folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

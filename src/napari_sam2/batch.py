@@ -270,7 +270,14 @@ def _mask_files(prompts: Path) -> list[Path]:
 def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
     """Mask prompts from a label image of one frame, or of the whole stack."""
     _check_frame(frame, frames)
-    own = shared_out(select, "", axes_of(path))[1] if select else None
+    letters = axes_of(path)
+    others = [letter for letter in letters if letter not in "YXCS"]
+    if "Q" in others and len(others) > 1:  # the axes that can be given are those of the stack
+        raise InputError(
+            f"{path.name} does not say which of its {len(letters)} axes are time and z; give the "
+            "labels of one frame (Y, X) or of all (T, Y, X), or save them as OME-TIFF or OME-Zarr"
+        )
+    own = shared_out(select, "", letters)[1] if select else None
     labels = read_labels(path, select=own)
     if len(labels) not in (1, len(frames)):
         raise InputError(
