@@ -67,6 +67,8 @@ def explained(error: BaseException) -> tuple[int, str]:
         return 1, str(error)
     if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
         return 1, "out of memory; use --device cpu, --attention windowed, or fewer objects"
+    if isinstance(error, PermissionError) and error.filename:  # writing says an OutputError
+        return 2, f"cannot read {error.filename}: no permission to read there; check the path"
     detail = f"{type(error).__name__}: {error}"
     return 1, f"failed with {detail} (NAPARI_SAM2_DEBUG=1 shows where)"
 

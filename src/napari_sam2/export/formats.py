@@ -24,7 +24,7 @@ from napari_sam2.export.sa_v import read_sa_v, write_sa_v
 from napari_sam2.export.source import LabelSource, Progress, Qualities
 from napari_sam2.export.tables import write_measurements, write_tracks
 from napari_sam2.stacks import Stack, axes_of
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 
 # No stream of zlib is shorter than this share of its content.
 _ZLIB = 1 / 1032
@@ -232,6 +232,11 @@ def open_masklets(
         If it cannot be read, or holds no masks.
     """
     path = Path(path)
+    with reading(path):
+        return _open_masklets(path, axes, select)
+
+
+def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | None) -> Stack:
     if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
     if _is_image(path):
@@ -266,7 +271,8 @@ def masklet_axes(path: str | Path, axes: str | None = None) -> str:
     InputError
         If it cannot be read.
     """
-    return axes_of(path, axes) if _is_image(Path(path)) else ""
+    with reading(path):
+        return axes_of(path, axes) if _is_image(Path(path)) else ""
 
 
 def open_parents(path: str | Path) -> dict[int, int]:
@@ -280,4 +286,5 @@ def open_parents(path: str | Path) -> dict[int, int]:
         If the file of tracks cannot be read.
     """
     path = Path(path)
-    return read_parents(path) if path.is_dir() and is_ctc(path) else {}
+    with reading(path):
+        return read_parents(path) if path.is_dir() and is_ctc(path) else {}

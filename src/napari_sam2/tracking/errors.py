@@ -39,6 +39,32 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {remedy}") from error
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn the operating system's errors while looking at `path` into an `InputError`.
+
+    Even asking whether a file exists is refused where its folder is closed to the user.
+
+    Raises
+    ------
+    InputError
+        If there is no permission to read it, or any other `OSError` occurs inside.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except PermissionError as error:
+        raise InputError(
+            f"cannot read {error.filename or path}: no permission to read there; ask for it, or "
+            "give a copy in another place"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}; check the path"
+        ) from error
+
+
 def _cut_short(error: OSError) -> bool:
     """Whether an array was written in part: numpy's `tofile` says so without a number."""
     return error.errno is None and "requested and" in str(error)
