@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_sam2.export.coco import read_coco, write_coco
-from napari_sam2.export.ctc import is_ctc, read_ctc, read_parents, write_ctc, written_by_us
+from napari_sam2.export.ctc import (
+    is_ctc,
+    read_ctc,
+    read_parents,
+    volume_axes,
+    write_ctc,
+    written_by_us,
+)
 from napari_sam2.export.files import check_free, check_space, check_writable, completed
 from napari_sam2.export.labels import (
     TIFF,
@@ -219,7 +226,7 @@ def open_masklets(
     axes
         Of a label image, where it does not say so itself, e.g. "ZYX".
     select
-        Index along other axes of a label image, e.g. ``{"Z": 3}``.
+        Index along other axes of label images, e.g. ``{"Z": 3}``.
 
     Returns
     -------
@@ -241,13 +248,13 @@ def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | Non
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
     if _is_image(path):
         return open_labels(path, axes, select)
+    if path.is_dir():
+        return read_ctc(path, axes, select)
     if select:
         letter = next(iter(select)).upper()
         raise InputError(
             f"{path.name}: it has no axis {letter} to select from; it holds frames of one plane"
         )
-    if path.is_dir():
-        return read_ctc(path)
     content = read_json(path)
     if "masklet" in content:
         return read_sa_v(path, content)
@@ -257,7 +264,7 @@ def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | Non
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a path is for a label image, the one format that may have further axes."""
+    """Whether a path is for a label image; it and folders of the challenge may have more axes."""
     if path.is_dir():
         return not is_ctc(path)
     return path.suffix.lower() != ".json" or not path.is_file()
@@ -272,7 +279,9 @@ def masklet_axes(path: str | Path, axes: str | None = None) -> str:
         If it cannot be read.
     """
     with reading(path):
-        return axes_of(path, axes) if _is_image(Path(path)) else ""
+        if _is_image(Path(path)):
+            return axes_of(path, axes)
+        return axes_of(path, axes or volume_axes(Path(path))) if Path(path).is_dir() else ""
 
 
 def open_parents(path: str | Path) -> dict[int, int]:
