@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.errors import InputError, OutputError, TakenError
 
 _QUIET = 30.0  # seconds between two lines in a log
 _UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
@@ -56,6 +56,8 @@ def explained(error: BaseException) -> tuple[int, str]:
     """Return the exit code for an error, and what to say about it."""
     if isinstance(error, _UsageError):
         return 2, f"{error.format_message().rstrip('.')}. See --help."
+    if isinstance(error, TakenError):
+        return 2, f"{error} (--overwrite)"
     if isinstance(error, InputError):
         return 2, str(error)
     from napari_sam2.fetch import DownloadError

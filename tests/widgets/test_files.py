@@ -196,7 +196,7 @@ def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
 
 def test_a_session_whose_image_is_gone(session):
     (session.parent / "cells.tif").unlink()
-    with pytest.raises(Exception, match="give the image, too"):
+    with pytest.raises(Exception, match="give the image, too: open it"):
         ViewerModel().open(session, plugin=PLUGIN)
 
 

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from napari_sam2.tracking.errors import InputError, OutputError, reading, writing
+from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
 
 
 def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
@@ -37,9 +37,7 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     if not taken(path):
         return
     if not overwrite:
-        raise InputError(
-            f"{path} exists already; choose another name, or allow to overwrite it (--overwrite)"
-        )
+        raise TakenError(f"{path} exists already; choose another name, or allow to overwrite it")
     if not ours(path):
         raise InputError(f"{path} exists and is something else than labels; choose another name")
 

@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Unusable input. The message is one line: what is wrong, and what to do about it."""
 
 
+class TakenError(InputError):
+    """A name that is taken by what may be overwritten, if the user asks for that."""
+
+
 class OutputError(OSError):
     """A result that cannot be written. The message is one line: what is wrong, and the remedy."""
 

@@ -291,7 +291,9 @@ def load_session(path: str | Path) -> SessionFile:
     path = Path(path)
     content = read_json(path)
     if "steps" not in content:
-        raise InputError(f"{path.name} is no session file; pass it as --prompts if it has prompts")
+        raise InputError(
+            f"{path.name} is no session file; choose one (.ns2.json), or give it as prompts"
+        )
     try:
         steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
         identity, model = _identity(content["image"]), content["model"]
