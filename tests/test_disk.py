@@ -1,4 +1,4 @@
-"""Places that nothing can be written to, and disks that are full: said before any work, or kept."""
+"""Places that are closed to the user, and disks that are full: said before any work, or kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import OutputError, writing
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, save_session
+from napari_sam2.tracking.prompts import load_prompts, save_prompts
+from napari_sam2.tracking.session_file import (
+    ImageIdentity,
+    SessionFile,
+    load_session,
+    save_session,
+)
 from napari_sam2.tracking.steps import SetPrompt
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -115,6 +121,54 @@ def test_a_folder_that_cannot_even_be_looked_into(
 
     monkeypatch.setattr(Path, "exists", exists)
     all_refused(folder, "out.tif", monkeypatch, "no permission to write there")
+
+
+CLOSED = [
+    ("track", "in/stack.tif", "--prompts", "prompts.json", "--output", "out.tif"),
+    ("track", "stack.tif", "--prompts", "in/prompts.json", "--output", "out.tif"),
+    ("track", "stack.tif", "--prompts", "in/labels.tif", "--output", "out.tif"),
+    ("track", "stack.tif", "--prompts", "prompts.json", "--model", "in/w.pt", "--output", "a.tif"),
+    ("track", "--session", "in/a.ns2.json", "--output", "out.tif"),
+    ("export", "in/labels.tif", "--output", "out.tif"),
+    ("export", "in/coco.json", "--output", "out.tif"),
+    ("export", "in/01_RES", "--output", "out.tif"),
+    ("export", "labels.tif", "--image", "in/stack.tif", "--output", "out.csv"),
+    ("evaluate", "labels.tif", "in/labels.tif"),
+    ("evaluate", "--sequences", "in/data"),
+]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("words", CLOSED, ids=lambda words: " ".join(words[:3]))
+def test_what_is_read_is_in_a_closed_folder(
+    words: tuple[str, ...], there: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there is something already that is to be written over."""
+    monkeypatch.chdir(folder)
+    if there and words[0] != "evaluate":
+        Path(words[-1]).touch()
+        words = (*words, "--overwrite")
+    if words[1].endswith("stack.tif"):
+        words = (*words, "--axes", "TYX")
+    before = sorted(folder.rglob("*"))
+
+    def refusing(name: str) -> Callable[..., Any]:
+        real = getattr(Path, name)
+
+        def ask(path: Path, *args: Any, **kwargs: Any) -> Any:
+            if "in" in path.parts:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *args, **kwargs)
+
+        return ask
+
+    for name in ("exists", "is_file", "is_dir", "stat", "open", "read_text", "glob"):
+        monkeypatch.setattr(Path, name, refusing(name))
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert f"cannot read {next(w for w in words if w.startswith('in/'))}: no" in result.stderr
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_file_where_a_folder_should_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,3 +343,27 @@ def test_the_demonstration_keeps_its_earlier_files(
     assert read_labels(out / "masklets.tif").any()
     assert not list(out.glob(".*"))
     shutil.rmtree(out)
+
+
+def test_prompts_keep_their_earlier_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON and its masks, whichever of them finds the disk full."""
+    path, mask = folder / "there" / "p.json", np.ones((64, 96), bool)
+    save_prompts(path, {1: {0: Prompt(mask=mask)}})
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    for place, name in ((tifffile, "imwrite"), (Path, "write_text")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, cut(getattr(place, name)))
+            with pytest.raises(OutputError, match=r"p\.json: no space left"):
+                save_prompts(path, {1: {0: Prompt(mask=mask)}, 2: {0: Prompt(mask=mask)}})
+        assert before.items() <= {p.name: p.read_bytes() for p in path.parent.iterdir()}.items()
+        assert not list(path.parent.glob("*.partial"))
+    assert load_prompts(path).objects.keys() == {1}
+
+
+def test_a_session_keeps_its_earlier_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, content = sorted(folder.iterdir()), load_session(folder / "a.ns2.json")
+    monkeypatch.setattr(Path, "write_text", cut(Path.write_text))
+    with pytest.raises(OutputError, match=r"a\.ns2\.json: no space left"):
+        save_session(folder / "a.ns2.json", content, {})
+    assert sorted(folder.iterdir()) == before
+    assert load_session(folder / "a.ns2.json") == content

@@ -112,7 +112,7 @@ def test_formats_that_hold_one_plane_have_nothing_to_select(
     for name in ("res", "coco.json"):
         export_masklets(tmp_path / name, labels[:, 0])
         with pytest.raises(InputError, match=rf"{name}: it has no axis Z"):
-            open_masklets(tmp_path / name, select={"Z": 0})
+            open_masklets(tmp_path / name, select={"Z": 1})
 
 
 def test_evaluate_planes(labels: np.ndarray, folder: Path) -> None:
@@ -139,6 +139,35 @@ def test_seeds_are_of_the_selected_plane(labels: np.ndarray, folder: Path) -> No
     np.testing.assert_array_equal(seeds(folder / "labels.tif"), labels[1, 2] > 0)
     export_masklets(folder / "plane.tif", labels[:, 2])
     np.testing.assert_array_equal(seeds(folder / "plane.tif"), labels[1, 2] > 0)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", None])
+def test_a_plane_of_a_challenge_folder_of_volumes(
+    labels: np.ndarray, folder: Path, axes: str | None
+) -> None:
+    (folder / "01_RES").mkdir()
+    (folder / "01_RES" / "res_track.txt").write_text(f"9 0 {TIMES - 1} 0\n")
+    for t, volume in enumerate(labels):
+        more = {} if axes is None else {"imagej": True, "metadata": {"axes": axes}}
+        tifffile.imwrite(folder / "01_RES" / f"mask{t:03}.tif", volume, **more)
+    given = ("export", folder / "01_RES", "--output", folder / "a.tif")
+    refused(run(*given), "select Z=0 to 3 to propagate along T")
+    assert run(*given, "--select", "Z=2").exit_code == 0
+    np.testing.assert_array_equal(read_labels(folder / "a.tif"), labels[:, 2])
+    scored = run("evaluate", folder / "01_RES", folder / "labels.tif", "--select", "Z=2")
+    assert scored.exit_code == 0, scored.output
+
+
+def test_seeds_that_do_not_name_their_axes(labels: np.ndarray, folder: Path) -> None:
+    """The option for axes is the stack's: it is not what they are told."""
+    np.save(folder / "plain.npy", labels)
+    given = ("track", folder / "stack.tif", "--prompts", folder / "plain.npy", "--channel", "1")
+    for more in ((), ("--axes", "TZCYX")):
+        result = run(*given, "--select", "Z=2", "--output", folder / "out.tif", *more)
+        refused(result, "plain.npy does not say which of its 4 axes are time and z", "OME-TIFF")
+        assert "name them with axes" not in result.stderr
+    result = run("evaluate", folder / "plain.npy", folder / "labels.tif")  # it has no such option
+    refused(result, "or save it as OME-TIFF")
 
 
 def test_the_demonstration_of_a_plane(

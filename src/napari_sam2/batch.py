@@ -15,7 +15,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
 from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.everything import check_diameter
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
@@ -120,8 +120,7 @@ class TrackJob:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if find_every < 0:
             raise InputError(f"cells are found every 1 or more frames, not {find_every}; or give 0")
-        if prompts is not None and not prompts.exists():
-            raise InputError(f"no prompts at {prompts}; check the path")
+        _check_there(prompts)
         opened = open_stack(stack, axes, channel=channel, select=select)
         check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(contrast)
@@ -250,6 +249,14 @@ def _followed(session: TrackingSession, job: TrackJob, last_id: int) -> Iterator
     )
 
 
+def _check_there(prompts: Path | None) -> None:
+    if prompts is None:
+        return
+    with reading(prompts):
+        if not prompts.exists():
+            raise InputError(f"no prompts at {prompts}; check the path")
+
+
 def _check_range(start: int | None, stop: int | None, length: int) -> None:
     for name, value in (("start", start), ("stop", stop)):
         if value is not None and not 0 <= value <= length:
@@ -273,7 +280,14 @@ def _mask_files(prompts: Path) -> list[Path]:
 def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
     """Mask prompts from a label image of one frame, or of the whole stack."""
     _check_frame(frame, frames)
-    own = shared_out(select, "", axes_of(path))[1] if select else None
+    letters = axes_of(path)
+    others = [letter for letter in letters if letter not in "YXCS"]
+    if "Q" in others and len(others) > 1:  # the axes that can be given are those of the stack
+        raise InputError(
+            f"{path.name} does not say which of its {len(letters)} axes are time and z; give the "
+            "labels of one frame (Y, X) or of all (T, Y, X), or save them as OME-TIFF or OME-Zarr"
+        )
+    own = shared_out(select, "", letters)[1] if select else None
     labels = read_labels(path, select=own)
     if len(labels) not in (1, len(frames)):
         raise InputError(

@@ -12,7 +12,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -158,6 +158,7 @@ def image_of(content: SessionFile, session: Path) -> Path:
     # Its name, also where the session comes from Windows; that knows both kinds of slashes.
     name = PureWindowsPath(content.image.path).name
     for place in (named, session.parent / named.name, session.parent / name):
-        if place.exists():
-            return place
+        with reading(place):
+            if place.exists():
+                return place
     raise InputError(f"the image of the session is not at {named}; give the image, too")

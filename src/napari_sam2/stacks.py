@@ -262,7 +262,10 @@ def _rgb_axis(raw: RawStack) -> int | None:
 def _choices(raw: RawStack, rest: list[int]) -> str:
     unknown = [raw.axes[k] for k in rest if raw.axes[k] not in "TZ"]
     if unknown:
-        return "which of them is time or z cannot be guessed; name them with axes, e.g. TZYX"
+        return (
+            "which of them is time or z cannot be guessed; name them with axes, e.g. TZYX, or save "
+            "it as OME-TIFF or OME-Zarr, which name them"
+        )
     options = [
         f"select {raw.axes[k]}=0 to {raw.shape[k] - 1} to propagate along {other}"
         for k, other in zip(rest, (raw.axes[rest[1]], raw.axes[rest[0]]), strict=True)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.errors import InputError, OutputError, TakenError
 
 _QUIET = 30.0  # seconds between two lines in a log
 _UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
@@ -56,6 +56,8 @@ def explained(error: BaseException) -> tuple[int, str]:
     """Return the exit code for an error, and what to say about it."""
     if isinstance(error, _UsageError):
         return 2, f"{error.format_message().rstrip('.')}. See --help."
+    if isinstance(error, TakenError):
+        return 2, f"{error} (--overwrite)"
     if isinstance(error, InputError):
         return 2, str(error)
     from napari_sam2.fetch import DownloadError
@@ -67,6 +69,8 @@ def explained(error: BaseException) -> tuple[int, str]:
         return 1, str(error)
     if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
         return 1, "out of memory; use --device cpu, --attention windowed, or fewer objects"
+    if isinstance(error, PermissionError) and error.filename:  # writing says an OutputError
+        return 2, f"cannot read {error.filename}: no permission to read there; check the path"
     detail = f"{type(error).__name__}: {error}"
     return 1, f"failed with {detail} (NAPARI_SAM2_DEBUG=1 shows where)"
 

@@ -267,7 +267,7 @@ def test_damaged_files_are_refused_in_words(model, tmp_path, change, words):
 
 def test_a_prompts_file_is_no_session(tmp_path):
     (tmp_path / "p.json").write_text('{"version": 1, "objects": []}')
-    with pytest.raises(InputError, match="--prompts"):
+    with pytest.raises(InputError, match="is no session file"):
         load_session(tmp_path / "p.json")
     with pytest.raises(InputError, match="check the path"):
         load_session(tmp_path / "missing.ns2.json")

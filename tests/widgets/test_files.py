@@ -196,7 +196,7 @@ def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
 
 def test_a_session_whose_image_is_gone(session):
     (session.parent / "cells.tif").unlink()
-    with pytest.raises(Exception, match="give the image, too"):
+    with pytest.raises(Exception, match="give the image, too: open it"):
         ViewerModel().open(session, plugin=PLUGIN)
 
 
@@ -332,6 +332,66 @@ def test_imported_into_a_plane(open_desk, tmp_path, monkeypatch, along):
     menu_of(desk, "Objects from a layer")["labels"].trigger()  # it fits there, too
     desk.done()
     assert desk.widget.session.object_ids == [7, 300]
+
+
+@pytest.mark.parametrize("along", ["t", "z"])
+@pytest.mark.parametrize("named", ["both", "swapped", "image", "file", "channels", "none", "ctc"])
+def test_of_labels_of_all_planes_the_one_on_screen_is_imported(
+    open_desk, tmp_path, monkeypatch, named, along
+):
+    """By the names of the axes; by their order where the image or the file has none."""
+    axis = "tz".index(along)
+    data = np.zeros((6, 6, 80, 100), np.uint16)  # as long as deep: nothing else tells them apart
+    data[:, 2] = labels()
+    data = data if along == "t" else data.swapaxes(0, 1)
+    image = {"axis_labels": ("t", "z", "y", "x")} if named not in ("file", "none") else {}
+    path = tmp_path / ("labels.npy" if named in ("image", "none") else "labels.tif")
+    if path.suffix == ".npy":
+        np.save(path, data)
+    elif named == "ctc":
+        path = tmp_path / "01_RES"
+        path.mkdir()
+        (path / "man_track.txt").write_text("300 0 5 0\n7 0 3 0\n")
+        for t, volume in enumerate(data):
+            tifffile.imwrite(path / f"mask{t:03}.tif", volume)
+    else:
+        letters = {"both": "TZYX", "swapped": "ZTYX", "file": "TZYX", "channels": "TCYX"}[named]
+        written = data.swapaxes(0, 1) if named == "swapped" else data
+        tifffile.imwrite(path, written, metadata={"axes": letters}, ome=True)
+    desk = open_desk((data > 0).astype(np.uint8), **image)
+    desk.widget.set_image(desk.viewer.layers["cells"], axis, Part(-1, planes={1 - axis: 2}))
+    desk.done()
+    choose_for_import(desk, monkeypatch, path)
+    assert desk.status.startswith("Imported."), desk.status
+    for frame in range(6):
+        np.testing.assert_array_equal(desk.frame(frame), labels()[frame])
+    assert not desk.layers.labels.data.swapaxes(0, axis)[:, [0, 1, 3, 4, 5]].any()
+
+
+def test_of_five_axes_the_plane_is_imported(open_desk, tmp_path, monkeypatch):
+    data = np.zeros((2, 6, 3, 80, 100), np.uint16)
+    data[1, :, 2] = labels()
+    np.save(tmp_path / "labels.npy", data)
+    desk = open_desk((data > 0).astype(np.uint8))
+    part = Part(-1, planes={0: 1, 2: 2})
+    desk.widget.set_image(desk.viewer.layers["cells"], 1, part)
+    desk.done()
+    choose_for_import(desk, monkeypatch, tmp_path / "labels.npy")
+    np.testing.assert_array_equal(desk.layers.labels.data, data)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 80, 100), (6, 5, 80, 100)])
+def test_labels_with_other_axes_than_the_image(open_desk, tmp_path, monkeypatch, shape):
+    """What is said can be done in the window."""
+    tifffile.imwrite(
+        tmp_path / "labels.tif", np.ones(shape, np.uint8), imagej=True, metadata={"axes": "TZYX"}
+    )
+    data = blobs() if shape[1] == 4 else np.zeros((6, 4, 80, 100), np.uint8)
+    desk = open_desk(data, axis_labels=("t", "z", "y", "x")[-data.ndim :])
+    choose_for_import(desk, monkeypatch, tmp_path / "labels.tif")
+    assert f"has the shape {shape}, but the image {data.shape}" in desk.status
+    assert "or of its frames alone: (6, 80, 100)" in desk.status
+    assert not desk.widget.workbench.used_ids
 
 
 @pytest.fixture

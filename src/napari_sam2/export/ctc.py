@@ -20,7 +20,7 @@ import tifffile
 
 from napari_sam2.export.labels import open_labels
 from napari_sam2.export.source import LabelSource, frames_of_objects
-from napari_sam2.stacks import Stack
+from napari_sam2.stacks import Stack, axes_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage import possible
 
@@ -205,11 +205,30 @@ def _at(parts: Sequence[Track], frame: int) -> int:
     return next((t.id for t in parts if t.first <= frame <= t.last), 0)
 
 
-def read_ctc(path: Path) -> Stack:
+def volume_axes(path: Path) -> str | None:
+    """Return the axes of a folder of the challenge that holds volumes; None of any other.
+
+    Each file is one (Z, Y, X) there, whether it says so or not.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    letters = axes_of(path)
+    return "TZYX" if len(letters) == 4 and letters.endswith("YX") else None
+
+
+def read_ctc(path: Path, axes: str | None = None, select: Mapping[str, int] | None = None) -> Stack:
     """Open a folder of the challenge: its label images, lazily, as (T, Y, X).
 
     A track that is its parent's only child and begins after a gap of one frame or more is the same
     object again, and takes its parent's id. Daughters keep their own.
+
+    Parameters
+    ----------
+    axes, select
+        As for `open_labels`; of volumes, (T, Z, Y, X) by default.
 
     Raises
     ------
@@ -218,7 +237,7 @@ def read_ctc(path: Path) -> Stack:
     """
     tracks = read_tracks(_track_file(path))
     _check_numbers(path, tracks)
-    stack = open_labels(path)
+    stack = open_labels(path, axes or volume_axes(path), select)
     data = stack.data.map_blocks(_renumbered, _joined(tracks), dtype=stack.data.dtype)
     return Stack(data, stack.axes, stack.scale, stack.unit, path)
 

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from napari_sam2.tracking.errors import InputError, OutputError, writing
+from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
 
 
 def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
@@ -37,9 +37,7 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     if not taken(path):
         return
     if not overwrite:
-        raise InputError(
-            f"{path} exists already; choose another name, or allow to overwrite it (--overwrite)"
-        )
+        raise TakenError(f"{path} exists already; choose another name, or allow to overwrite it")
     if not ours(path):
         raise InputError(f"{path} exists and is something else than labels; choose another name")
 
@@ -93,7 +91,8 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
     Raises
     ------
     InputError
-        If `path` is one of them, by whatever name or link, holds it, or is a file in it.
+        If `path` is one of them, by whatever name or link, holds it, or is a file in it; or if
+        one of them is closed to the user.
     OutputError
         If its folder cannot be looked into.
     """
@@ -101,10 +100,14 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
         return
     place = path.resolve()
     for one in inputs:
-        if not one or not Path(one).exists():
+        if not one:
             continue
-        given = Path(one).resolve()
-        if path.samefile(given):
+        with reading(one):  # as above
+            if not Path(one).exists():
+                continue
+            given = Path(one).resolve()
+            same = path.samefile(given)
+        if same:
             raise InputError(f"{path} is what is read, not a place to write to; choose another")
         if given.is_relative_to(place):
             raise InputError(f"{path} holds {given.name}, which is read; choose another name")

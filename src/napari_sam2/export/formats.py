@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_sam2.export.coco import read_coco, write_coco
-from napari_sam2.export.ctc import is_ctc, read_ctc, read_parents, write_ctc, written_by_us
+from napari_sam2.export.ctc import (
+    is_ctc,
+    read_ctc,
+    read_parents,
+    volume_axes,
+    write_ctc,
+    written_by_us,
+)
 from napari_sam2.export.files import check_free, check_space, check_writable, completed
 from napari_sam2.export.labels import (
     TIFF,
@@ -24,7 +31,7 @@ from napari_sam2.export.sa_v import read_sa_v, write_sa_v
 from napari_sam2.export.source import LabelSource, Progress, Qualities
 from napari_sam2.export.tables import write_measurements, write_tracks
 from napari_sam2.stacks import Stack, axes_of
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 
 # No stream of zlib is shorter than this share of its content.
 _ZLIB = 1 / 1032
@@ -219,7 +226,7 @@ def open_masklets(
     axes
         Of a label image, where it does not say so itself, e.g. "ZYX".
     select
-        Index along other axes of a label image, e.g. ``{"Z": 3}``.
+        Index along other axes of label images, e.g. ``{"Z": 3}``.
 
     Returns
     -------
@@ -232,17 +239,22 @@ def open_masklets(
         If it cannot be read, or holds no masks.
     """
     path = Path(path)
+    with reading(path):
+        return _open_masklets(path, axes, select)
+
+
+def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | None) -> Stack:
     if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
     if _is_image(path):
         return open_labels(path, axes, select)
+    if path.is_dir():
+        return read_ctc(path, axes, select)
     if select:
         letter = next(iter(select)).upper()
         raise InputError(
             f"{path.name}: it has no axis {letter} to select from; it holds frames of one plane"
         )
-    if path.is_dir():
-        return read_ctc(path)
     content = read_json(path)
     if "masklet" in content:
         return read_sa_v(path, content)
@@ -252,7 +264,7 @@ def open_masklets(
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a path is for a label image, the one format that may have further axes."""
+    """Whether a path is for a label image; it and folders of the challenge may have more axes."""
     if path.is_dir():
         return not is_ctc(path)
     return path.suffix.lower() != ".json" or not path.is_file()
@@ -266,7 +278,10 @@ def masklet_axes(path: str | Path, axes: str | None = None) -> str:
     InputError
         If it cannot be read.
     """
-    return axes_of(path, axes) if _is_image(Path(path)) else ""
+    with reading(path):
+        if _is_image(Path(path)):
+            return axes_of(path, axes)
+        return axes_of(path, axes or volume_axes(Path(path))) if Path(path).is_dir() else ""
 
 
 def open_parents(path: str | Path) -> dict[int, int]:
@@ -280,4 +295,5 @@ def open_parents(path: str | Path) -> dict[int, int]:
         If the file of tracks cannot be read.
     """
     path = Path(path)
-    return read_parents(path) if path.is_dir() and is_ctc(path) else {}
+    with reading(path):
+        return read_parents(path) if path.is_dir() and is_ctc(path) else {}

@@ -17,7 +17,7 @@ from napari_sam2.export.rle import Region, decompress, paint
 from napari_sam2.export.source import LabelSource
 from napari_sam2.physical_units import length_unit
 from napari_sam2.stacks import Stack
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.masklets import label_dtype
 
 NOTE = "written by napari-sam2"
@@ -48,8 +48,11 @@ def read_json(path: Path) -> dict[str, Any]:
         If there is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        with reading(path):
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"cannot read {path} ({error}); check that it is JSON") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name} holds no JSON object; give a COCO or SA-V file")

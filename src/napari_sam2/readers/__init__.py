@@ -11,7 +11,7 @@ from napari_sam2.readers.images import PICTURES, TIFF, read_folder, read_picture
 from napari_sam2.readers.ome_zarr import is_zarr, read_zarr
 from napari_sam2.readers.raw import RawStack, guessed_axes
 from napari_sam2.readers.tiff import read_tiff
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 
 __all__ = ["RawStack", "read_raw"]
 
@@ -24,31 +24,35 @@ def read_raw(path: Path) -> RawStack:
     Raises
     ------
     InputError
-        If it is missing, damaged or of no known kind.
+        If it is missing, damaged, of no known kind or closed to the user.
     """
+    with reading(path):
+        reader = _reader(path)
+        try:
+            return reader(path)
+        except (InputError, PermissionError):
+            raise
+        except Exception as error:  # the libraries share no base for what a damaged file raises
+            raise InputError(
+                f"cannot read {path} ({type(error).__name__}: {error}); it may be damaged, "
+                f"or not what its name says. Give {_READABLE}"
+            ) from error
+
+
+def _reader(path: Path) -> Callable[[Path], RawStack]:
+    """Return what opens a file or folder, or refuse it."""
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path")
     suffix = path.suffix.lower()
-    reader: Callable[[Path], RawStack]
     if path.is_dir():
-        reader = read_zarr if is_zarr(path) else read_folder
-    elif suffix in TIFF:
-        reader = read_tiff
-    elif suffix in PICTURES:
-        reader = read_picture
-    elif suffix == ".npy":
-        reader = _read_npy
-    else:
-        raise InputError(f"{path.name} is of no known kind; give {_READABLE}")
-    try:
-        return reader(path)
-    except InputError:
-        raise
-    except Exception as error:  # the libraries share no base for what a damaged file raises
-        raise InputError(
-            f"cannot read {path} ({type(error).__name__}: {error}); it may be damaged, "
-            f"or not what its name says. Give {_READABLE}"
-        ) from error
+        return read_zarr if is_zarr(path) else read_folder
+    if suffix in TIFF:
+        return read_tiff
+    if suffix in PICTURES:
+        return read_picture
+    if suffix == ".npy":
+        return _read_npy
+    raise InputError(f"{path.name} is of no known kind; give {_READABLE}")
 
 
 def _read_npy(path: Path) -> RawStack:

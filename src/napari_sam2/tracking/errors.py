@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Unusable input. The message is one line: what is wrong, and what to do about it."""
 
 
+class TakenError(InputError):
+    """A name that is taken by what may be overwritten, if the user asks for that."""
+
+
 class OutputError(OSError):
     """A result that cannot be written. The message is one line: what is wrong, and the remedy."""
 
@@ -37,6 +41,32 @@ def writing(path: Path) -> Iterator[None]:
         else:
             remedy = f"{error.strerror or error}; choose another place"
         raise OutputError(f"cannot write {path}: {remedy}") from error
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn the operating system's errors while looking at `path` into an `InputError`.
+
+    Even asking whether a file exists is refused where its folder is closed to the user.
+
+    Raises
+    ------
+    InputError
+        If there is no permission to read it, or any other `OSError` occurs inside.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except PermissionError as error:
+        raise InputError(
+            f"cannot read {error.filename or path}: no permission to read there; ask for it, or "
+            "give a copy in another place"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}; check the path"
+        ) from error
 
 
 def _cut_short(error: OSError) -> bool:

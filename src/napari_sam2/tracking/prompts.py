@@ -21,6 +21,7 @@ from napari_sam2.tracking.prompts_json import (
     parse_objects,
     read_json,
 )
+from napari_sam2.tracking.replacing import replacing
 
 __all__ = [
     "Prompt",
@@ -176,7 +177,7 @@ def save_prompts(
 ) -> None:
     """Write a prompts file, its masks as TIFFs beside it (``<stem>_object3_frame9.tif``).
 
-    The JSON is replaced only once it is complete.
+    Each file is replaced only once it is complete.
 
     Parameters
     ----------
@@ -199,12 +200,12 @@ def save_prompts(
         path.parent.mkdir(parents=True, exist_ok=True)
         entries = objects_as_json(objects, lambda i, t, mask: _write_mask(path, i, t, mask))
         content = {"version": VERSION, "axis": int(axis), **(extra or {}), "objects": entries}
-        unfinished = path.with_name(path.name + ".partial")
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_mask(path: Path, object_id: int, frame: int, mask: npt.NDArray[np.bool_]) -> str:
     name = f"{path.stem}_object{object_id}_frame{frame}.tif"
-    tifffile.imwrite(path.with_name(name), mask.astype(np.uint8), compression="zlib")
+    with replacing(path.with_name(name)) as unfinished:
+        tifffile.imwrite(unfinished, mask.astype(np.uint8), compression="zlib")
     return name

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.mask_text import mask_of, mask_text
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 
@@ -70,7 +70,8 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is missing, no JSON, or of another version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        with reading(path):
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path.name} is not valid JSON: {error.msg} in line {error.lineno}, "
@@ -78,8 +79,6 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not a text file; give a prompts file (JSON)") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
     if not isinstance(content, dict) or "version" not in content:
         raise InputError(f'{path.name} is no prompts file: it lacks {{"version": {VERSION}, ...}}')
     if content["version"] != VERSION:

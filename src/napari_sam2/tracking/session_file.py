@@ -21,6 +21,7 @@ from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
+from napari_sam2.tracking.replacing import replacing
 from napari_sam2.tracking.steps import (
     AddPrompts,
     AdoptMasks,
@@ -259,9 +260,8 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
     }
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".partial")
-        unfinished.write_text(_text(written), encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(_text(written), encoding="utf-8")
     return _state(written)
 
 
@@ -297,7 +297,9 @@ def load_session(path: str | Path) -> SessionFile:
     path = Path(path)
     content = read_json(path)
     if "steps" not in content:
-        raise InputError(f"{path.name} is no session file; pass it as --prompts if it has prompts")
+        raise InputError(
+            f"{path.name} is no session file; choose one (.ns2.json), or give it as prompts"
+        )
     try:
         steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
         identity, model = _identity(content["image"]), content["model"]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap
 
-# New objects must have a colour before the next look at the ids.
+from napari_sam2.widgets.ids import HIGHEST
+
+# New objects must have a colour of their own before the next look at the ids.
 _SPARE = 64
-_CLEAR = np.zeros(4)
 
 
 class ObjectColours:
@@ -26,40 +27,51 @@ class ObjectColours:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
         self._own: Any = labels.colormap
-        self._made: DirectLabelColormap | None = None
-        self._state: tuple[frozenset[int], int] = (frozenset(), 0)
+        self._made: CyclicLabelColormap | None = None
+        self._hidden: frozenset[int] = frozenset()
+        self._upto = 0
 
     def of(self, object_id: int) -> npt.NDArray[np.float64]:
         """Colour (RGBA, 0 to 1) of an object, also while it is not shown."""
         self._look()
-        return np.asarray(self._own.map(np.array([object_id], self._labels.data.dtype))[0])
+        return np.asarray(self._colours(np.array([object_id], self._labels.data.dtype))[0])
 
     def _look(self) -> None:
-        if self._labels.colormap is not self._made and self._labels.colormap is not self._own:
-            self._own, self._made = self._labels.colormap, None
-            self._state = frozenset(), 0
+        """Take the layer's colours for its own, if they are others than those made here."""
+        now = self._labels.colormap
+        if now is self._made or now is self._own:
+            return
+        if self._made is not None and isinstance(now, CyclicLabelColormap):
+            # napari shuffled all, and other objects would be clear now.
+            colours = np.array(now.colors)
+            colours[:, 3] = 1
+            now = CyclicLabelColormap(colors=colours)
+            self._labels.colormap = now
+        self._own, self._made, self._hidden = now, None, frozenset()
+
+    def _colours(self, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Colours of ids, also of those that napari's 'show selected' leaves out."""
+        selecting, self._own.use_selection = self._own.use_selection, False
+        try:
+            return np.array(self._own.map(ids))
+        finally:
+            self._own.use_selection = selecting
 
     def hide(self, hidden: set[int], highest: int) -> None:
         """Leave objects out of the layer; `highest` is the largest id in use."""
         self._look()
-        if not hidden:
-            if self._made is not None:
-                self._labels.colormap = self._own
-                self._made, self._state = None, (frozenset(), 0)
+        if hidden == self._hidden and (not hidden or highest <= self._upto):
             return
-        known, upto = self._state
-        if known == hidden and highest <= upto:
-            return
-        # A table of all ids: napari draws from it as fast as from its own colours.
-        upto = highest + _SPARE
-        kind = self._labels.data.dtype
-        ids = np.arange(1, min(upto, np.iinfo(kind).max) + 1)
-        colours: dict[int | None, Any] = dict(
-            zip(ids.tolist(), self._own.map(ids.astype(kind)), strict=True)
-        )
-        colours.update(dict.fromkeys(hidden, _CLEAR))
-        colours.update({None: _CLEAR, 0: _CLEAR})
-        self._made = DirectLabelColormap(color_dict=colours)
-        self._labels.colormap = self._made
-        self._made = self._labels.colormap
-        self._state = frozenset(hidden), upto
+        self._hidden, self._made = frozenset(hidden), None
+        shown = self._own
+        if hidden:
+            # A table of all ids: a dictionary of 60,000 takes napari most of a second. It cannot
+            # shuffle a table with the very highest id, so only if that is in use.
+            self._upto = max(min(highest + _SPARE, HIGHEST - 1), highest, *hidden)
+            colours = self._colours(np.arange(self._upto + 1, dtype=np.uint16))
+            colours[0] = colours[-1]  # the background is clear in any case
+            colours[list(hidden), 3] = 0
+            shown = self._made = CyclicLabelColormap(colors=colours)
+        shown.use_selection = self._labels.show_selected_label
+        shown.selection = self._labels.selected_label
+        self._labels.colormap = shown

@@ -40,7 +40,10 @@ def read_session(path: str) -> list[LayerData]:
 
     place = Path(path).absolute()
     content = load_session(place)
-    image = image_of(content, place)
+    try:
+        image = image_of(content, place)
+    except InputError as error:
+        raise InputError(f"{error}: open it, and then More > Open a session") from error
     stack = open_all(image)
     if "Q" in stack.axes and content.image.axes:
         stack = open_all(image, content.image.axes)

@@ -15,6 +15,7 @@ from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.dividing import Dividing
 from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.new_pixels import NewPixels
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
@@ -98,6 +99,7 @@ class Workbench:
         self.dividing = Dividing(self)
         self.following = Following(self)
         self.undoing = Undoing(self)
+        self.new_pixels = NewPixels(self, defer)
         self.restoring = Restoring(self)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -118,7 +120,7 @@ class Workbench:
         """Tell a newcomer the next step."""
         text = _FIRST
         if self.layers is not None:
-            text = _NEXT
+            text = self.new_pixels.take_news() or _NEXT
         elif self.images:
             text = "Choose the image to work on."
         self.status.emit(text, "info")
@@ -157,6 +159,7 @@ class Workbench:
             return refused
         self._leave()
         self.image, self.source = image, source
+        self.new_pixels.watch(source.layers or (image,))
         self.writer = results.ResultWriter(result, geometry)
         self.layers = PromptLayers(source.transform, geometry, result, self._defer)
         self.colours = ObjectColours(self.layers.labels)
@@ -253,6 +256,7 @@ class Workbench:
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
         self.controller.close()
+        self.new_pixels.leave()
         layers, self.layers, self.image, self.source = self.layers, None, None, None
         if layers is None:
             return
@@ -266,6 +270,7 @@ class Workbench:
     def close(self) -> None:
         """Stop all work and let go of the viewer; the layers stay."""
         self.controller.close()
+        self.new_pixels.leave()
         self.space.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._keys.unbind()
@@ -280,12 +285,14 @@ class Workbench:
             text = f"The layer '{layer.name}' was removed. Choose the image again to go on."
         else:
             return
-        self._drop_image()
+        self.drop_image()
         self.status.emit(text, "info")
         self.changed.emit()
 
-    def _drop_image(self) -> None:
+    def drop_image(self) -> None:
+        """Work on no image any more; the layers stay."""
         self.controller.close()
+        self.new_pixels.leave()
         if self.layers is not None:
             self.layers.be_silent()
         self.layers = self.image = self.source = self.writer = None
