@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Jumps
+from napari_sam2.tracking.jumps import STILL, Jumps, Shift, between
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
@@ -31,12 +31,12 @@ def bumped(stack: np.ndarray) -> np.ndarray:
     return np.stack([s[r : r + height, c : c + width] for s, (r, c) in zip(stack, corners)])  # noqa: B905
 
 
-def found(stack: np.ndarray, *, reverse: bool = False) -> Jumps:
+def found(stack: np.ndarray, *, reverse: bool = False) -> dict[int, Shift]:
+    """Jumps by the frame that they led to."""
     jumps = Jumps(Frames(stack, contrast=(0, float(stack.max()) or 1.0)), HOST)
-    order = range(len(stack) - 2, -1, -1) if reverse else range(1, len(stack))
-    for t in order:
-        jumps.look(t, reverse)
-    return jumps
+    order = range(len(stack) - 1, -1, -1) if reverse else range(len(stack))
+    looks = [jumps.look(t, reverse) for t in order]
+    return {later: jump for later, jump in looks if jump != STILL}
 
 
 @pytest.fixture(scope="module")
@@ -47,36 +47,25 @@ def timelapse() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_jumps_are_found_and_measured(timelapse, reverse):
     jumps = found(bumped(timelapse[0]), reverse=reverse)
-    assert jumps.between(0, AT - 1) == (0, 0)
-    assert np.abs(np.subtract(jumps.between(AT - 1, AT), JUMP)).max() <= 2
-    assert jumps.between(AT, AT - 1) == tuple(-n for n in jumps.between(AT - 1, AT))
-    assert jumps.between(2, AT) == jumps.between(AT - 1, BACK - 1)
-    assert np.abs(jumps.between(0, LENGTH - 1)).max() <= 2
-
-
-def test_what_is_known_is_noted(timelapse):
-    stack = bumped(timelapse[0])
-    jumps, again = found(stack), Jumps(Frames(stack), HOST)
-    again.take(jumps.noted())
-    assert again.noted() == jumps.noted()
-    assert again.between(0, LENGTH - 1) == jumps.between(0, LENGTH - 1)
-    assert again.between(0, AT) == jumps.between(0, AT) != (0, 0)
-    for damaged in ("{}", "[]", "no", '{"looked": 3, "found": {}}', '{"looked": [], "found": [1]}'):
-        with pytest.raises(ValueError, match=r"\w"):
-            again.take(damaged)
+    assert jumps.keys() == {AT, BACK}
+    assert np.abs(np.subtract(jumps[AT], JUMP)).max() <= 2
+    assert np.abs(np.add(jumps[BACK], JUMP)).max() <= 2
+    assert between(jumps, 0, AT - 1) == between(jumps, AT, BACK - 1) == (0, 0)
+    assert between(jumps, 1, AT) == between(jumps, AT - 1, BACK - 1) == jumps[AT]
+    assert between(jumps, AT, AT - 1) == tuple(-n for n in jumps[AT])
+    assert np.abs(between(jumps, 0, LENGTH - 1)).max() <= 2
 
 
 @pytest.mark.parametrize("stack", [sample_timelapse(LENGTH)[0], sample_zstack(LENGTH)[0]])
 def test_what_only_moves_does_not_jump(stack):
-    jumps = found(stack)
-    assert all(jumps.between(t - 1, t) == (0, 0) for t in range(1, LENGTH))
+    assert not found(stack)
 
 
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1), (1, 1), (7, 5)])
 def test_odd_and_blank_frames_do_not_jump(shape):
     noise = np.random.default_rng(0).integers(0, 255, (3, *shape), np.uint8)
     noise[1] = 0
-    assert found(noise).between(0, 2) == (0, 0)
+    assert not found(noise)
 
 
 def test_colours_count(timelapse):
@@ -84,7 +73,7 @@ def test_colours_count(timelapse):
     colours = np.zeros((*stack.shape, 3), stack.dtype)
     colours[..., 1] = stack
     jumps = found((colours / 256).astype(np.uint8))
-    assert np.abs(np.subtract(jumps.between(AT - 1, AT), JUMP)).max() <= 2
+    assert np.abs(np.subtract(jumps[AT], JUMP)).max() <= 2
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

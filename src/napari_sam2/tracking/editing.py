@@ -51,6 +51,7 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
     for frame in absorbed.tracked.keys() - kept.estimates.keys():  # waiting to be passed again
         kept.tracked.setdefault(frame, absorbed.tracked[frame])
     kept.changed.update(t for t, frames in stale.items() if frames & taken)
+    kept.bank.jumps = absorbed.bank.jumps | kept.bank.jumps
     kept.missing = 0
 
 
@@ -140,6 +141,7 @@ def split(obj: TrackedObject, frame: int) -> TrackedObject:
     new.locked = obj.locked
     bank.conditioning = _later(obj.bank.conditioning, frame)
     bank.tracked = _later(obj.bank.tracked, frame)
+    bank.jumps = dict(obj.bank.jumps)
     new.changed = {t for t in obj.changed if t >= frame}
     obj.changed -= new.changed
     for t in [t for t in obj.estimates if t >= frame]:

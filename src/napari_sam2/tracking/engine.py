@@ -30,7 +30,7 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Jumps
+from napari_sam2.tracking.jumps import Jumps, between
 from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
@@ -219,10 +219,10 @@ class Engine(Placement):
         if not looks:
             return self.model.recall(features, None)
         prepared = self.encodings.prepared(frame, [look.window for look in looks])
-        geometry, jumps = self.geometry(looks[0].window), self.jumps
+        geometry = self.geometry(looks[0].window)
 
-        def moved(there: int) -> tuple[int, int]:
-            (y, x), (sy, sx) = jumps.between(there, frame), geometry.scale
+        def moved(look: Look, there: int) -> tuple[int, int]:
+            (y, x), (sy, sx) = between(look.bank.jumps, there, frame), geometry.scale
             return round(y * sy / TOKEN), round(x * sx / TOKEN)
 
         known = recollection(looks, self.model.config.hidden, self.model.device, moved)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
+from napari_sam2.tracking.jumps import STILL, between
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
@@ -76,13 +77,16 @@ class Follower:
 
     def track(self, frame: int, way: Pass, ids: Iterable[int]) -> None:
         """Follow objects to a frame."""
+        later, jump = frame, STILL
         if self.engine.windowed:
-            self.engine.jumps.look(frame, way.reverse)
+            later, jump = self.engine.jumps.look(frame, way.reverse)
         followed: list[TrackedObject] = []
         looks: list[Look] = []
         for obj in (self.objects[i] for i in ids):
             if not way.follows(obj.anchors, frame):
                 continue
+            if jump != STILL:
+                obj.bank.jumps[later] = jump
             if frame in obj.prompts:
                 obj.pass_frame(frame, way.reverse, obj.estimates[frame])
                 continue
@@ -92,7 +96,7 @@ class Follower:
                 continue
             if obj.comes_from_end(frame, way.reverse):
                 continue  # it is followed to here from the other side
-            last = self._brought(*obj.last_seen(frame, way.reverse), frame)
+            last = self._brought(obj, *obj.last_seen(frame, way.reverse), frame)
             if self.engine.windowed and obj.rests:
                 obj.pass_frame(frame, way.reverse, last)
                 obj.bank.forget(frame)
@@ -102,7 +106,7 @@ class Follower:
             followed.append(obj)
             faded = not last.kept.size and obj.faded(frame, way.reverse)
             window = self.engine.next_window(last, faded)
-            shown = self._brought(*obj.shown(frame, way.reverse), frame)
+            shown = self._brought(obj, *obj.shown(frame, way.reverse), frame)
             looks.append(Look(obj.bank, window, selection, shown))
         for members, prediction in self.engine.track(frame, looks):
             found = Estimate.each([looks[i].window for i in members], prediction)
@@ -110,9 +114,9 @@ class Follower:
                 followed[i].pass_frame(frame, way.reverse, estimate)
                 followed[i].bank.evict(frame)
 
-    def _brought(self, there: int, estimate: Estimate, here: int) -> Estimate:
+    def _brought(self, obj: TrackedObject, there: int, estimate: Estimate, here: int) -> Estimate:
         """Return a mask of another frame where it would be on this one, if only the stage moved."""
-        y, x = self.engine.jumps.between(there, here)
+        y, x = between(obj.bank.jumps, there, here)
         if not (y or x):
             return estimate
         sy, sx = self.engine.geometry(estimate.window).scale

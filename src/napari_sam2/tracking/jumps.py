@@ -6,9 +6,8 @@ elsewhere than what they show. Small shifts are none of this: objects are follow
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +25,13 @@ _KEPT = 4  # small frames
 
 Shift = tuple[float, float]  # (y, x) in data pixels
 Picture = npt.NDArray[np.float32]
-_NONE: Shift = (0.0, 0.0)
+STILL: Shift = (0.0, 0.0)
 
 
 class Jumps:
-    """Where the picture of a stack jumps, as far as it was looked at.
+    """Looks for jumps between frames that are passed, once for each pair.
+
+    What was found is kept by the objects that passed it: the same steps give the same then.
 
     Parameters
     ----------
@@ -42,61 +43,32 @@ class Jumps:
         self._frames = frames
         self._device = device
         self._known: dict[int, Shift] = {}  # between a frame and the one before it
-        self._found: dict[int, Shift] = {}  # of these, those that are jumps
         self._small: OrderedDict[int, Picture] = OrderedDict()
 
-    def look(self, frame: int, reverse: bool) -> None:
-        """Compare a frame with the one that was passed before it."""
-        later = frame + 1 if reverse else frame
-        if later in self._known or not 0 < later < len(self._frames):
-            return
-        # The frame itself last: it is kept for what is done with it next.
-        pair = [self._coarse(t) for t in ((later, frame) if reverse else (later - 1, frame))]
-        before, after = pair[::-1] if reverse else pair
-        jump = _NONE
-        if _correlation(before, after) < 1 - _GAIN and _best(before, after) is not None:
-            found = _best(*(self._picture(t, _FINE) for t in (later - 1, later)))
-            if found is not None:
-                step = self._step(_FINE)
-                jump = float(step * found[0]), float(step * found[1])
-        self._known[later] = jump
-        if jump != _NONE:
-            self._found[later] = jump
+    def look(self, frame: int, reverse: bool) -> tuple[int, Shift]:
+        """Compare a frame with the one that was passed before it.
 
-    def noted(self) -> str:
-        """Return what is known as text, for `take`: frames as ranges, and the jumps."""
-        frames, ranges = sorted(self._known), list[list[int]]()
-        for frame in frames:
-            if ranges and ranges[-1][1] == frame:
-                ranges[-1][1] += 1
-            else:
-                ranges.append([frame, frame + 1])
-        return json.dumps({"looked": ranges, "found": self._found})
-
-    def take(self, noted: str) -> None:
-        """Take over what was known.
-
-        Raises
-        ------
-        ValueError
-            If it cannot be read.
+        Returns
+        -------
+        the later one of the two, and by how much things jumped to it from the other one: most often
+        by nothing.
         """
-        values = json.loads(noted)
-        try:
-            found = {int(t): (float(y), float(x)) for t, (y, x) in values["found"].items()}
-            frames = [t for low, high in values["looked"] for t in range(low, high)]
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"what was noted of jumps is damaged: {error}") from error
-        self._known, self._found = {t: found.get(t, _NONE) for t in frames}, found
+        later = frame + 1 if reverse else frame
+        if later not in self._known:
+            inside = 0 < later < len(self._frames)
+            self._known[later] = self._measured(later, reverse) if inside else STILL
+        return later, self._known[later]
 
-    def between(self, there: int, here: int) -> Shift:
-        """Return by how much things moved from one frame to another by jumps alone."""
-        if not self._found:
-            return _NONE
-        low, high = sorted((there, here))
-        jumps = [jump for later, jump in self._found.items() if low < later <= high]
-        sign = 1 if there < here else -1
-        return sign * sum(y for y, _ in jumps), sign * sum(x for _, x in jumps)
+    def _measured(self, later: int, reverse: bool) -> Shift:
+        # The frame at hand last: it is kept for what is done with it next.
+        order = (later, later - 1) if reverse else (later - 1, later)
+        pictures = {t: self._coarse(t) for t in order}
+        before, after = pictures[later - 1], pictures[later]
+        if _correlation(before, after) >= 1 - _GAIN or _best(before, after) is None:
+            return STILL
+        found = _best(*(self._picture(t, _FINE) for t in (later - 1, later)))
+        step = self._step(_FINE)
+        return STILL if found is None else (float(step * found[0]), float(step * found[1]))
 
     def _step(self, side: int) -> int:
         """Return how many pixels make one of a picture of at most `side`."""
@@ -115,6 +87,21 @@ class Jumps:
             while len(self._small) > _KEPT:
                 self._small.popitem(last=False)
         return self._small[frame]
+
+
+def between(jumps: Mapping[int, Shift], there: int, here: int) -> Shift:
+    """Return by how much things moved from one frame to another by jumps alone.
+
+    Parameters
+    ----------
+    jumps : by the frame that they led to.
+    """
+    if not jumps:
+        return STILL
+    low, high = sorted((there, here))
+    found = [jump for later, jump in jumps.items() if low < later <= high]
+    sign = 1 if there < here else -1
+    return sign * sum(y for y, _ in found), sign * sum(x for _, x in found)
 
 
 def _best(before: Picture, after: Picture) -> tuple[int, int] | None:

@@ -54,8 +54,7 @@ class KeptSession:
         """
         session = history.session
         state = save_session(self.path, content, session.prompts)
-        noted = session.jumps.noted()
-        self._results.write(state, session.object_ids, history.touched, session.packed, noted)
+        self._results.write(state, session.object_ids, history.touched, session.packed)
         history.touched.clear()
 
     def open(self, history: History, content: SessionFile) -> list[int]:
@@ -79,8 +78,6 @@ class KeptSession:
         session = history.session
         kept = self._results.read(content.state)
         try:
-            if self._results.noted:
-                session.jumps.take(self._results.noted)
             session.unpack(kept)
         except ValueError as error:
             raise NoResults(f"the results that are kept cannot be used: {error}") from error

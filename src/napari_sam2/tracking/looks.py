@@ -71,7 +71,7 @@ def recollection(
     looks: Sequence[Look],
     hidden: int,
     device: torch.device,
-    moved: Callable[[int], tuple[int, int]],
+    moved: Callable[[Look, int], tuple[int, int]],
 ) -> Recollection:
     """Gather what objects that are alike remember into one batch.
 
@@ -80,7 +80,7 @@ def recollection(
     looks : at least one; see `alike`.
     hidden : width of the pointers.
     device : of the batch.
-    moved : by how many tokens (rows, columns) the picture has jumped since a frame.
+    moved : by how many tokens (rows, columns) an object has jumped since a frame.
     """
     first = looks[0].selection
     memories = []
@@ -88,7 +88,7 @@ def recollection(
         times = [look.selection.memories[k][0] for look in looks]
         items = [look.bank[t].memory for look, t in zip(looks, times, strict=True)]
         parts = [item for item in items if item is not None]
-        moves = [moved(t) for t in times]
+        moves = [moved(look, t) for look, t in zip(looks, times, strict=True)]
         origins = tuple(
             (part.grid.origins[0][0] + rows, part.grid.origins[0][1] + columns)
             for part, (rows, columns) in zip(parts, moves, strict=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from napari_sam2.model.values import Memory
+from napari_sam2.tracking.jumps import Shift
 from napari_sam2.tracking.windows import Window
 
 
@@ -69,16 +70,23 @@ class MemoryBank:
     ----------
     num_memories : memory frames in attention, the conditioning slot included.
     max_pointers : pointers in attention.
+    jumps : of the whole picture that the object was followed through, by the frame they led to.
     """
 
     num_memories: int
     max_pointers: int
     conditioning: dict[int, Remembered] = field(default_factory=dict)
     tracked: dict[int, Remembered] = field(default_factory=dict)
+    jumps: dict[int, Shift] = field(default_factory=dict)
 
     def copy(self) -> MemoryBank:
         """Return the same memories in a bank of its own."""
-        return replace(self, conditioning=dict(self.conditioning), tracked=dict(self.tracked))
+        return replace(
+            self,
+            conditioning=dict(self.conditioning),
+            tracked=dict(self.tracked),
+            jumps=dict(self.jumps),
+        )
 
     def remember(self, frame: int, item: Remembered, conditioning: bool) -> None:
         """Keep a frame; a conditioning frame takes the place of a tracked one."""

@@ -54,6 +54,7 @@ def packed(obj: TrackedObject) -> bytes:
         "locked": obj.locked,
         "birth": None if obj.birth is None else asdict(obj.birth),
         "missing": obj.missing,
+        "jumps": [[t, *jump] for t, jump in obj.bank.jumps.items()],
         **{
             name: [_item(item, f"{name}.{t}", tensors, t) for t, item in bank.items()]
             for name, bank in banks.items()
@@ -112,6 +113,7 @@ def unpacked(
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
         birth = said.get("birth")  # files of version 0.1.0 lack it
         obj.birth = None if birth is None else Birth(**birth)
+        bank.jumps |= {t: (float(y), float(x)) for t, y, x in said.get("jumps", [])}
         for entry in said["pending"]:
             t, window, logits, pointer = _parts(entry, "pending", tensors)
             if window is None or logits is None:

@@ -47,8 +47,6 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.noted = ""
-        """What is kept beside the objects, once read."""
         self._state: str | None = None  # what the file holds, as far as we wrote or read it
 
     def read(self, state: str) -> dict[int, bytes]:
@@ -78,7 +76,7 @@ class ResultsFile:
             raise NoResults(f"the results that are kept are damaged ({error})") from error
         if about.get("objects") != str(len(rows)) or any(_digest(d) != mark for _, mark, d in rows):
             raise NoResults("the results that are kept are damaged")
-        self._state, self.noted = state, about.get("noted", "")
+        self._state = state
         return {int(i): bytes(data) for i, _, data in rows}
 
     def write(
@@ -87,7 +85,6 @@ class ResultsFile:
         object_ids: Iterable[int],
         changed: Collection[int],
         pack: Pack,
-        noted: str = "",
     ) -> None:
         """Bring the file to a new state of the session, at once or not at all.
 
@@ -98,7 +95,6 @@ class ResultsFile:
         changed : those that have changed since the last writing; others are written only where
             the file is not as it was left.
         pack : yields objects as bytes.
-        noted : to be kept beside them.
 
         Raises
         ------
@@ -110,12 +106,12 @@ class ResultsFile:
             return
         try:
             try:
-                self._put(state, ids, changed, pack, noted)
+                self._put(state, ids, changed, pack)
             except sqlite3.Error as error:
                 if "locked" in str(error):
                     raise
                 self.path.unlink(missing_ok=True)  # damaged, perhaps
-                self._put(state, ids, changed, pack, noted)
+                self._put(state, ids, changed, pack)
         except (sqlite3.Error, OSError) as error:
             self._state = None
             raise OutputError(
@@ -130,7 +126,6 @@ class ResultsFile:
         ids: list[int],
         changed: Collection[int],
         pack: Pack,
-        noted: str,
     ) -> None:
         with _opened(self.path) as database, database:
             for table in _TABLES:
@@ -150,7 +145,6 @@ class ResultsFile:
             places = [(place, i) for place, i in enumerate(ids)]
             database.executemany("UPDATE objects SET place = ? WHERE id = ?", places)
             values = [("version", _VERSION), ("state", state), ("objects", str(len(ids)))]
-            values.append(("noted", noted))
             database.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", values)
 
 

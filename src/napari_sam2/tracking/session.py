@@ -23,7 +23,6 @@ from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, check_diameter, everything
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Jumps
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -235,11 +234,6 @@ class TrackingSession(Prompting, Propagating):
         areas = np.bincount(self.result(frame).labels.ravel())[1:]
         areas = areas[areas > 0]
         return float(np.sqrt(4 * np.median(areas) / np.pi)) if len(areas) >= _ENOUGH else None
-
-    @property
-    def jumps(self) -> Jumps:
-        """Where the whole picture jumps, as far as it was looked at."""
-        return self._engine.jumps
 
     def checking(self, check: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `check` between the parts of answers meanwhile; what it raises ends the answer."""
