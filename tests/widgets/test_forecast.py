@@ -228,7 +228,7 @@ def test_the_form_says_it_before_the_propagation(open_window):
     form = window.widget.form
     assert shown(window) == ""
     window.click(*SMALL)
-    assert re.fullmatch(r"Both: (about )?[\w ]+, 51 MB of memory", shown(window))
+    assert re.fullmatch(r"Both: (about )?[\w. ]+, 51 MB of memory", shown(window))
     assert "MB of memory" in form.propagation.directions["forward"].toolTip()
     assert "MB of memory" not in form.propagation.directions["repair"].toolTip()
     assert window.widget.controller.pace.clicks

@@ -11,6 +11,7 @@ import psutil
 from qtpy.QtCore import QObject, QTimer
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.pace import Pace
@@ -106,7 +107,9 @@ def forecast(session: Any, pace: Pace, wish: Wish, on_disk: bool) -> Forecast | 
         assert isinstance(step, Repair)
         work = session.repair_workload(step.object_ids)
     labels = 2 * work.fresh * math.prod(session.frames.shape)
-    seconds = pace.seconds(work.frames, int(np.sum(work.looks)))
+    seconds = None  # nobody knows what finding takes
+    if not isinstance(step, PropagateAndFind):
+        seconds = pace.seconds(work.frames, int(np.sum(work.looks)))
     memory = work.memory + (0 if on_disk else labels)
     free = int(psutil.virtual_memory().available)
     return Forecast(seconds, memory, labels if on_disk else 0, free)
@@ -139,7 +142,8 @@ class Forecaster(QObject):
         bench.changed.connect(self.request)
         for box in (form.first, form.last):
             box.changed.connect(self.request)
-        form.only_stale.toggled.connect(self.request)
+        for tick in (form.only_stale, form.find_new):
+            tick.toggled.connect(self.request)
 
     @property
     def waiting(self) -> bool:
