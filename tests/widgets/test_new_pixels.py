@@ -33,8 +33,8 @@ def test_a_session_is_opened_on_them_and_what_was_done_stays(desk, saved_session
     assert old.points in desk.viewer.layers
     np.testing.assert_array_equal(old.labels.data, masks)
     assert len(old.points.data)
-    (path,) = saved_sessions.glob("*.ns2.json")
-    assert load_session(path).object_ids == [1]
+    saved = saved_sessions.glob("*.ns2.json")  # a window of an earlier test may save late
+    assert any(load_session(path).object_ids == [1] for path in saved)
     desk.viewer.layers["cells"].data = blobs()  # and back
     desk.done()
     assert "'Restore' brings that back" in desk.status
