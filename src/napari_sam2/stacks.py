@@ -119,10 +119,14 @@ def axes_of(path: str | Path, axes: str | None = None) -> str:
     InputError
         If it cannot be read.
     """
-    path = _named(path)
+    return _read(_named(path), axes).axes
+
+
+def _read(path: Path, axes: str | None) -> RawStack:
+    """Read an image without its axes of length one; `axes` names them anew."""
     raw = read_raw(path)
     try:
-        return _squeezed(raw if axes is None else _renamed(raw, axes)).axes
+        return _squeezed(raw if axes is None else _renamed(raw, axes))
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
 
@@ -162,11 +166,7 @@ def open_all(path: str | Path, axes: str | None = None) -> Stack:
         If it cannot be read.
     """
     path = _named(path)
-    raw = read_raw(path)
-    try:
-        raw = _squeezed(raw if axes is None else _renamed(raw, axes))
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+    raw = _read(path, axes)
     last = _rgb_axis(raw)
     order = sorted(range(len(raw.axes)), key=lambda k: (k == last, k))
     data = raw.data if order == sorted(order) else raw.data.transpose(order)

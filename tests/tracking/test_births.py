@@ -79,6 +79,17 @@ def test_daughters_know_their_mother_and_she_ends(model):
     assert not session.parents
 
 
+def test_daughters_are_told_though_the_stage_jumped_as_they_were_born(model):
+    images, shift = film(), 24
+    images[SPLITS:] = np.roll(images[SPLITS:], shift, axis=1)
+    session = TrackingSession(model, Frames(images))
+    session.add_prompts(seeds())
+    for _ in session.propagate_and_find(3, direction="forward", dividing=True):
+        pass
+    assert session._objects[2].bank.jumps[SPLITS][0] == pytest.approx(shift, abs=2)
+    assert list(session.parents.values()) == [1, 1]
+
+
 def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
     session = TrackingSession(model, Frames(film(leaves=True)))
     session.add_prompts(seeds())

@@ -28,7 +28,9 @@ def bumped(stack: np.ndarray) -> np.ndarray:
     height, width = stack.shape[1] - abs(y), stack.shape[2] - abs(x)
     here, there = (max(y, 0), max(x, 0)), (max(-y, 0), max(-x, 0))
     corners = [there if AT <= t < BACK else here for t in range(len(stack))]
-    return np.stack([s[r : r + height, c : c + width] for s, (r, c) in zip(stack, corners)])  # noqa: B905
+    return np.stack(
+        [s[r : r + height, c : c + width] for s, (r, c) in zip(stack, corners, strict=True)]
+    )
 
 
 def found(stack: np.ndarray, *, reverse: bool = False) -> dict[int, Shift]:

@@ -86,13 +86,17 @@ def test_deleted_while_a_click_is_answered(desk: Any, gate: Gate) -> None:
     assert_in_step(desk)
 
 
-def test_said_to_end_while_an_undo_waits(desk: Any, gate: Gate) -> None:
+def let_an_undo_wait(desk: Any, gate: Gate) -> None:
     desk.point(0, 30, 30)
     desk.done()
     gate.open.clear()
     desk.point(1, 30, 34)
     process_events()
     desk.widget.undo()
+
+
+def test_said_to_end_while_an_undo_waits(desk: Any, gate: Gate) -> None:
+    let_an_undo_wait(desk, gate)
     desk.go(3)
     desk.widget.workbench.prompting.end_here()
     gate.open.set()
@@ -102,12 +106,7 @@ def test_said_to_end_while_an_undo_waits(desk: Any, gate: Gate) -> None:
 
 
 def test_divided_while_an_undo_waits(desk: Any, gate: Gate) -> None:
-    desk.point(0, 30, 30)
-    desk.done()
-    gate.open.clear()
-    desk.point(1, 30, 34)
-    process_events()
-    desk.widget.undo()
+    let_an_undo_wait(desk, gate)
     desk.widget.workbench.dividing.divide(1, 2, find=False)
     gate.open.set()
     desk.done()

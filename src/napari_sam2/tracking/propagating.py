@@ -43,12 +43,13 @@ class Newcomers:
     free_id: Callable[[], int | None]
     dividing: bool
 
-    def due(self, nth: int) -> bool:
-        """Whether it is looked on the nth frame of a pass."""
-        return nth > 0 and nth % self.every == 0
+    def back(self, way: Pass, nth: int) -> Pass | None:
+        """Return the way from the nth frame of a pass back to that of the look before.
 
-    def back(self, way: Pass, nth: int) -> Pass:
-        """Return the way back to the look before, the frame of which is included."""
+        None where it is not looked.
+        """
+        if nth == 0 or nth % self.every:
+            return None
         frames = way.frames[nth - self.every : nth][::-1]
         return Pass(frames, not way.reverse, from_last=False)
 
@@ -165,17 +166,16 @@ class Propagating(Roster):
                     self.frames.expect(following)
                 ids, new = self._with_new_prompts(ids), self._with_new_prompts(new)
                 self._follower.track(frame, way, [*ids, *new])
-                looked = newcomers is not None and newcomers.due(nth)
-                if newcomers is not None and looked:
-                    found, back = newcomers.find(frame), newcomers.back(way, nth)
+                back = None if newcomers is None else newcomers.back(way, nth)
+                if newcomers is not None and back is not None:
+                    found = newcomers.find(frame)
                     self._follow_back(back, found)
                     new += found
                     if newcomers.dividing and not way.reverse:
                         new += self._take_for_daughters(found, back.frames[-1], newcomers)
                 yield merged(frame, self._objects, self._engine)
-                if newcomers is not None and looked:
-                    for again in newcomers.back(way, nth).frames:
-                        yield merged(again, self._objects, self._engine)
+                for again in () if back is None else back.frames:
+                    yield merged(again, self._objects, self._engine)
         visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):
             self._objects[i].settle(known[i], visited)
