@@ -80,13 +80,13 @@ def test_daughters_know_their_mother_and_she_ends(model):
 
 
 def test_daughters_are_told_though_the_stage_jumped_as_they_were_born(model):
-    images, shift = film(), 24
-    images[SPLITS:] = np.roll(images[SPLITS:], shift, axis=1)
+    images, shift = film(), (24, -14)
+    images[SPLITS:] = np.roll(images[SPLITS:], shift, axis=(1, 2))
     session = TrackingSession(model, Frames(images))
     session.add_prompts(seeds())
     for _ in session.propagate_and_find(3, direction="forward", dividing=True):
         pass
-    assert session._objects[2].bank.jumps[SPLITS][0] == pytest.approx(shift, abs=2)
+    assert session._objects[2].bank.jumps[SPLITS] == pytest.approx(shift, abs=2)
     assert list(session.parents.values()) == [1, 1]
 
 
