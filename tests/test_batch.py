@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from roifile import ROI_TYPE, ImagejRoi, roiwrite
 from typer.testing import CliRunner, Result
 
 from napari_sam2 import batch, demo
@@ -55,6 +56,35 @@ def opened(folder: Path, output: str, **given: Any) -> TrackJob:
 
 def command(*args: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in args])
+
+
+def test_prompts_drawn_in_fiji(folder: Path) -> None:
+    """On their slice, or on `--prompt-frame`."""
+    box = ImagejRoi(roitype=ROI_TYPE.RECT, top=18, left=8, bottom=43, right=43)
+    for position in (3, 0):
+        box.position = position
+        roiwrite(folder / "RoiSet.zip", [box], name=["untitled"], mode="w")
+        job = TrackJob.open(
+            folder / "stack.tif",
+            folder / "RoiSet.zip",
+            folder / "a.tif",
+            axes="TYX",
+            prompt_frame=4,
+        )
+        (frame,) = job.prompts[1]
+        assert frame == (2 if position else 4)
+        np.testing.assert_array_equal(job.prompts[1][frame].box, BOX["box"])
+    with pytest.raises(InputError, match="prompt frame 6 does not exist"):
+        TrackJob.open(
+            folder / "stack.tif",
+            folder / "RoiSet.zip",
+            folder / "a.tif",
+            axes="TYX",
+            prompt_frame=6,
+        )
+    output = folder / "RoiSet.zip"
+    with pytest.raises(InputError):
+        TrackJob.open(folder / "stack.tif", output, output, axes="TYX", overwrite=True)
 
 
 def bytes_of(path: Path) -> dict[Path, bytes]:

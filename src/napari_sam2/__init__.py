@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_sam2.export.formats import export_masklets as export_masklets
     from napari_sam2.export.formats import open_masklets as open_masklets
     from napari_sam2.export.formats import open_parents as open_parents
+    from napari_sam2.export.rois import read_rois as read_rois
     from napari_sam2.export.tables import graph_of as graph_of
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.stacks import open_stack as open_stack
@@ -38,6 +39,7 @@ _EXPORTS = {
     "open_masklets": "napari_sam2.export.formats",
     "open_parents": "napari_sam2.export.formats",
     "open_stack": "napari_sam2.stacks",
+    "read_rois": "napari_sam2.export.rois",
     "tracks_of": "napari_sam2.export.tables",
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "open_masklets",
     "open_parents",
     "open_stack",
+    "read_rois",
     "tracks_of",
 ]
 

@@ -11,6 +11,8 @@ import numpy as np
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
+from napari_sam2.export.rois import SUFFIXES as ROIS
+from napari_sam2.export.rois import read_rois
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
 from napari_sam2.target import Outcome, Target, check_output, check_quality
@@ -97,13 +99,14 @@ class TrackJob:
             The images, as for `open_stack`; `select` is for a label image of prompts, too, where
             that has the axis.
         prompts
-            A prompts file (.json), or a label image in which each label is a mask prompt. None:
-            `find_cells` is to find them.
+            A prompts file (.json), regions of ImageJ (.zip, .roi), or a label image in which each
+            label is a mask prompt. None: `find_cells` is to find them.
         contrast
             Values shown as black and white, of a mix in every colour; default: percentiles of the
             whole stack.
         prompt_frame
-            The frame that a label image belongs to, or on which cells are to be found.
+            The frame that a label image or a region without a position belongs to, or on which
+            cells are to be found.
         output, direction, start, stop, overwrite, close_gaps, find_every, diameter, quality
             As in the class.
 
@@ -132,6 +135,10 @@ class TrackJob:
             objects = load_prompts(prompts, frames.shape, len(frames)).objects
             for written in filter(None, (output, quality)):
                 check_apart(written, *_mask_files(prompts))
+        elif prompts.suffix.lower() in ROIS:
+            _check_frame(prompt_frame, frames)
+            along = opened.axes[0]
+            objects = read_rois(prompts, frames.shape, len(frames), along=along, frame=prompt_frame)
         else:
             objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)

@@ -28,6 +28,7 @@ PUBLIC = [
     "open_masklets",
     "open_parents",
     "open_stack",
+    "read_rois",
     "tracks_of",
 ]
 

@@ -20,7 +20,7 @@ from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
 
 NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
-MASKS = [name for name in FORMATS if name not in ("csv", "tracks")]
+MASKS = [name for name in FORMATS if name not in ("rois", "csv", "tracks")]
 
 
 def run(*args: object) -> Result:
@@ -104,7 +104,7 @@ def test_the_name_tells_the_format(path: str, format: str | None, expected: str)
         (
             "a.png",
             None,
-            r"for no format; choose one in \.tif, \.tiff, \.zarr, \.json, \.csv",
+            r"for no format; choose one in \.tif, \.tiff, \.zarr, \.json, \.zip, \.csv",
         ),
         ("exp.1", None, "without a suffix for a Cell"),
         ("a.tif", "pdf", "no format 'pdf'; choose one of tiff, imagej"),

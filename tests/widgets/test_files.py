@@ -14,6 +14,7 @@ from menus import submenu
 from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManager
+from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from napari_sam2 import export_masklets, open_masklets
 from napari_sam2.layer_data import image_settings
@@ -306,6 +307,30 @@ def test_what_cannot_be_imported_is_said(desk, tmp_path, monkeypatch):
     assert "empty" in desk.status
     assert list(desk.viewer.layers) == before
     assert not desk.widget.workbench.used_ids
+
+
+def test_objects_from_regions_of_imagej(open_desk, tmp_path, monkeypatch):
+    """A box on its slice, and what has no slice on that on screen; one undo."""
+    box = ImagejRoi(roitype=ROI_TYPE.RECT, top=20, left=26, bottom=28, right=36, position=5)
+    points = ImagejRoi.frompoints([(30, 60), (60, 24)])
+    points.roitype = ROI_TYPE.POINT
+    roiwrite(tmp_path / "RoiSet.zip", [box, points], name=["box", "points"])
+    chosen = (str(tmp_path / "RoiSet.zip"), "")
+    dialog = "napari_sam2.widgets.session_form.QFileDialog.getOpenFileName"
+    monkeypatch.setattr(dialog, lambda *_: chosen)
+    desk = open_desk(blobs())
+    desk.widget._session_actions.add_rois()
+    desk.done()
+    here, prompts = desk.widget.workbench.frame_on_screen, desk.widget.session.prompts
+    assert {i: list(by_frame) for i, by_frame in prompts.items()} == {1: [4], 2: [here], 3: [here]}
+    np.testing.assert_array_equal(prompts[1][4].box, [[20, 26], [27, 35]])
+    np.testing.assert_array_equal(prompts[2][here].points, [[60, 30]])
+    desk.widget.undo()
+    desk.done()
+    assert not desk.widget.session.prompts
+    (tmp_path / "RoiSet.zip").write_bytes(b"nonsense")
+    desk.widget._session_actions.add_rois()
+    assert "RoiSet.zip holds no regions that can be read" in desk.status
 
 
 @pytest.mark.parametrize("along", ["t", "z"])

@@ -21,7 +21,7 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="tiff, imagej, zarr, ctc, coco, sa-v, csv (measurements) or tracks. "
+            help="tiff, imagej, zarr, ctc, coco, sa-v, rois, csv (measurements) or tracks. "
             "Default: by the name of OUTPUT."
         ),
     ] = None,

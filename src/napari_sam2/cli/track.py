@@ -51,7 +51,8 @@ def track(
         Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="Prompts (.json), or a label image as seeds.")
+        Path | None,
+        typer.Option(help="Prompts (.json), regions of ImageJ (.zip, .roi), or a label image."),
     ] = None,
     session: Annotated[
         Path | None,
@@ -77,7 +78,9 @@ def track(
     direction: Annotated[Direction, typer.Option()] = Direction.both,
     start: Annotated[int | None, typer.Option(help="First frame.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
-    prompt_frame: Annotated[int, typer.Option(help="Of a label image or --everything.")] = 0,
+    prompt_frame: Annotated[
+        int, typer.Option(help="Of a label image, regions without a slice, or --everything.")
+    ] = 0,
     attention: Annotated[
         Attention | None, typer.Option(help="Default: what suits the model.")
     ] = None,

@@ -27,6 +27,8 @@ from napari_sam2.export.labels import (
     write_ome_zarr,
 )
 from napari_sam2.export.masks_json import read_json
+from napari_sam2.export.rois import SUFFIXES as ROIS
+from napari_sam2.export.rois import write_rois
 from napari_sam2.export.sa_v import read_sa_v, write_sa_v
 from napari_sam2.export.source import LabelSource, Progress, Qualities
 from napari_sam2.export.tables import write_measurements, write_tracks
@@ -78,6 +80,7 @@ FORMATS: dict[str, Format] = {
     "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us, _ZLIB),
     "coco": Format("COCO JSON", (".json",), write_coco),
     "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
+    "rois": Format("ImageJ regions (ROI Manager)", ROIS[:1], write_rois),
     "csv": Format("Measurements (CSV)", (".csv",), write_measurements),
     "tracks": Format("Tracks (CSV)", (".csv",), write_tracks),
 }
@@ -109,8 +112,9 @@ def export_masklets(
     labels
         (T, Y, X) or (Y, X) integers, 0 is background: numpy, zarr, dask or `Masklets`.
     format
-        A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "csv" or "tracks".
-        None: by the suffix; .json is COCO, .csv measurements, and no suffix a CTC folder.
+        A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "rois", "csv" or
+        "tracks". None: by the suffix; .json is COCO, .csv measurements, and no suffix a CTC
+        folder.
     axes
         "TYX", "ZYX" or "YX".
     scale
@@ -246,6 +250,11 @@ def open_masklets(
 def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | None) -> Stack:
     if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
+    if path.suffix.lower() in ROIS and path.is_file():
+        raise InputError(
+            f"{path.name} holds regions of ImageJ, which do not say how large their image is; "
+            "use them as prompts"
+        )
     if _is_image(path):
         return open_labels(path, axes, select)
     if path.is_dir():

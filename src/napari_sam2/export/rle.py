@@ -51,6 +51,14 @@ class Region:
         """Return the mask as COCO's JSON has it, compressed."""
         return {"size": list(self.shape), "counts": compress(self.counts())}
 
+    def patch(self) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+        """Return the first corner (y, x) of the box around it, and the mask (Y, X) in the box."""
+        left, top, width, height = self.box()
+        x, y = np.divmod(self.flat, self.shape[0])
+        mask = np.zeros((height, width), bool)
+        mask[y - top, x - left] = True
+        return (top, left), mask
+
     def box(self) -> tuple[int, int, int, int]:
         """Return (x, y, width, height)."""
         x, y = np.divmod(self.flat, self.shape[0])

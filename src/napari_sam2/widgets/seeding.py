@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,6 +106,23 @@ class Seeding:
         frame, geometry = bench.frame_on_screen, layers.geometry
         try:
             bench.prompting.add(seeds_from(layer, layers.labels, geometry, frame, bench.used_ids))
+        except InputError as error:
+            bench.controller.tell(error)
+
+    def add_rois(self, path: Path) -> None:
+        """Make objects of regions of ImageJ, on their slices; without one, on that on screen."""
+        from napari_sam2.export.rois import read_rois
+
+        bench, layers = self._bench, self._bench.require_layers()
+        if layers is None or bench.source is None:
+            return
+        geometry, here = layers.geometry, bench.frame_on_screen
+        along = bench.source.frame_axis(geometry)
+        try:
+            found = read_rois(path, geometry.frame_shape, geometry.length, along=along, frame=here)
+            first = bench.free_ids(len(found))
+            if first is not None:
+                bench.prompting.add(dict(enumerate(found.values(), start=first)))
         except InputError as error:
             bench.controller.tell(error)
 

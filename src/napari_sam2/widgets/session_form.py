@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
 
 _SESSIONS = f"Sessions (*{SUFFIX})"
+_ROIS = "Regions of ImageJ (*.zip *.roi)"
 _MASKLETS = "Masklets (*.tif *.tiff *.json *.npy);;All files (*)"
 
 
@@ -91,6 +92,7 @@ class SessionActions:
         for layer in bench.seeding.sources:
             seeds.addAction(layer.name, lambda layer=layer: bench.seeding.add_layer(layer))
         seeds.setEnabled(bool(bench.seeding.sources))
+        menu.addAction("Objects from regions of ImageJ …", self.add_rois)
         masklets = menu.addMenu("Masklets from a layer, on all frames")
         assert masklets is not None
         labels = [layer for layer in bench.seeding.sources if hasattr(layer, "selected_label")]
@@ -160,6 +162,14 @@ class SessionActions:
             chosen = with_suffix(path, name)
             # The dialog asked before it gave a name that is taken; a longer one it has not seen.
             export(self._bench, chosen, name, overwrite=chosen == Path(path))
+
+    def add_rois(self) -> None:
+        """Ask for a file of the ROI Manager, and make objects of what is in it."""
+        path, _ = QFileDialog.getOpenFileName(
+            self._form, "Open regions of ImageJ", str(Path(self._beside("")).parent), _ROIS
+        )
+        if path:
+            self._bench.seeding.add_rois(Path(path))
 
     def import_file(self) -> None:
         """Ask for a file of labels, and make masklets of them."""
