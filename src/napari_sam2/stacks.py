@@ -260,6 +260,8 @@ def _rgb_axis(raw: RawStack) -> int | None:
 
 
 def _choices(raw: RawStack, rest: list[int]) -> str:
+    if "P" in raw.axes:
+        return f"select P=0 to {raw.shape[raw.axes.index('P')] - 1}, one of the positions"
     unknown = [raw.axes[k] for k in rest if raw.axes[k] not in "TZ"]
     if unknown:
         return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from napari_sam2.readers.file_names import Grid, laid_out, natural
 from napari_sam2.readers.ome_zarr import is_zarr, read_zarr
 from napari_sam2.readers.raw import RawStack, lazy
 from napari_sam2.readers.tiff import read_tiff
@@ -24,42 +24,44 @@ _FORMATS = {**dict.fromkeys(TIFF, "TIFF"), ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 class _ImageFiles:
-    """Images of one shape in many files, read when indexed; (file, Y, X, ...)."""
+    """Images of one shape in many files, read when indexed; (file, ..., Y, X, ...)."""
 
-    def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._paths = paths
-        self.shape = (len(paths), *shape)
+    def __init__(self, files: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._paths = np.array(files.paths, object).reshape(files.shape)
+        self.shape = (*files.shape, *shape)
         self.dtype = dtype
         self.ndim = len(self.shape)
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
-        first, *rest = index
-        if isinstance(first, slice):
-            return np.stack([_load_image(path) for path in self._paths[first]])[:, *rest]
-        return np.asarray(_load_image(self._paths[first])[tuple(rest)])
+        paths: Any = self._paths[index[: self._paths.ndim]]
+        within = index[self._paths.ndim :]
+        if isinstance(paths, Path):
+            return np.asarray(_load_image(paths)[within])
+        images = np.stack([_load_image(path)[within] for path in paths.flat])
+        return images.reshape(*paths.shape, *images.shape[1:])
 
 
 def read_folder(folder: Path) -> RawStack:
-    """Open the images in a folder as frames, sorted naturally; or the only zarr in it."""
+    """Open the images in a folder as their names say, as `laid_out`; or the only zarr in it."""
     paths = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
     kinds = Counter(_format(p) for p in paths if p.suffix.lower() in TIFF + PICTURES)
     if not kinds:
         return _read_only_child(folder)
     kind = kinds.most_common(1)[0][0]
-    frames = sorted((p for p in paths if _format(p) == kind), key=_natural)
-    first = read_tiff(frames[0]) if kind == "TIFF" else read_picture(frames[0])
+    images = sorted((p for p in paths if _format(p) == kind), key=natural)
+    first = read_tiff(images[0]) if kind == "TIFF" else read_picture(images[0])
     shape = first.shape
-    for path in frames[1:]:
+    for path in images[1:]:
         found = _image_shape(path)
         if found != shape:
             raise InputError(
-                f"{folder.name}: {path.name} has shape {found}, but {frames[0].name} has {shape}; "
+                f"{folder.name}: {path.name} has shape {found}, but {images[0].name} has {shape}; "
                 "keep only images of one shape in the folder"
             )
-    files = _ImageFiles(frames, shape, first.data.dtype)
-    axes = "T" if "T" not in first.axes else "Q"
-    axes += first.axes
-    return RawStack(lazy(files, axes), axes, (1.0, *first.scale), first.unit)
+    files = laid_out(images, first.axes)
+    axes = files.axes + first.axes
+    stack = lazy(_ImageFiles(files, shape, first.data.dtype), axes)
+    return RawStack(stack, axes, (*(1.0 for _ in files.axes), *first.scale), first.unit)
 
 
 def _read_only_child(folder: Path) -> RawStack:
@@ -76,12 +78,6 @@ def _format(path: Path) -> str:
     """Return one name for all spellings of a suffix."""
     suffix = path.suffix.lower()
     return _FORMATS.get(suffix, suffix)
-
-
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
-    """Sort frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
 
 
 def _image_shape(path: Path) -> tuple[int, ...]:
