@@ -86,6 +86,35 @@ def test_deleted_while_a_click_is_answered(desk: Any, gate: Gate) -> None:
     assert_in_step(desk)
 
 
+@pytest.mark.parametrize("kind", ["point", "box"])
+@pytest.mark.parametrize("frame", [0, 1])
+def test_painted_while_a_prompt_is_answered(desk: Any, gate: Gate, kind: str, frame: int) -> None:
+    """Undo of the answer brings back nothing of what was painted beside it meanwhile."""
+    desk.paint(1, 8, 80, 1, size=5)
+    desk.done()
+    before = labels(desk)
+    gate.open.clear()
+    if kind == "point":
+        desk.point(1, 30, 34)
+    else:
+        desk.shape(1, [(22, 26), (22, 40), (38, 40), (38, 26)], "rectangle")
+    process_events()
+    desk.paint(frame, 50, 70, 1, size=9)
+    gate.open.set()
+    desk.done()
+    assert_in_step(desk)
+    after = labels(desk)
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+    np.testing.assert_array_equal(labels(desk), before)
+    assert_in_step(desk)
+    for _ in range(2):
+        desk.widget.redo()
+        desk.done()
+    np.testing.assert_array_equal(labels(desk), after)
+
+
 def let_an_undo_wait(desk: Any, gate: Gate) -> None:
     desk.point(0, 30, 30)
     desk.done()

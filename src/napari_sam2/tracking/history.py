@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,11 @@ class History:
     def steps(self) -> list[Step]:
         """All steps that lead from an empty session to what there is now."""
         return [*self._settled, *(done.step for done in self._past)]
+
+    @property
+    def newest_first(self) -> Iterator[Done]:
+        """All that `undo` would take back, one after another."""
+        return reversed(self._past)
 
     @property
     def last(self) -> Done | None:

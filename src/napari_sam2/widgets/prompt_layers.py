@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from napari_sam2.widgets.drawing import area_of, planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState, news
 from napari_sam2.widgets.prompt_looks import colour, new_layers
-from napari_sam2.widgets.record import LayerChange
+from napari_sam2.widgets.record import LayerChange, Stroke
 from napari_sam2.widgets.usable import complaint, superseded
 
 
@@ -64,8 +65,8 @@ class PromptLayers:
         self._held = 0
         self._later: list[Callable[[], None]] = []
         self._absent: set[Key] = set()
-        self._planes: dict[int, npt.NDArray[Any]] = {}  # before strokes
-        self._strokes: dict[int, npt.NDArray[Any]] = {}  # and after the first of each frame
+        self._strokes: dict[int, Stroke] = {}  # by frame, all that are read at once
+        self._begun: dict[int, tuple[npt.NDArray[Any], float]] = {}  # before, and when
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
@@ -160,8 +161,10 @@ class PromptLayers:
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
         stroked, self._stroked = {(i, t) for t, i in self._stroked}, set()
-        for frame in self._planes.keys() - self._strokes.keys():
-            self._strokes[frame] = np.array(self.labels.data[self.geometry.index(frame)])
+        for frame in self._begun.keys() - self._strokes.keys():
+            before, began = self._begun[frame]
+            after = np.array(self.labels.data[self.geometry.index(frame)])
+            self._strokes[frame] = Stroke(before, after, began)
         for object_id, frame in sorted(stroked):
             self._adopt_mask(object_id, frame)
         self._drawn |= stroked
@@ -190,8 +193,8 @@ class PromptLayers:
     def _noted(self) -> LayerChange:
         """Return what was changed since the last time."""
         self._changes += 1
-        planes, painted, self._planes, self._strokes = self._planes, self._strokes, {}, {}
-        return LayerChange(self._changes, self.state(), planes, painted)
+        strokes, self._strokes, self._begun = self._strokes, {}, {}
+        return LayerChange(self._changes, self.state(), strokes)
 
     # --- states, for undo ----------------------------------------------------------------
 
@@ -326,7 +329,7 @@ class PromptLayers:
         # Painting from a script is announced before it is done.
         self._stroked |= strokes(event.value, self.geometry)
         for frame, plane in planes_before(event.value, self.labels.data, self.geometry).items():
-            self._planes.setdefault(frame, plane)
+            self._begun.setdefault(frame, (plane, time.monotonic()))
         self._on_data()
 
     def _adopt_mask(self, object_id: int, frame: int) -> None:

@@ -5,6 +5,8 @@ Belongs to the worker's thread, as the session does.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -27,6 +29,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Stroke:
+    """What was painted on a frame.
+
+    Parameters
+    ----------
+    before, after
+        The labels (Y, X).
+    began
+        When, by `time.monotonic`.
+    """
+
+    before: npt.NDArray[Any]
+    after: npt.NDArray[Any]
+    began: float
+
+    def then(self, newer: Stroke) -> Stroke:
+        """Return this and a newer one on the same frame as one."""
+        return Stroke(self.before, newer.after, self.began)
+
+    def without(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return labels (Y, X) without the stroke, if they show it."""
+        drawn = self.before != self.after
+        shown = bool((plane == self.after)[drawn].all())
+        return np.where(drawn, self.before, plane) if shown else plane
+
+
+@dataclass(frozen=True)
 class LayerChange:
     """What a user did to the prompt layers.
 
@@ -36,22 +65,19 @@ class LayerChange:
         Changes with the same number were made together and are undone together.
     after
         The layers afterwards, in a form that only they understand.
-    planes, painted
-        By frame, the labels (Y, X) before and after they were painted on.
+    strokes
+        What was painted, by frame.
     """
 
     group: int
     after: Any
-    planes: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
-    painted: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+    strokes: Mapping[int, Stroke] = field(default_factory=dict)
 
     def then(self, newer: LayerChange) -> LayerChange:
         """Return what this and a newer change, made before this one was heard, did together."""
-        return replace(
-            newer,
-            planes={**newer.planes, **self.planes},
-            painted={**self.painted, **newer.painted},
-        )
+        both = self.strokes.keys() & newer.strokes.keys()
+        joined = {frame: self.strokes[frame].then(newer.strokes[frame]) for frame in both}
+        return replace(newer, strokes={**self.strokes, **newer.strokes, **joined})
 
 
 @dataclass(frozen=True)
@@ -77,6 +103,7 @@ class _Extra:
     after: Any
     planes: Planes
     notes: dict[int, Noted]
+    ended: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -156,6 +183,7 @@ class Record:
                         yield result
             ended = True
         finally:
+            extra.ended = time.monotonic()
             kept = ended or (written and isinstance(step, Propagate | Repair))
             if written and not kept:
                 self._writer.swap(extra.planes)  # as the session is: before the step
@@ -167,15 +195,26 @@ class Record:
 
     def _before(self, change: LayerChange) -> Mapping[int, npt.NDArray[Any]]:
         """Return the labels before they were painted on, with what was written meanwhile."""
-        session, writer, planes = self.history.session, self._writer, dict(change.planes)
-        for frame, painted in change.painted.items():
+        session, writer = self.history.session, self._writer
+        planes = {frame: stroke.before for frame, stroke in change.strokes.items()}
+        for frame, stroke in change.strokes.items():
             now = writer.read(frame)
-            if not np.array_equal(now, painted):
+            if not np.array_equal(now, stroke.after):
                 result = session.result(frame)
-                before = np.where(painted == planes[frame], now, planes[frame])
+                before = np.where(stroke.after == stroke.before, now, stroke.before)
                 known = {*writer.object_ids, *result.quality}
                 planes[frame] = writer.laid(before, result.labels, known)
+            self._forget(frame, stroke)
         return planes
+
+    def _forget(self, frame: int, stroke: Stroke) -> None:
+        """Take a stroke out of what undo brings back of steps that were at work meanwhile."""
+        for done in self.history.newest_first:
+            planes = done.extra.planes
+            if done.extra.ended < stroke.began:
+                return
+            if frame in planes:  # kept when it was written to, perhaps after it was painted on
+                planes.keep(frame, stroke.without(planes[frame]))
 
     def resume(
         self, frames: Iterable[int], layers_of: Callable[[Prompts], Any]
