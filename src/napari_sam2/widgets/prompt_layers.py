@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,11 +12,12 @@ from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
-from napari_sam2.widgets.drawing import area_of, planes_before, strokes
+from napari_sam2.widgets.drawing import area_of
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState, news
+from napari_sam2.widgets.painting import Painting
 from napari_sam2.widgets.prompt_looks import colour, new_layers
-from napari_sam2.widgets.record import LayerChange, Stroke
+from napari_sam2.widgets.record import LayerChange
 from napari_sam2.widgets.usable import complaint, superseded
 
 
@@ -60,16 +60,13 @@ class PromptLayers:
         self._defer = defer
         self._waiting = False
         self._known: dict[Key, Prompt] = {}
-        self._stroked: set[tuple[int, int]] = set()
-        self._drawn: set[Key] = set()  # stroked, and not announced yet
         self._held = 0
         self._later: list[Callable[[], None]] = []
         self._absent: set[Key] = set()
-        self._strokes: dict[int, Stroke] = {}  # by frame, all that are read at once
-        self._begun: dict[int, tuple[npt.NDArray[Any], float]] = {}  # before, and when
         self._changes = 0
         self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
         self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
+        self._painting = Painting(self.labels, geometry)
         self._connect()
         self.apply_current()
 
@@ -139,14 +136,19 @@ class PromptLayers:
             self._waiting = True
             self._defer(self.read)
 
+    def _on_paint(self, event: Any) -> None:
+        """Read the layers once the stroke ended: painting from a script is announced before."""
+        self._painting.add(event.value)
+        self._on_data()
+
     def read(self) -> None:
         """Read the layers and announce what differs from the last time."""
         self._waiting = False
         found = self._read()
         if self._held:
             return
-        drawn = {k for k in self._drawn if k in self._painted and not len(found[k].points)}
-        self._drawn.clear()
+        strokes = self._painting.take_drawn()
+        drawn = {k for k in strokes if k in self._painted and not len(found[k].points)}
         gone = [key for key in self._known if key not in found]
         new = [key for key, prompt in found.items() if self._known.get(key) != prompt]
         self._known = found
@@ -160,14 +162,10 @@ class PromptLayers:
 
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
-        stroked, self._stroked = {(i, t) for t, i in self._stroked}, set()
-        for frame in self._begun.keys() - self._strokes.keys():
-            before, began = self._begun[frame]
-            after = np.array(self.labels.data[self.geometry.index(frame)])
-            self._strokes[frame] = Stroke(before, after, began)
-        for object_id, frame in sorted(stroked):
-            self._adopt_mask(object_id, frame)
-        self._drawn |= stroked
+        for key, mask in self._painting.read():
+            self._forget({key})
+            if mask.any():
+                self._painted[key] = mask
         self._drop_unusable()
         return self._collect()
 
@@ -193,8 +191,7 @@ class PromptLayers:
     def _noted(self) -> LayerChange:
         """Return what was changed since the last time."""
         self._changes += 1
-        strokes, self._strokes, self._begun = self._strokes, {}, {}
-        return LayerChange(self._changes, self.state(), strokes)
+        return LayerChange(self._changes, self.state(), self._painting.take())
 
     # --- states, for undo ----------------------------------------------------------------
 
@@ -258,7 +255,7 @@ class PromptLayers:
         if not said:
             return
         self._forget(said.keys())
-        self._drawn -= said.keys()  # the labels may not show it
+        self._painting.forget(said.keys())
         prompts: Prompts = {}
         for (object_id, frame), prompt in said.items():
             if prompt is not None:
@@ -321,22 +318,6 @@ class PromptLayers:
         for key in self._absent:
             found.setdefault(key, Prompt(absent=True))
         return found
-
-    # --- painting ------------------------------------------------------------------------
-
-    def _on_paint(self, event: Any) -> None:
-        """Make the mask of the painted object its prompt on that frame, now the stroke ended."""
-        # Painting from a script is announced before it is done.
-        self._stroked |= strokes(event.value, self.geometry)
-        for frame, plane in planes_before(event.value, self.labels.data, self.geometry).items():
-            self._begun.setdefault(frame, (plane, time.monotonic()))
-        self._on_data()
-
-    def _adopt_mask(self, object_id: int, frame: int) -> None:
-        mask = np.asarray(self.labels.data[self.geometry.index(frame)]) == object_id
-        self._forget({(object_id, frame)})
-        if mask.any():
-            self._painted[object_id, frame] = mask
 
     # --- removing ------------------------------------------------------------------------
 

@@ -21,38 +21,12 @@ from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, 
 from napari_sam2.widgets.dividing import hint
 from napari_sam2.widgets.notes import Noted
 from napari_sam2.widgets.pace import Pace
+from napari_sam2.widgets.painting import Stroke
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """What was painted on a frame.
-
-    Parameters
-    ----------
-    before, after
-        The labels (Y, X).
-    began
-        When, by `time.monotonic`.
-    """
-
-    before: npt.NDArray[Any]
-    after: npt.NDArray[Any]
-    began: float
-
-    def then(self, newer: Stroke) -> Stroke:
-        """Return this and a newer one on the same frame as one."""
-        return Stroke(self.before, newer.after, self.began)
-
-    def without(self, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return labels (Y, X) without the stroke, if they show it."""
-        drawn = self.before != self.after
-        shown = bool((plane == self.after)[drawn].all())
-        return np.where(drawn, self.before, plane) if shown else plane
 
 
 @dataclass(frozen=True)
