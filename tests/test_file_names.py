@@ -35,15 +35,28 @@ T, Z, C = [8, 9, 10, 11], [1, 2, 3], [1, 2]
         (names_of("img_{t:09}_{c}_{z:03}.tif", t=T, z=Z, c=["Cy3", "Cy5"]), "TZC"),
         (names_of("exp_w{c}_s{s}_t{t}.TIF", s=C, t=T, c=["1DAPI", "2GFP"]), "PTC"),
         (names_of("{c}_{t}.tif", t=T, c=["DAPI", "GFP"]), "TC"),
-        (names_of("{c}_z{z}.tif", z=Z, c=["DAPI", "GFP"]), "ZC"),
-        (names_of("scan_c{c}_t{t}_20260101T0{t}{c}.tif", t=T, c=C), "TC"),
+        (names_of("{c}_z{z}.tif", z=Z, c=["GFP", "mCherry"]), "ZC"),
+        (names_of("scan_c{c}_t{t}_20260101T{t:02}0{c}00.tif", t=T, c=C), "TC"),
         (names_of("t98g z={z}.tif", z=Z), "Z"),
         (names_of("c{c}.tif", c=C), "C"),
+        (names_of("cells_XY{s}T{t}.tif", s=C, t=T), "PT"),
+        (names_of("exp_w{c}_s{s}_t{t}.TIF", s=C, t=T, c=["1Cy3", "2Cy5", "3TL"]), "PTC"),
+        (names_of("r02c03f{s:02}p{z:02}-ch{c}sk{t}fk1fl1.tiff", s=C, t=T, z=Z, c=C), "PTZC"),
+        (names_of("P_B02_T{t:04}F001L01A01Z{z:02}C{c:02}.tif", t=T, z=Z, c=C), "TZC"),
+        (names_of("{c}_A1_1_{d:02}d{h:02}h00m.tif", d=C, h=T, c=["Green", "Phase"]), "TC"),
+        # Nothing is told, or told in a way that is not to be trusted: frames.
         (names_of("{t}.tif", t=T), "T"),
         (names_of("man_seg{t}.tif", t=T), "T"),
-        (names_of("c{t}.tif", t=list(range(30))), "T"),  # so many are no channels
-        (names_of("mask_{t}_{z}.tif", t=T, z=Z), "T"),  # nothing is told
-        (names_of("a_s{t}_s{z}.tif", t=T, z=Z), "T"),  # told twice, and once is not enough
+        (names_of("c{t}.tif", t=list(range(30))), "T"),
+        (names_of("mask_{t}_{z}.tif", t=T, z=Z), "T"),
+        (names_of("a_s{t}_s{z}.tif", t=T, z=Z), "T"),
+        (names_of("{w}{z:02}.tif", w=list("ABCDEFGH"), z=list(range(1, 13))), "T"),
+        (names_of("{w}_{t}.tif", w=["after", "before"], t=T), "T"),
+        (names_of("{w}_{t}_c{c}.tif", w=["a", "b"], t=T, c=C), "T"),
+        (names_of("cam_2024010{t}0000.tif", t=["1T22", "1T23", "2T00", "2T01"]), "T"),
+        (names_of("day{t}00_c1.tif", t=["1_time22", "1_time23", "2_time01"]), "T"),
+        ([Path("t000.tif"), Path("t003 (1).tif"), Path("t003.tif")], "T"),
+        ([Path(f"a_t{t}_z{z}.tif") for t, z in ((1, 1), (2, 2), (3, 3), (4, 4))], "T"),
         ([Path("DAPI.tif"), Path("GFP.tif")], "T"),
         ([Path("one.tif")], "T"),
     ],
@@ -70,11 +83,33 @@ def test_what_the_images_have_themselves() -> None:
     assert laid_out(names_of("a_t{t}_z{z}.tif", t=T, z=Z), "ZYX").axes == "T"
 
 
-def test_a_missing_image() -> None:
-    paths = names_of("a_t{t}_z{z}.tif", t=T, z=Z)
-    paths.remove(Path("a_t9_z3.tif"))
-    with pytest.raises(InputError, match="that of T 9, Z 3 is missing; copy it again, or keep"):
-        laid_out(paths)
+def test_midnight_with_channels() -> None:
+    paths = [Path(f"d{d}_time{h}_c{c}.tif") for d, h in ((1, 22), (1, 23), (2, 1)) for c in C]
+    assert laid_out(paths).axes == "T"  # and not the second day first
+
+
+@pytest.mark.parametrize("gone", [[5], [10, 11], [1, 4, 7]])
+def test_missing_images_are_black(tmp_path: Path, gone: list[int]) -> None:
+    """A file that was lost, a run that was stopped, a slice that was taken less often."""
+    places = list(product(T, Z))
+    for k, (t, z) in enumerate(places):
+        if k not in gone:
+            tifffile.imwrite(tmp_path / f"a_t{t}_z{z}.tif", np.full((8, 9), k + 1, np.uint8))
+    t, z = places[gone[0]]
+    with pytest.warns(UserWarning, match=rf"in {tmp_path.name}, that of T {t}, Z {z} is not there"):
+        stack = open_all(tmp_path)
+    assert stack.axes == "TZYX"
+    expected = [0 if k in gone else k + 1 for k in range(len(places))]
+    assert np.asarray(stack.data)[..., 0, 0].ravel().tolist() == expected
+
+
+def test_images_of_several_types(tmp_path: Path) -> None:
+    for t in T:
+        tifffile.imwrite(tmp_path / f"BF_{t}.tif", np.full((8, 9), t, np.uint8))
+        tifffile.imwrite(tmp_path / f"GFP_{t}.tif", np.full((8, 9), 1000 * t, np.uint16))
+    stack = open_stack(tmp_path, channel=(0, 1))
+    assert stack.data.dtype == np.uint16
+    assert np.asarray(stack.data)[:, 0, 0].tolist() == [[t, 1000 * t] for t in T]
 
 
 def test_opened(tmp_path: Path) -> None:

@@ -33,12 +33,15 @@ class _ImageFiles:
         self.ndim = len(self.shape)
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
-        paths: Any = self._paths[index[: self._paths.ndim]]
+        paths = np.asarray(self._paths[index[: self._paths.ndim]], object)
         within = index[self._paths.ndim :]
-        if isinstance(paths, Path):
-            return np.asarray(_load_image(paths)[within])
-        images = np.stack([_load_image(path)[within] for path in paths.flat])
+        images = np.stack([self._read(path)[within] for path in paths.flat])
         return images.reshape(*paths.shape, *images.shape[1:])
+
+    def _read(self, path: Path | None) -> npt.NDArray[Any]:
+        if path is None:
+            return np.zeros(self.shape[self._paths.ndim :], self.dtype)
+        return _load_image(path).astype(self.dtype, copy=False)
 
 
 def read_folder(folder: Path) -> RawStack:
@@ -50,17 +53,18 @@ def read_folder(folder: Path) -> RawStack:
     kind = kinds.most_common(1)[0][0]
     images = sorted((p for p in paths if _format(p) == kind), key=natural)
     first = read_tiff(images[0]) if kind == "TIFF" else read_picture(images[0])
-    shape = first.shape
+    shape, dtypes = first.shape, [first.data.dtype]
     for path in images[1:]:
-        found = _image_shape(path)
+        found, dtype = _image_kind(path)
         if found != shape:
             raise InputError(
                 f"{folder.name}: {path.name} has shape {found}, but {images[0].name} has {shape}; "
                 "keep only images of one shape in the folder"
             )
+        dtypes.append(dtype)
     files = laid_out(images, first.axes)
     axes = files.axes + first.axes
-    stack = lazy(_ImageFiles(files, shape, first.data.dtype), axes)
+    stack = lazy(_ImageFiles(files, shape, np.result_type(*dtypes)), axes)
     return RawStack(stack, axes, (*(1.0 for _ in files.axes), *first.scale), first.unit)
 
 
@@ -80,13 +84,17 @@ def _format(path: Path) -> str:
     return _FORMATS.get(suffix, suffix)
 
 
-def _image_shape(path: Path) -> tuple[int, ...]:
+def _image_kind(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of an image, without reading its pixels."""
     if path.suffix.lower() in TIFF:
         with tifffile.TiffFile(path) as tiff:
-            return tuple(tiff.series[0].shape)
+            series = tiff.series[0]
+            return tuple(series.shape), np.dtype(series.dtype)
     with Image.open(path) as image:
-        bands = len(_plain(image.mode))
-        return (image.height, image.width) if bands == 1 else (image.height, image.width, bands)
+        bands, size = len(_plain(image.mode)), (image.height, image.width)
+        deep = image.mode.startswith(("I", "F"))
+        dtype = np.asarray(image.crop((0, 0, 1, 1))).dtype if deep else np.dtype(np.uint8)
+        return (size if bands == 1 else (*size, bands)), dtype
 
 
 def _load_image(path: Path) -> npt.NDArray[Any]:
