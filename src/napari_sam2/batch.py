@@ -137,8 +137,14 @@ class TrackJob:
                 check_apart(written, *_mask_files(prompts))
         elif prompts.suffix.lower() in ROIS:
             _check_frame(prompt_frame, frames)
-            along = opened.axes[0]
-            objects = read_rois(prompts, frames.shape, len(frames), along=along, frame=prompt_frame)
+            objects = read_rois(
+                prompts,
+                frames.shape,
+                len(frames),
+                along=opened.axes[0],
+                frame=prompt_frame,
+                planes={k.upper(): n for k, n in (select or {}).items()},
+            )
         else:
             objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)

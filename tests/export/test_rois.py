@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
-from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi, roiread, roiwrite
+from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi, roiread, roiwrite
 from scipy import ndimage
 
 from napari_sam2.export.formats import export_masklets, open_masklets
@@ -86,7 +86,7 @@ def test_what_the_roi_manager_is_given(tmp_path: Path) -> None:
     corners = {(7, 4), (10, 4), (10, 6), (7, 6)}
     assert {tuple(p) for p in roi.coordinates().tolist()} == corners
     export_masklets(tmp_path / "none.zip", np.zeros_like(labels))
-    with pytest.raises(InputError, match=r"none\.zip holds no regions; add some"):
+    with pytest.raises(InputError, match=r"none\.zip holds no points or areas; add"):
         read_rois(tmp_path / "none.zip", SHAPE, 2)
 
 
@@ -106,18 +106,51 @@ def test_what_is_drawn_in_fiji(write: Any) -> None:
     oval = ((y + 0.5 - 15) / 5) ** 2 + ((x + 0.5 - 28) / 8) ** 2 < 1
     assert np.count_nonzero(one[2].mask ^ oval) < 0.05 * oval.sum()
     np.testing.assert_array_equal(one[3].mask, (y >= 2) & (y < 6) & (x >= 2) & (x < 8))
-    np.testing.assert_array_equal(one[4].points, [[9, 5]])
+    np.testing.assert_allclose(one[4].points, [[9.2, 5.7]], rtol=1e-6)  # from pixels' middles
     np.testing.assert_array_equal(one[5].points, [[29, 30]])
 
 
 def test_positions(write: Any) -> None:
-    several = polygon([(5, 9), (6, 10), (7, 11)], ROI_TYPE.POINT, t_position=2)
+    several = polygon([(5, 9), (6, 10), (7, 11)], ROI_TYPE.POINT, position=-2)
     several.counters = np.zeros(3, np.uint8)
     several.counter_positions = np.array([4, 0, 5], np.uint32)
-    assert [list(by_frame) for by_frame in write(several).values()] == [[3], [1], [4]]
+    assert [list(by_frame) for by_frame in write(several, frame=1).values()] == [[3], [1], [4]]
+
+
+def test_positions_in_hyperstacks(write: Any) -> None:
+    """Those of the plane that is followed; what points count there, nobody knows."""
     volume = region(ROI_TYPE.RECT, (3, 4, 13, 20), z_position=5, t_position=2)
+    other = region(ROI_TYPE.OVAL, (3, 4, 13, 20), z_position=4, t_position=1)
     assert list(write(volume, along="Z")[1]) == [4]
     assert list(write(volume)[1]) == [1]
+    assert [list(some) for some in write(volume, other, planes={"Z": 3}).values()] == [[0]]
+    assert [list(some) for some in write(volume, other, along="Z", planes={"T": 1}).values()] == [
+        [4]
+    ]
+    with pytest.raises(InputError, match="no points or areas of this plane"):
+        write(volume, planes={"Z": 0})
+    point = polygon([(5, 9), (6, 10)], ROI_TYPE.POINT, t_position=3, c_position=2)
+    point.counters = np.zeros(2, np.uint8)
+    point.counter_positions = np.array([6, 6], np.uint32)
+    assert [list(some) for some in write(point).values()] == [[2], [2]]
+    point.counter_positions = np.array([6, 8], np.uint32)
+    with pytest.raises(InputError, match="on several slices of a hyperstack"):
+        write(point)
+
+
+def test_other_areas(write: Any) -> None:
+    circle = [(20, 5), (30, 15), (20, 25), (10, 15)]
+    found = write(
+        region(ROI_TYPE.RECT, (3, 4, 13, 20), rounded_rect_arc_size=8),
+        region(ROI_TYPE.RECT, (3, 4, 13, 5)),  # too thin for a box
+        polygon(circle, options=ROI_OPTIONS.SPLINE_FIT),
+        ImagejRoi(roitype=ROI_TYPE.LINE, x2=9.0, y2=9.0),
+        region(ROI_TYPE.RECT, (3, 4, 13, 20), subtype=ROI_SUBTYPE.TEXT),
+    )
+    assert sorted(found) == [1, 2, 3]  # lines and text are for the eye
+    np.testing.assert_array_equal(found[1][0].box, [[3, 4], [12, 19]])
+    assert np.argwhere(found[2][0].mask).tolist() == [[y, 4] for y in range(3, 13)]
+    assert found[3][0].mask.sum() == pytest.approx(np.pi * 10**2, rel=0.04)
 
 
 def test_a_single_region_and_a_cut_one(tmp_path: Path) -> None:
@@ -130,7 +163,6 @@ def test_a_single_region_and_a_cut_one(tmp_path: Path) -> None:
     ("roi", "message"),
     [
         (region(ROI_TYPE.RECT, (3, 4, 13, 20), position=6), "on slice 6, but there are 5"),
-        (ImagejRoi(roitype=ROI_TYPE.LINE, x2=9.0, y2=9.0), "a line is no prompt; draw points"),
         (
             polygon([(70, 70), (80, 70), (80, 80)]),
             "it covers no pixel of the frames, which are 30 x 40",
@@ -156,6 +188,35 @@ def test_names_that_clash(tmp_path: Path) -> None:
         read_rois(tmp_path / "a.zip", SHAPE, 1)
 
 
+def test_packed_with_other_files(tmp_path: Path) -> None:
+    roi = region(ROI_TYPE.RECT, (3, 4, 13, 20), name="untitled")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("__MACOSX/Rois/._a.roi", b"nonsense")
+        file.writestr("Rois/", b"")
+        file.writestr("Rois/a.roi", roi.tobytes())
+        file.writestr("readme.txt", b"text")
+    assert sorted(read_rois(tmp_path / "a.zip", SHAPE, 1)) == [1]
+
+
+def test_curves_are_refused(write: Any) -> None:
+    roi = region(ROI_TYPE.RECT, (0, 0, 9, 9))
+    roi.multi_coordinates = np.array([0, 1, 1, 3, 5, 1, 9, 5, 5, 9, 4], np.float32)
+    roi.shape_roi_size = len(roi.multi_coordinates)
+    with pytest.raises(InputError, match=r"its outline cannot be read \(NotImplementedError"):
+        write(roi)
+
+
+def test_frames_that_imagej_cannot_have(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="end at pixel 60535"):
+        export_masklets(tmp_path / "a.zip", np.zeros((1, 2, 61000), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_masks_of_very_many_pieces() -> None:
+    mask = np.random.default_rng(0).random((300, 300)) < 0.3
+    np.testing.assert_array_equal(filled(outlines(mask), mask.shape), mask)
+
+
 def test_damaged_and_used_as_labels(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK nonsense")
     (tmp_path / "a.roi").write_bytes(b"Iout" + bytes(9))
@@ -166,9 +227,3 @@ def test_damaged_and_used_as_labels(tmp_path: Path) -> None:
             open_masklets(tmp_path / name)
     with pytest.raises(InputError, match="missing"):
         read_rois(tmp_path / "missing.zip", SHAPE, 1)
-
-
-def test_subpixel_points(write: Any) -> None:
-    roi = polygon([(5.99, 9.0)], ROI_TYPE.POINT)
-    assert roi.options & ROI_OPTIONS.SUB_PIXEL_RESOLUTION
-    np.testing.assert_array_equal(write(roi)[1][0].points, [[9, 5]])

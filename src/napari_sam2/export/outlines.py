@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from skimage.draw import polygon2mask
+from skimage.draw import polygon
 
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # each to the right of the one before
 _TURNS = (1, 0, 3)  # right, straight on, left
@@ -28,9 +28,10 @@ def outlines(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
     """
     edges = _edges(mask)
     lines = []
-    while edges:
-        first = edge = next(iter(edges))
-        line = []
+    for first in sorted(edges):
+        if first not in edges:
+            continue
+        edge, line = first, []
         while True:
             y, x, heading = edge
             y, x = y + _STEPS[heading][0], x + _STEPS[heading][1]
@@ -76,5 +77,6 @@ def filled(lines: Iterable[npt.ArrayLike], shape: tuple[int, int]) -> npt.NDArra
     """
     mask = np.zeros(shape, bool)
     for line in lines:
-        mask ^= polygon2mask(shape, np.asarray(line, float) - 0.5)
+        y, x = np.transpose(np.asarray(line, float) - 0.5)
+        mask[polygon(y, x, shape)] ^= True
     return mask

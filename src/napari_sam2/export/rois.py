@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+from scipy.interpolate import CubicSpline
 
 from napari_sam2.export.outlines import filled, outlines
 from napari_sam2.export.rle import Region, regions
@@ -24,6 +25,8 @@ _OURS = re.compile(r"object0*([1-9]\d*)-frame\d+")
 _GROUPS = 255  # of ImageJ, each with a colour
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # steps of a path
 _AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.OVAL)
+_NO_AREAS = (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.ARROW, ROI_SUBTYPE.IMAGE)
+_LARGEST = 60535  # coordinate of ImageJ's regions
 
 
 def write_rois(path: Path, source: LabelSource) -> None:
@@ -32,6 +35,8 @@ def write_rois(path: Path, source: LabelSource) -> None:
     A region is called after its object and its slice, which counts from 1; the regions of an object
     are a group, and so of one colour.
     """
+    if max(source.frame_shape) > _LARGEST:
+        raise InputError(f"regions of ImageJ end at pixel {_LARGEST}; export a label image")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for frame, plane in enumerate(source.planes()):
             for region in regions(plane):
@@ -72,13 +77,19 @@ def _path(line: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
 
 
 def read_rois(
-    path: Path, shape: tuple[int, int], length: int, *, along: str = "T", frame: int = 0
+    path: str | Path,
+    shape: tuple[int, int],
+    length: int,
+    *,
+    along: str = "T",
+    frame: int = 0,
+    planes: Mapping[str, int] | None = None,
 ) -> Prompts:
     """Read regions of interest as prompts.
 
     A rectangle is a box, another area a mask, and each point a click on an object of its own.
-    Regions that `write_rois` has named are of the object in their name; all others get the ids
-    after these, in the order of the file.
+    Lines, angles and text are left out. Regions that `write_rois` has named are of the object in
+    their name; all others get the ids after these, in the order of the file.
 
     Parameters
     ----------
@@ -90,22 +101,24 @@ def read_rois(
         "T" or "Z": which position of a hyperstack the frames are.
     frame
         The frame of regions without a position.
+    planes
+        Index along the other one: regions on other planes are left out.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or a region is no prompt or not within the frames; the message
-        names it.
+        If the file cannot be read, holds nothing to use, or a region is not within the frames; the
+        message names it.
     """
     path = Path(path)
-    rois = _read(path)
+    rois = [roi for roi in _read(path) if _usable(roi, planes or {})]
     named = [_OURS.fullmatch(roi.name) for roi in rois]
     free = max((int(match[1]) for match in named if match), default=0) + 1
     objects: Prompts = {}
     for roi, match in zip(rois, named, strict=True):
         try:
-            for slice_, prompt in _prompts(roi, along, shape):
-                at = slice_ - 1 if slice_ else frame
+            for slice_, prompt in _said(roi, along, shape):
+                at = slice_ - 1 if slice_ > 0 else frame
                 if at >= length:
                     raise InputError(f"it is on slice {slice_}, but there are {length}")
                 i = int(match[1]) if match else free
@@ -120,14 +133,23 @@ def read_rois(
         except InputError as error:
             raise InputError(f"{path.name}: region {roi.name!r}: {error}") from error
     if not objects:
-        raise InputError(f"{path.name} holds no regions; add some to the ROI Manager, and save")
+        here = " of this plane" if planes else ""
+        raise InputError(
+            f"{path.name} holds no points or areas{here}; add some to the ROI Manager, and save"
+        )
     return objects
 
 
 def _read(path: Path) -> list[ImagejRoi]:
     try:
         with reading(path):
-            found = ImagejRoi.fromfile(path)
+            if path.suffix.lower() != ".zip":
+                return [ImagejRoi.frombytes(path.read_bytes())]
+            with zipfile.ZipFile(path) as file:
+                names = [name for name in file.namelist() if name.lower().endswith(".roi")]
+                # macOS puts files of its own into what it packs.
+                ours = [name for name in names if not name.split("/")[-1].startswith("._")]
+                return [ImagejRoi.frombytes(file.read(name)) for name in ours]
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what is damaged raises whatever its first wrong byte leads to
@@ -135,30 +157,74 @@ def _read(path: Path) -> list[ImagejRoi]:
             f"{path.name} holds no regions that can be read ({type(error).__name__}: {error}); "
             "save them again in the ROI Manager of Fiji"
         ) from error
-    return found if isinstance(found, list) else [found]
 
 
-def _prompts(roi: ImagejRoi, along: str, shape: tuple[int, int]) -> Iterator[tuple[int, Prompt]]:
+def _usable(roi: ImagejRoi, planes: Mapping[str, int]) -> bool:
+    """Whether a region says something, and on this plane."""
+    on = {"T": roi.t_position, "Z": roi.z_position}
+    here = all(on.get(letter, 0) in (0, index + 1) for letter, index in planes.items())
+    areas = {ROI_TYPE.RECT, ROI_TYPE.POINT, *_AREAS}
+    return here and roi.roitype in areas and roi.subtype not in _NO_AREAS
+
+
+def _said(roi: ImagejRoi, along: str, shape: tuple[int, int]) -> Iterator[tuple[int, Prompt]]:
     """Yield what a region says and the slice that it is on, from 1; 0 where it does not say."""
-    slice_ = roi.position or (roi.z_position if along == "Z" else roi.t_position)
-    if roi.composite:
-        lines = [_yx(line) for line in roi.coordinates(multi=True)]
-        yield slice_, Prompt(mask=filled(lines, shape))
-    elif roi.roitype == ROI_TYPE.POINT:
-        points = np.floor(_yx(roi.coordinates()))
-        # Of many points, each may have been set on a slice of its own.
-        own = [0] * len(points) if roi.counter_positions is None else roi.counter_positions
-        for point, its in zip(points, own, strict=True):
-            yield int(its) or slice_, Prompt(points=point[None], positive=np.array([True]))
-    elif roi.roitype == ROI_TYPE.RECT and not roi.rounded_rect_arc_size:
+    hyperstack = bool(roi.c_position or roi.z_position or roi.t_position)
+    own = roi.z_position if along == "Z" else roi.t_position
+    slice_ = own if hyperstack else roi.position
+    if roi.roitype == ROI_TYPE.POINT:
+        yield from _clicks(roi, slice_, hyperstack)
+    elif roi.roitype == ROI_TYPE.RECT and not roi.composite and min(_sides(roi)) > 1:
         # Its sides run along the edges of pixels, those of a box through their middles.
         corners = [(roi.top, roi.left), (roi.bottom - 1, roi.right - 1)]
         yield slice_, Prompt(box=np.array(corners, float))
-    elif roi.roitype in _AREAS and roi.subtype != ROI_SUBTYPE.TEXT:
-        yield slice_, Prompt(mask=filled([_yx(roi.coordinates())], shape))
     else:
-        kind = roi.roitype.name.lower()
-        raise InputError(f"a {kind} is no prompt; draw points, rectangles or other areas")
+        yield slice_, Prompt(mask=filled(_lines(roi), shape))
+
+
+def _sides(roi: ImagejRoi) -> tuple[int, int]:
+    return roi.bottom - roi.top, roi.right - roi.left
+
+
+def _clicks(roi: ImagejRoi, slice_: int, hyperstack: bool) -> Iterator[tuple[int, Prompt]]:
+    """Yield the points of a region; each may have been set on a slice of its own."""
+    points = _yx(roi.coordinates())
+    slices = [slice_] * len(points)
+    if roi.counter_positions is not None:
+        counted = [int(n) for n in roi.counter_positions]
+        # In a hyperstack they count through channels, slices and frames alike.
+        if hyperstack and len(set(counted)) > 1:
+            raise InputError(
+                "its points are on several slices of a hyperstack, and it does not say on which; "
+                "add those of each slice to the ROI Manager by themselves"
+            )
+        if not hyperstack:
+            slices = [n or slice_ for n in counted]
+    for point, its in zip(points, slices, strict=True):
+        yield its, Prompt(points=point[None], positive=np.array([True]))
+
+
+def _lines(roi: ImagejRoi) -> list[npt.NDArray[np.float64]]:
+    """Return the closed lines around an area, (y, x)."""
+    try:
+        lines = [_yx(line) for line in roi.coordinates(multi=True)]
+        if roi.options & ROI_OPTIONS.SPLINE_FIT and not roi.composite:
+            lines = [_smooth(line) for line in lines]
+    except Exception as error:  # as in `_read`; also curves in paths, which roifile does not know
+        raise InputError(
+            f"its outline cannot be read ({type(error).__name__}: {error}); fill it into a mask, "
+            "and make a region of that (Edit > Selection)"
+        ) from error
+    return [line for line in lines if len(line) > 2]
+
+
+def _smooth(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a closed curve through the corners of a polygon, as ImageJ's *Fit Spline*."""
+    if len(corners) < 4:
+        return corners
+    closed = np.append(corners, corners[:1], axis=0)
+    curve = CubicSpline(np.arange(len(closed)), closed, bc_type="periodic")
+    return np.asarray(curve(np.linspace(0, len(corners), 16 * len(corners))))
 
 
 def _yx(xy: Any) -> npt.NDArray[np.float64]:

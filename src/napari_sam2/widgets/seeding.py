@@ -116,10 +116,16 @@ class Seeding:
         bench, layers = self._bench, self._bench.require_layers()
         if layers is None or bench.source is None:
             return
-        geometry, here = layers.geometry, bench.frame_on_screen
-        along = bench.source.frame_axis(geometry)
+        geometry, source = layers.geometry, bench.source
         try:
-            found = read_rois(path, geometry.frame_shape, geometry.length, along=along, frame=here)
+            found = read_rois(
+                path,
+                geometry.frame_shape,
+                geometry.length,
+                along=source.frame_axis(geometry),
+                frame=bench.frame_on_screen,
+                planes=source.file_planes(geometry),
+            )
             first = bench.free_ids(len(found))
             if first is not None:
                 bench.prompting.add(dict(enumerate(found.values(), start=first)))
