@@ -115,6 +115,60 @@ def test_painted_while_a_prompt_is_answered(desk: Any, gate: Gate, kind: str, fr
     np.testing.assert_array_equal(labels(desk), after)
 
 
+@pytest.mark.parametrize(
+    "places", [[(50, 70, 1), (50, 75, 2)], [(50, 70, 1), (20, 20, 2), (60, 70, 1)]]
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_several_objects_painted(desk: Any, gate: Gate, places: list[Any], closed: bool) -> None:
+    """One over the other, or in turns; while a click is answered, too."""
+    before = labels(desk)
+    if closed:
+        gate.open.clear()
+    desk.point(1, 30, 34)
+    process_events()
+    for y, x, i in places:
+        desk.paint(0, y, x, i, size=9)
+        process_events()
+    painted = desk.frame(0).copy()
+    gate.open.set()
+    desk.done()
+    np.testing.assert_array_equal(desk.frame(0), painted)
+    assert_in_step(desk)
+    after, steps = labels(desk), 0
+    while desk.widget.workbench.controller.record.history.last is not None:
+        desk.widget.undo()
+        desk.done()
+        steps += 1
+        assert_in_step(desk)
+    np.testing.assert_array_equal(labels(desk), before)
+    for _ in range(steps):
+        desk.widget.redo()
+        desk.done()
+    np.testing.assert_array_equal(labels(desk), after)
+
+
+def test_what_is_painted_over_another_object_stays(desk: Any) -> None:
+    desk.point(0, 30, 30)  # answered by the network
+    desk.done()
+    desk.paint(0, 50, 70, 2, size=9)
+    desk.done()
+    desk.paint(0, 50, 75, 3, size=9)
+    desk.done()
+    desk.paint(0, 30, 32, 3, size=9)
+    desk.done()
+    shown = desk.frame(0).copy()
+    assert (shown[46:55, 71:80] == 3).sum() > 60
+    assert_in_step(desk)
+    desk.widget.workbench.set_object(4)
+    desk.point(0, 20, 80)  # writes the frame again
+    desk.done()
+    now = desk.frame(0)
+    np.testing.assert_array_equal(
+        now[(shown == 2) | (shown == 3)], shown[(shown == 2) | (shown == 3)]
+    )
+    assert_in_step(desk)
+
+
 def let_an_undo_wait(desk: Any, gate: Gate) -> None:
     desk.point(0, 30, 30)
     desk.done()

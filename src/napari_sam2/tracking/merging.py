@@ -22,7 +22,8 @@ DRAWN_LOGIT = 10.0
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
     """Give each pixel of a frame to the object that claims it most, or to a locked one.
 
-    Interpolated masks only get what no other object has.
+    What the user painted is claimed more than anything the network says. Interpolated masks only
+    get what no other object has.
     """
     shape = engine.frames.shape
     labels = np.zeros(shape, dtype=label_dtype(objects))
@@ -37,6 +38,8 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
             if object_id not in claims or known[object_id].quality.interpolated != interpolated:
                 continue
             place, values = claims[object_id]
+            if _painted(obj.prompts.get(frame)):
+                values = np.where(values > 0, np.float32(np.inf), values)
             wins = values > best[place]
             np.copyto(labels[place], labels.dtype.type(object_id), where=wins)
             np.copyto(best[place], np.float32(np.inf) if obj.locked else values, where=wins)

@@ -60,19 +60,26 @@ def _take_back_pixels(
     plane[where[y][here], where[x][here]] = np.broadcast_to(old, here.shape)[here]
 
 
-def strokes(atoms: list[Any], geometry: StackGeometry) -> set[tuple[int, int]]:
-    """(frame, object id) that a stroke changed: the painted object, or those erased from."""
+def strokes(
+    atoms: list[Any], geometry: StackGeometry
+) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """(Object id, frame) that a stroke is about, and those that lost pixels to it.
+
+    It is about the object that was painted, or those that were erased from.
+    """
     touched: set[tuple[int, int]] = set()
+    covered: set[tuple[int, int]] = set()
     for atom in atoms:
         if hasattr(atom, "slice_key"):
             place, old, new = atom.slice_key, atom.old_values, atom.new_value
         else:
             place, old, new = atom
-        new_ids = set(np.unique(new).tolist()) - {0}
-        ids = new_ids or set(np.unique(old).tolist()) - {0}
+        painted = set(np.unique(new).tolist()) - {0}
+        lost = set(np.unique(old).tolist()) - {0}
         for frame in _frames_in(place, geometry):
-            touched.update((frame, int(i)) for i in ids)
-    return touched
+            touched.update((int(i), frame) for i in painted or lost)
+            covered.update((int(i), frame) for i in lost)
+    return touched, covered - touched
 
 
 def _frames_in(place: Any, geometry: StackGeometry) -> list[int]:

@@ -19,7 +19,7 @@ Plane = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Stroke:
-    """What was painted on a frame.
+    """What was painted on a frame, without a break.
 
     Parameters
     ----------
@@ -33,15 +33,10 @@ class Stroke:
     after: Plane
     began: float
 
-    def then(self, newer: Stroke) -> Stroke:
-        """Return this and a newer one on the same frame as one."""
-        return Stroke(self.before, newer.after, self.began)
-
     def without(self, plane: Plane) -> Plane:
-        """Return labels (Y, X) without the stroke, if they show it."""
-        drawn = self.before != self.after
-        shown = bool((plane == self.after)[drawn].all())
-        return np.where(drawn, self.before, plane) if shown else plane
+        """Return labels (Y, X) without what they show of the stroke."""
+        shown = (self.before != self.after) & (plane == self.after)
+        return np.where(shown, self.before, plane)
 
 
 class Painting:
@@ -58,40 +53,55 @@ class Painting:
     def __init__(self, labels: Any, geometry: StackGeometry) -> None:
         self._labels, self._geometry = labels, geometry
         self._touched: set[Key] = set()
+        self._covered: set[Key] = set()
         self._begun: dict[int, tuple[Plane, float]] = {}
-        self._strokes: dict[int, Stroke] = {}
-        self.drawn: set[Key] = set()
-        """Object and frame of what was read, and whose mask the labels still show."""
+        self._strokes: dict[int, list[Stroke]] = {}
+        self._drawn: set[Key] = set()
 
     def add(self, atoms: list[Any]) -> None:
         """Note a stroke, in napari's form; it may not be done yet."""
-        self._touched |= {(i, t) for t, i in strokes(atoms, self._geometry)}
+        touched, covered = strokes(atoms, self._geometry)
+        self._touched |= touched
+        self._covered |= covered
         now = time.monotonic()
         for frame, plane in planes_before(atoms, self._labels.data, self._geometry).items():
-            self._begun.setdefault(frame, (plane, now))
+            self._end(frame, plane)
+            self._begun[frame] = (plane, now)
 
-    def read(self) -> list[tuple[Key, npt.NDArray[np.bool_]]]:
-        """Return objects and frames with new strokes, and what the labels (Y, X) show of each."""
-        for frame in self._begun.keys() - self._strokes.keys():
-            before, began = self._begun[frame]
-            self._strokes[frame] = Stroke(before, self._plane(frame).copy(), began)
-        touched, self._touched = self._touched, set()
-        self.drawn |= touched
-        return [((i, t), self._plane(t) == i) for i, t in sorted(touched)]
+    def _end(self, frame: int, after: Plane) -> None:
+        if frame in self._begun:
+            before, began = self._begun.pop(frame)
+            self._strokes.setdefault(frame, []).append(Stroke(before, after, began))
+
+    def read(self, painted: Collection[Key]) -> list[tuple[Key, npt.NDArray[np.bool_]]]:
+        """Return the objects and frames with new strokes, and what the labels (Y, X) show of each.
+
+        Parameters
+        ----------
+        painted
+            Those that were painted before: where another one was painted over them, they lose what
+            it covers.
+        """
+        for frame in [*self._begun]:
+            self._end(frame, self._plane(frame).copy())
+        keys = self._touched | (self._covered & set(painted))
+        self._touched, self._covered = set(), set()
+        self._drawn |= keys
+        return [((i, t), self._plane(t) == i) for i, t in sorted(keys)]
 
     def _plane(self, frame: int) -> Plane:
         return np.asarray(self._labels.data[self._geometry.index(frame)])
 
     def forget(self, keys: Collection[Key]) -> None:
         """Note that the labels may not show these masks any more."""
-        self.drawn -= set(keys)
+        self._drawn -= set(keys)
 
     def take_drawn(self) -> set[Key]:
-        """Return `drawn`, and begin anew with it."""
-        drawn, self.drawn = self.drawn, set()
+        """Return what was read, and whose masks the labels still show; begins anew with it."""
+        drawn, self._drawn = self._drawn, set()
         return drawn
 
-    def take(self) -> dict[int, Stroke]:
+    def take(self) -> dict[int, list[Stroke]]:
         """Return what was painted, by frame; nothing is noted any more then."""
-        taken, self._strokes, self._begun = self._strokes, {}, {}
+        taken, self._strokes = self._strokes, {}
         return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,7 @@ class Planes:
         self.object_ids = set(object_ids)
         """Objects that had masks at that time."""
         self._kept: dict[int, tuple[Any, tuple[int, int], np.dtype[Any]]] = {}
+        self._when: dict[int, float] = {}
 
     def __iter__(self) -> Iterator[int]:
         return iter(tuple(self._kept))
@@ -55,13 +57,18 @@ class Planes:
     def __contains__(self, frame: int) -> bool:
         return frame in self._kept
 
-    def keep(self, frame: int, plane: npt.NDArray[Any]) -> None:
-        """Keep a frame in the place of what was kept of it."""
+    def keep(self, frame: int, plane: npt.NDArray[Any], at: float | None = None) -> None:
+        """Keep a frame in the place of what was kept of it; as it was now, or `at` a time."""
         height, width = plane.shape
         packed = None
         if plane.any():
             packed = self._attic.put(zlib.compress(np.ascontiguousarray(plane).tobytes(), 1))
         self._kept[frame] = (packed, (height, width), plane.dtype)
+        self._when[frame] = time.monotonic() if at is None else at
+
+    def kept_at(self, frame: int) -> float:
+        """Return when a frame was as it is kept, by `time.monotonic`."""
+        return self._when[frame]
 
     def __getitem__(self, frame: int) -> npt.NDArray[Any]:
         packed, shape, dtype = self._kept[frame]

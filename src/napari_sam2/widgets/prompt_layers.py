@@ -162,7 +162,7 @@ class PromptLayers:
 
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
-        for key, mask in self._painting.read():
+        for key, mask in self._painting.read(self._painted):
             self._forget({key})
             if mask.any():
                 self._painted[key] = mask

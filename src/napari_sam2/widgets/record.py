@@ -5,9 +5,7 @@ Belongs to the worker's thread, as the session does.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -40,18 +38,20 @@ class LayerChange:
     after
         The layers afterwards, in a form that only they understand.
     strokes
-        What was painted, by frame.
+        What was painted, by frame, one after another.
     """
 
     group: int
     after: Any
-    strokes: Mapping[int, Stroke] = field(default_factory=dict)
+    strokes: Mapping[int, Sequence[Stroke]] = field(default_factory=dict)
 
     def then(self, newer: LayerChange) -> LayerChange:
         """Return what this and a newer change, made before this one was heard, did together."""
-        both = self.strokes.keys() & newer.strokes.keys()
-        joined = {frame: self.strokes[frame].then(newer.strokes[frame]) for frame in both}
-        return replace(newer, strokes={**self.strokes, **newer.strokes, **joined})
+        strokes = {
+            frame: (*self.strokes.get(frame, ()), *newer.strokes.get(frame, ()))
+            for frame in self.strokes.keys() | newer.strokes.keys()
+        }
+        return replace(newer, strokes=strokes)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class _Extra:
     after: Any
     planes: Planes
     notes: dict[int, Noted]
-    ended: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,6 @@ class Record:
                         yield result
             ended = True
         finally:
-            extra.ended = time.monotonic()
             kept = ended or (written and isinstance(step, Propagate | Repair))
             if written and not kept:
                 self._writer.swap(extra.planes)  # as the session is: before the step
@@ -170,25 +168,27 @@ class Record:
     def _before(self, change: LayerChange) -> Mapping[int, npt.NDArray[Any]]:
         """Return the labels before they were painted on, with what was written meanwhile."""
         session, writer = self.history.session, self._writer
-        planes = {frame: stroke.before for frame, stroke in change.strokes.items()}
-        for frame, stroke in change.strokes.items():
+        planes = {}
+        for frame, strokes in change.strokes.items():
             now = writer.read(frame)
-            if not np.array_equal(now, stroke.after):
+            planes[frame] = _without(strokes, now)
+            if not np.array_equal(now, strokes[-1].after):
                 result = session.result(frame)
-                before = np.where(stroke.after == stroke.before, now, stroke.before)
                 known = {*writer.object_ids, *result.quality}
-                planes[frame] = writer.laid(before, result.labels, known)
-            self._forget(frame, stroke)
+                planes[frame] = writer.laid(planes[frame], result.labels, known)
+            self._forget(frame, strokes)
         return planes
 
-    def _forget(self, frame: int, stroke: Stroke) -> None:
-        """Take a stroke out of what undo brings back of steps that were at work meanwhile."""
+    def _forget(self, frame: int, strokes: Sequence[Stroke]) -> None:
+        """Take strokes out of what undo brings back of steps that were at work meanwhile."""
         for done in self.history.newest_first:
             planes = done.extra.planes
-            if done.extra.ended < stroke.began:
-                return
-            if frame in planes:  # kept when it was written to, perhaps after it was painted on
-                planes.keep(frame, stroke.without(planes[frame]))
+            if frame in planes:
+                since = planes.kept_at(frame)
+                some = [stroke for stroke in strokes if stroke.began <= since]
+                if not some:
+                    return
+                planes.keep(frame, _without(some, planes[frame]), since)
 
     def resume(
         self, frames: Iterable[int], layers_of: Callable[[Prompts], Any]
@@ -255,3 +255,9 @@ class Record:
             self._writer.swap(more.extra.planes)
         self.layers = Standing(layers(done.extra), self.history.session.prompts)
         return Undone(step, self.layers, done.extra.notes)
+
+
+def _without(strokes: Sequence[Stroke], plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    for stroke in reversed(strokes):
+        plane = stroke.without(plane)
+    return plane
