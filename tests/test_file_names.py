@@ -11,6 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sam2.cli import app
 from napari_sam2.readers.file_names import laid_out
 from napari_sam2.stacks import open_all, open_stack
 from napari_sam2.tracking.errors import InputError
@@ -136,3 +137,17 @@ def test_positions_are_chosen_from(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="select P=0 to 2, one of the positions"):
         open_stack(tmp_path)
     assert np.asarray(open_stack(tmp_path, select={"P": 1}).data)[:, 0, 0].tolist() == [21, 22]
+
+
+def test_a_missing_image_is_a_note_in_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for t, z in ((1, 1), (1, 2), (2, 1)):
+        tifffile.imwrite(tmp_path / f"a_t{t}_z{z}.tif", np.zeros((8, 9), np.uint16))
+    with pytest.raises(SystemExit):
+        app(["export", str(tmp_path), "--output", str(tmp_path / "b.tif"), "--select", "Z=1"])
+    (line, *_) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"napari-sam2: note: by the names of the images in {tmp_path.name}, that of T 2, Z 2 is "
+        "not there; such frames are black"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -24,13 +25,14 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run and exit."""
         kwargs["standalone_mode"] = False
-        try:
-            code = super().main(*args, **kwargs)
-        except Exception as error:
-            if debugging():
-                raise
-            code, message = explained(error)
-            say(message)
+        with _warnings_said():
+            try:
+                code = super().main(*args, **kwargs)
+            except Exception as error:
+                if debugging():
+                    raise
+                code, message = explained(error)
+                say(message)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -40,6 +42,22 @@ class OneLineErrors(TyperGroup):
         except KeyboardInterrupt as stop:
             say("; ".join(["stopped", *getattr(stop, "__notes__", ())]))
             raise typer.Exit(130) from None
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Say warnings for users in one line, without the line of code that Python shows."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category is UserWarning and not debugging():
+            say(f"note: {message}")
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def debugging() -> bool:

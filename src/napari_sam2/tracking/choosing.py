@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
+from napari_sam2.tracking.mask_text import thin
+
 _ALIKE = 0.7  # IoU of two masks that mean the same object
 _MOST_SHARED = 0.3  # of the smaller of two masks; beyond, only the better one is kept
 _SECOND, _SHARE = 0.4, 0.15  # weights of the witnesses, beside 1 for the predicted IoU
@@ -90,7 +92,7 @@ def choose(
         mask = _largest_piece(mask)
         if mask.any():
             free &= ~mask
-            cells.append(Cell(mask, float(np.clip(quality[i], 0, 1))))
+            cells.append(Cell(thin(mask), float(np.clip(quality[i], 0, 1))))
     return cells
 
 

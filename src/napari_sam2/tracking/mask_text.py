@@ -1,4 +1,4 @@
-"""A mask as a few characters of JSON: cut to where it is, one bit a pixel, compressed."""
+"""Masks cut to where they are: in memory, and as a few characters of JSON, a bit a pixel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,38 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
 
+Place = tuple[slice, slice]
+
+
+def place_of(mask: npt.NDArray[Any]) -> Place:
+    """Return the rows and columns that hold a mask (Y, X); none, from 0 to 0, if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return (
+        slice(int(rows[0]), int(rows[-1]) + 1),
+        slice(int(columns[0]), int(columns[-1]) + 1),
+    )
+
+
+def thin(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return where a mask (Y, X) is not 0, as `laid_out`."""
+    place = place_of(mask)
+    return laid_out(mask.shape, place, mask[place] != 0)
+
+
+def laid_out(
+    shape: tuple[int, ...], place: Place, part: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return a mask (Y, X), read-only, that is False but for a part.
+
+    Only the rows of that part take memory, because nothing else is ever written to.
+    """
+    mask = np.zeros(shape, dtype=bool)
+    mask[place] = part
+    mask.setflags(write=False)
+    return mask
+
 
 def mask_text(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Return a mask (Y, X) as JSON values.
@@ -23,10 +55,8 @@ def mask_text(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
         "shape" of the frame, "corner" and "size" of the part that holds the mask, and its "bits":
         rows of pixels, packed eight to a byte, zlib, base64.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    y0, y1 = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
-    x0, x1 = (int(columns[0]), int(columns[-1]) + 1) if columns.size else (0, 0)
-    return part_text(mask.shape, (y0, x0), mask[y0:y1, x0:x1])
+    place = place_of(mask)
+    return part_text(mask.shape, (place[0].start, place[1].start), mask[place])
 
 
 def part_text(
@@ -50,16 +80,12 @@ def mask_of(text: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
     InputError
         If it was not written so.
     """
-    shape, place, part = part_of(text)
-    mask = np.zeros(shape, dtype=bool)
-    mask[place] = part
-    mask.setflags(write=False)
-    return mask
+    return laid_out(*part_of(text))
 
 
 def part_of(
     text: Mapping[str, Any],
-) -> tuple[tuple[int, int], tuple[slice, slice], npt.NDArray[np.bool_]]:
+) -> tuple[tuple[int, int], Place, npt.NDArray[np.bool_]]:
     """Return the shape of the frame, the place of the part that holds a mask, and that part.
 
     Raises

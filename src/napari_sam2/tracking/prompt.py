@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import place_of, thin
 
 # object id -> frame -> prompt
 Prompts = dict[int, dict[int, "Prompt"]]
@@ -75,10 +76,10 @@ class Prompt:
             _freeze(self, "box", np.sort(box, axis=0))
         if self.mask is not None:
             mask = np.asarray(self.mask)
-            if mask.flags.writeable or not mask.flags.owndata or mask.dtype != np.bool_:
-                mask = mask != 0
             if mask.ndim != 2:
                 raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
+            if mask.flags.writeable or not mask.flags.owndata or mask.dtype != np.bool_:
+                mask = thin(mask)
             _freeze(self, "mask", mask)
 
     def __eq__(self, other: object) -> bool:
@@ -121,13 +122,9 @@ class Prompt:
         """
         if self.mask is None:
             raise ValueError("a prompt without a mask")
-        rows, columns = (np.flatnonzero(self.mask.any(axis=axis)) for axis in (1, 0))
-        if not rows.size:
+        place = place_of(self.mask)
+        if place[0].start == place[0].stop:
             raise ValueError("an empty mask")
-        place = (
-            slice(int(rows[0]), int(rows[-1]) + 1),
-            slice(int(columns[0]), int(columns[-1]) + 1),
-        )
         return place, self.mask[place]
 
     @property
