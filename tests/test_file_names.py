@@ -139,6 +139,7 @@ def test_positions_are_chosen_from(tmp_path: Path) -> None:
     assert np.asarray(open_stack(tmp_path, select={"P": 1}).data)[:, 0, 0].tolist() == [21, 22]
 
 
+@pytest.mark.filterwarnings("default:by the names")
 def test_a_missing_image_is_a_note_in_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
