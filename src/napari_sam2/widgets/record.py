@@ -247,12 +247,19 @@ class Record:
         done = move()
         if done is None:
             return None
-        step, group = done.step, done.extra.group
+        step, group, known = done.step, done.extra.group, set(self._writer.object_ids)
+        moved = [done.extra.planes]
         self._writer.swap(done.extra.planes)
         while group is not None and (more := peek()) is not None and more.extra.group == group:
             move()
             done = more
+            moved.append(more.extra.planes)
             self._writer.swap(more.extra.planes)
+        if isinstance(step, SetPrompt):  # others may concern very many frames
+            for frame in set().union(*moved):
+                result = self.history.session.result(frame)
+                known |= {*self._writer.object_ids, *result.quality}
+                self._writer.correct(frame, result.labels, known)
         self.layers = Standing(layers(done.extra), self.history.session.prompts)
         return Undone(step, self.layers, done.extra.notes)
 

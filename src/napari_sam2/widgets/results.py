@@ -95,6 +95,13 @@ class ResultWriter:
         before = self.read(frame)
         self._put(frame, before, self.laid(before, labels, known))
 
+    def correct(self, frame: int, labels: npt.NDArray[Any], object_ids: Collection[int]) -> None:
+        """Write the labels (Y, X) of the objects given, which is no step to be undone."""
+        before = self.read(frame)
+        after = self.laid(before, labels, object_ids)
+        if not np.array_equal(before, after):
+            self._array[self._geometry.index(frame)] = after
+
     def laid(
         self, before: npt.NDArray[Any], labels: npt.NDArray[Any], known: Collection[int]
     ) -> npt.NDArray[Any]:
