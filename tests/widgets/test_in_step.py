@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,14 +26,28 @@ class Gate:
         self.model = toy_model()
         self.open = threading.Event()
         self.open.set()
+        self.asked = threading.Event()
 
     def __call__(self, request: Any, progress: Any) -> TrackingSession:
         class Gated(TrackingSession):
             def set_prompt(_, *args: Any, **kwargs: Any) -> Any:
+                self.asked.set()
                 assert self.open.wait(60)
                 return super().set_prompt(*args, **kwargs)
 
         return Gated(self.model, request.frames())
+
+    def close(self) -> None:
+        """Let answers wait."""
+        self.open.clear()
+        self.asked.clear()
+
+    def until_asked(self) -> None:
+        """Return once an answer waits: until then, what is newer takes its place."""
+        end = time.monotonic() + 60
+        while not self.asked.is_set():
+            assert time.monotonic() < end
+            process_events()
 
 
 @pytest.fixture
@@ -93,12 +108,12 @@ def test_painted_while_a_prompt_is_answered(desk: Any, gate: Gate, kind: str, fr
     desk.paint(1, 8, 80, 1, size=5)
     desk.done()
     before = labels(desk)
-    gate.open.clear()
+    gate.close()
     if kind == "point":
         desk.point(1, 30, 34)
     else:
         desk.shape(1, [(22, 26), (22, 40), (38, 40), (38, 26)], "rectangle")
-    process_events()
+    gate.until_asked()
     desk.paint(frame, 50, 70, 1, size=9)
     gate.open.set()
     desk.done()
@@ -123,9 +138,9 @@ def test_several_objects_painted(desk: Any, gate: Gate, places: list[Any], close
     """One over the other, or in turns; while a click is answered, too."""
     before = labels(desk)
     if closed:
-        gate.open.clear()
+        gate.close()
     desk.point(1, 30, 34)
-    process_events()
+    gate.until_asked()
     for y, x, i in places:
         desk.paint(0, y, x, i, size=9)
         process_events()
