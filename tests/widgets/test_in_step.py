@@ -184,6 +184,28 @@ def test_what_is_painted_over_another_object_stays(desk: Any) -> None:
     assert_in_step(desk)
 
 
+def test_undo_leaves_masks_of_an_earlier_session(desk: Any) -> None:
+    """After a change of the model, until objects are followed anew."""
+    desk.point(0, 30, 30)
+    desk.done()
+    desk.widget.propagate("forward")
+    desk.done()
+    followed = labels(desk)
+    assert (followed[3] == 1).any()
+    desk.widget.workbench.open_session()
+    desk.done()
+    assert not desk.widget.session.result(3).quality
+    before = labels(desk)
+    np.testing.assert_array_equal(before[3], followed[3])
+    for object_id in (2, 1):
+        desk.widget.workbench.set_object(object_id)
+        desk.point(3, 20, 80)
+        desk.done()
+        desk.widget.undo()
+        desk.done()
+        np.testing.assert_array_equal(labels(desk)[3], before[3])
+
+
 def let_an_undo_wait(desk: Any, gate: Gate) -> None:
     desk.point(0, 30, 30)
     desk.done()

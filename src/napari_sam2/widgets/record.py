@@ -247,7 +247,7 @@ class Record:
         done = move()
         if done is None:
             return None
-        step, group, known = done.step, done.extra.group, set(self._writer.object_ids)
+        step, group = done.step, done.extra.group
         moved = [done.extra.planes]
         self._writer.swap(done.extra.planes)
         while group is not None and (more := peek()) is not None and more.extra.group == group:
@@ -258,8 +258,7 @@ class Record:
         if isinstance(step, SetPrompt):  # others may concern very many frames
             for frame in set().union(*moved):
                 result = self.history.session.result(frame)
-                known |= {*self._writer.object_ids, *result.quality}
-                self._writer.correct(frame, result.labels, known)
+                self._writer.correct(frame, result.labels, result.quality)
         self.layers = Standing(layers(done.extra), self.history.session.prompts)
         return Undone(step, self.layers, done.extra.notes)
 
