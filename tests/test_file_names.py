@@ -36,7 +36,9 @@ T, Z, C = [8, 9, 10, 11], [1, 2, 3], [1, 2]
         (names_of("img_{t:09}_{c}_{z:03}.tif", t=T, z=Z, c=["Cy3", "Cy5"]), "TZC"),
         (names_of("exp_w{c}_s{s}_t{t}.TIF", s=C, t=T, c=["1DAPI", "2GFP"]), "PTC"),
         (names_of("{c}_{t}.tif", t=T, c=["DAPI", "GFP"]), "TC"),
-        (names_of("{c}_z{z}.tif", z=Z, c=["GFP", "mCherry"]), "ZC"),
+        (names_of("{c}_z{z}.tif", z=Z, c=["lysosomes", "mCherry"]), "ZC"),
+        (names_of("{c}_{t}.tif", t=T, c=["Cy3", "Cy5", "DAPI"]), "TC"),
+        (names_of("a_{t}_{c}.tif", t=T, c=["Alexa488", "Alexa568"]), "TC"),
         (names_of("scan_c{c}_t{t}_20260101T{t:02}0{c}00.tif", t=T, c=C), "TC"),
         (names_of("t98g z={z}.tif", z=Z), "Z"),
         (names_of("c{c}.tif", c=C), "C"),
@@ -56,6 +58,7 @@ T, Z, C = [8, 9, 10, 11], [1, 2, 3], [1, 2]
         (names_of("{w}_{t}_c{c}.tif", w=["a", "b"], t=T, c=C), "T"),
         (names_of("cam_2024010{t}0000.tif", t=["1T22", "1T23", "2T00", "2T01"]), "T"),
         (names_of("day{t}00_c1.tif", t=["1_time22", "1_time23", "2_time01"]), "T"),
+        (names_of("r02c03f01p01-ch{c}sk{t}fk1fl{f}.tiff", c=C, t=T, f=C), "T"),  # two of each
         ([Path("t000.tif"), Path("t003 (1).tif"), Path("t003.tif")], "T"),
         ([Path(f"a_t{t}_z{z}.tif") for t, z in ((1, 1), (2, 2), (3, 3), (4, 4))], "T"),
         ([Path("DAPI.tif"), Path("GFP.tif")], "T"),

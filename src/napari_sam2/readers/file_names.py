@@ -28,10 +28,12 @@ _STAIN = re.compile(r"(_w[0-9]+)[a-z][^_]*", re.IGNORECASE)
 
 # Names of channels, of which one has to be there before words are taken for channels.
 _CHANNELS = re.compile(
-    r"dapi|hoechst|[a-z]?[gyrcb]fp|cherry|tomato|fitc|tritc|cy[0-9]|alexa|texas|sytox|draq|bf|"
-    r"bright|phase|phaco|ph[0-9]?|dic|tl|trans.*|red|green|blue|grey|gray",
-    re.IGNORECASE,
+    r"dapi|hoechst.*|e?[gyrcb]fp|m?cherry|(td)?tomato|fitc|tritc|(cy|af|alexa)[a-j]*|texasred|"
+    r"sytox.*|draq|bf|bright.*|phase.*|phaco|ph|dic|tl|trans.*|red|green|blue|gr[ae]y"
 )
+# Numbers that are part of a name, as in Cy3 and Cy5, and what is written in their place.
+_DYE = re.compile(r"(?<![A-Za-z])(?:cy|af|alexa)[0-9]+", re.IGNORECASE)
+_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 _MOST_CHANNELS = 8  # c1.tif to c30.tif are cells, or whatever
 _LEAST_PART = 0.5  # of the places that have an image, where names tell places
 
@@ -88,7 +90,7 @@ def laid_out(paths: Sequence[Path], taken: str = "") -> Grid:
     found = {tuple(place[letter] for letter in letters): path for path, place in places.items()}
     values = [sorted(set(numbers)) for numbers in zip(*found, strict=True)]
     grid = list(product(*values))
-    if len(found) < _LEAST_PART * len(grid) or _turns_back(places.values()):
+    if len(found) < max(len(paths), _LEAST_PART * len(grid)) or _turns_back(places.values()):
         return _in_a_row(paths, taken)
     missing = [place for place in grid if place not in found]
     if missing:
@@ -196,10 +198,10 @@ def _fields(stem: str) -> list[tuple[str, int]]:
 
 
 def _plain(stem: str) -> str:
-    """Return a name without what holds numbers that count nothing."""
+    """Return a name without numbers that count nothing."""
     for pattern, rest in ((_ID, ""), (_STAIN, r"\1"), (_CLOCK, "")):
         stem = pattern.sub(rest, stem)
-    return stem
+    return _DYE.sub(lambda dye: dye[0].translate(_AS_LETTERS), stem)
 
 
 def _letter(word: str) -> str:

@@ -14,10 +14,10 @@ from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.mask_text import mask_of, part_of
+from napari_sam2.tracking.mask_text import Place, mask_of, part_of, place_of
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, check_mask, described
-from napari_sam2.tracking.resampling import SURE, Place, in_window, resized_mask
+from napari_sam2.tracking.resampling import SURE, in_window, resized_mask
 from napari_sam2.tracking.windows import Geometry, around, whole
 
 # Of one object: by frame, as `mask_text` writes them.
@@ -78,12 +78,12 @@ def _estimate(
 ) -> Estimate:
     """Express a mask as logits, on the level that the object lives on."""
     (rows, columns), small = resized_mask(geometry, place, part)
-    ys, xs = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
+    ys, xs = place_of(small)
     box = (
-        rows.start + ys[0],
-        columns.start + xs[0],
-        rows.start + ys[-1] + 1,
-        columns.start + xs[-1] + 1,
+        rows.start + ys.start,
+        columns.start + xs.start,
+        rows.start + ys.stop,
+        columns.start + xs.stop,
     )
     window = around(geometry, box)
     covered = F.avg_pool2d(in_window(window, (rows, columns), small)[None], 4)[0]

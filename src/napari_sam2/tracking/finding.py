@@ -19,6 +19,7 @@ from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine, Hypotheses
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finishing import obey
+from napari_sam2.tracking.mask_text import Place, place_of
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data
 from napari_sam2.tracking.tidying import tidied
@@ -29,7 +30,6 @@ _THERE = 1.0  # least object score of what was clicked on: nobody clicks on what
 _OCTAVE = 2  # levels
 _CERTAIN = 6.0  # logit beyond which no magnification outvotes the others
 
-Place = tuple[slice, slice]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -263,13 +263,10 @@ def _seen(
 
 def _cut(place: Place, mask: Mask) -> tuple[Place, Mask]:
     """Cut a mask to its bounding box."""
-    inner, outer = [], []
-    for axis in (0, 1):
-        filled = np.flatnonzero(mask.any(axis=1 - axis))
-        low, high = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
-        inner.append(slice(low, high))
-        outer.append(slice(place[axis].start + low, place[axis].start + high))
-    return (outer[0], outer[1]), mask[tuple(inner)]
+    rows, columns = place_of(mask)
+    y, x = place[0].start, place[1].start
+    outer = slice(y + rows.start, y + rows.stop), slice(x + columns.start, x + columns.stop)
+    return outer, mask[rows, columns]
 
 
 def _settled(

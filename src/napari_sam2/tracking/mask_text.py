@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
 
-Place = tuple[slice, slice]
+Place = tuple[slice, slice]  # rows and columns
 
 
 def place_of(mask: npt.NDArray[Any]) -> Place:

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.mask_text import part_of
+from napari_sam2.tracking.mask_text import Place, part_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import Patch, Place, patches_to_data, to_data
+from napari_sam2.tracking.resampling import Patch, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
 
 DRAWN_LOGIT = 10.0

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2.tracking.mask_text import Place
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window
-
-Place = tuple[slice, slice]  # rows and columns
 
 SURE = 10.0  # logit of a mask that is given, and of its being there
 BACKGROUND = -16.0  # logit where nothing is known of a mask

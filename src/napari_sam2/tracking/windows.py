@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_sam2.model.config import Attention, ModelConfig
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import place_of
 
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
@@ -209,8 +210,7 @@ def grown(geometry: Geometry, window: Window) -> Window:
 
 def box_of(logits_hw: npt.NDArray[np.floating]) -> tuple[int, int, int, int] | None:
     """Bounding box (y0, x0, y1, x1), exclusive, of where logits are above 0; None if nowhere."""
-    inside = logits_hw > 0
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if rows.size == 0:
+    rows, columns = place_of(logits_hw > 0)
+    if rows.start == rows.stop:
         return None
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    return rows.start, columns.start, rows.stop, columns.stop

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import find_contours
 
+from napari_sam2.tracking.mask_text import place_of
 from napari_sam2.widgets.on_canvas import OnCanvas, canvas_node
 
 if TYPE_CHECKING:
@@ -80,6 +81,6 @@ class HoverPicture(OnCanvas):
 
 def _cut(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
     """Cut a mask to where it is and a margin; returns the corner, too, which may be negative."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return (int(rows[0]) - _MARGIN, int(columns[0]) - _MARGIN), np.pad(part, _MARGIN)
+    rows, columns = place_of(mask)
+    corner = rows.start - _MARGIN, columns.start - _MARGIN
+    return corner, np.pad(mask[rows, columns], _MARGIN)
