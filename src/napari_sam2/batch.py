@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,21 +13,24 @@ from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.export.rois import SUFFIXES as ROIS
 from napari_sam2.export.rois import read_rois
+from napari_sam2.journal import Journal, Keep, check_session
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
 from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.everything import check_diameter
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.prompts_json import read_json
-from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import CloseGaps
+from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
+from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class TrackJob:
         Of cells that are looked for in pixels; None: all sizes.
     quality
         Table to write, .csv: how sure the network is of each object on each frame.
+    session
+        Session file to write, .ns2.json.
+    image
+        What it says of the images.
     """
 
     stack: Stack
@@ -69,6 +76,8 @@ class TrackJob:
     find_every: int = 0
     diameter: float | None = None
     quality: Path | None = None
+    session: Path | None = None
+    image: ImageIdentity | None = None
 
     @classmethod
     def open(
@@ -90,6 +99,7 @@ class TrackJob:
         find_every: int = 0,
         diameter: float | None = None,
         quality: Path | None = None,
+        session: Path | None = None,
     ) -> TrackJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -109,16 +119,19 @@ class TrackJob:
             cells are to be found.
         output, direction, start, stop, overwrite, close_gaps, find_every, diameter, quality
             As in the class.
+        session
+            As in the class.
 
         Raises
         ------
         InputError
             If any of it is unusable; the message names it and the remedy.
         OutputError
-            If nothing can be written to `output` or `quality`, or its disk is full.
+            If nothing can be written to `output`, `quality` or `session`, or its disk is full.
         """
         format = check_output(output, overwrite, stack, prompts)
         check_quality(quality, output, overwrite, stack, prompts)
+        check_session(session, overwrite, output, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if find_every < 0:
@@ -128,27 +141,16 @@ class TrackJob:
         check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
-        if prompts is None:
-            objects: Prompts = {}
-            _check_frame(prompt_frame, frames)
-        elif prompts.suffix.lower() == ".json":
-            objects = load_prompts(prompts, frames.shape, len(frames)).objects
-            for written in filter(None, (output, quality)):
+        planes = {letter.upper(): index for letter, index in (select or {}).items()}
+        objects = _read(prompts, opened, frames, prompt_frame, planes)
+        if prompts is not None and prompts.suffix.lower() == ".json":
+            for written in filter(None, (output, quality, session)):
                 check_apart(written, *_mask_files(prompts))
-        elif prompts.suffix.lower() in ROIS:
-            _check_frame(prompt_frame, frames)
-            objects = read_rois(
-                prompts,
-                frames.shape,
-                len(frames),
-                along=opened.axes[0],
-                frame=prompt_frame,
-                planes={k.upper(): n for k, n in (select or {}).items()},
-            )
-        else:
-            objects = _seeds(prompts, prompt_frame, frames, select or {})
         label_dtype(objects)
         check_diameter(diameter, frames.shape)
+        image = None
+        if session is not None:
+            image = ImageIdentity.of(frames, str(stack.resolve()), axes or "", channel, planes)
         return cls(
             opened,
             frames,
@@ -162,6 +164,8 @@ class TrackJob:
             find_every,
             diameter,
             quality,
+            session,
+            image,
         )
 
 
@@ -212,11 +216,13 @@ def track(
     model: SAM2,
     policy: TrackingPolicy | None = None,
     report: Callable[[int, int], None] | None = None,
+    name: str = "micro",
 ) -> Outcome:
-    """Track, and write the labels with the axes and scale of the stack, and the qualities.
+    """Track, and write the labels with the axes and scale of the stack, qualities and session.
 
     While it runs, the finished frames are in a zarr array beside the output, and the lines of the
-    table in a file beside it, so that they survive a crash. Frames that were not reached hold 0.
+    table and the session in files beside these, so that they survive a crash. Frames that were not
+    reached hold 0.
 
     Parameters
     ----------
@@ -228,6 +234,8 @@ def track(
         As for `TrackingSession`.
     report
         Called after each frame with the frames done and in all.
+    name
+        Of the model, or its path, for the session file.
 
     Raises
     ------
@@ -236,27 +244,30 @@ def track(
     OutputError
         If the output cannot be written.
     """
-    session = TrackingSession(model, job.frames, policy)
-    session.add_prompts(job.prompts)
+    history = History(TrackingSession(model, job.frames, policy))
+    history.do(AddPrompts(job.prompts))
+    session = history.session
     total = session.total_frames(job.direction, job.start, job.stop, find_every=job.find_every)
     dtype = label_dtype(job.prompts)
-    results = _followed(session, job, int(np.iinfo(dtype).max))
-    closing = CloseGaps(job.close_gaps).run(session) if job.close_gaps else ()
-    target = Target(
-        job.stack, job.output, job.overwrite, parents=lambda: session.parents, quality=job.quality
-    )
-    return target.collect(results, dtype, total, report, closing)
+    steps: list[Step] = [_following(job, int(np.iinfo(dtype).max))]
+    if job.close_gaps:
+        steps.append(CloseGaps(job.close_gaps))
+    keep = None
+    if job.session is not None and job.image is not None:
+        keep = Keep(job.session, SessionFile.about(session, job.image, name), job.overwrite)
+    target = Target(job.stack, job.output, job.overwrite, lambda: session.parents, job.quality)
+    return Journal(history, steps, keep).collect(target, dtype, total, report)
 
 
-def _followed(session: TrackingSession, job: TrackJob, last_id: int) -> Iterator[FrameResult]:
+def _following(job: TrackJob, last_id: int) -> Propagate:
     if not job.find_every:
-        return session.propagate(job.direction, job.start, job.stop)
-    return session.propagate_and_find(
-        job.find_every,
+        return Propagate(job.direction, job.start, job.stop)
+    return PropagateAndFind(
+        job.direction,
+        job.start,
+        job.stop,
+        every=job.find_every,
         diameter=job.diameter,
-        direction=job.direction,
-        start=job.start,
-        stop=job.stop,
         last_id=last_id,
         dividing=not job.stack.axes.startswith("Z"),
     )
@@ -288,6 +299,22 @@ def _mask_files(prompts: Path) -> list[Path]:
     entries = [p for one in read_json(prompts)["objects"] for p in one.get("prompts", ())]
     masks = [entry.get("mask") for entry in entries]
     return [prompts.parent / mask for mask in masks if isinstance(mask, str)]
+
+
+def _read(
+    path: Path | None, stack: Stack, frames: Frames, frame: int, planes: Mapping[str, int]
+) -> Prompts:
+    """Read prompts of any kind; those of a label image, or none yet, are for `frame`."""
+    kind = None if path is None else path.suffix.lower()
+    if path is not None and kind == ".json":
+        return load_prompts(path, frames.shape, len(frames)).objects
+    _check_frame(frame, frames)
+    if path is None:
+        return {}
+    if kind in ROIS:
+        along = stack.axes[0]
+        return read_rois(path, frames.shape, len(frames), along=along, frame=frame, planes=planes)
+    return _seeds(path, frame, frames, planes)
 
 
 def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import check_room
+from napari_sam2.journal import Journal, Keep, check_session
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_output, check_quality
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 
@@ -36,6 +40,10 @@ class ReplayJob:
         Replace `output` and `quality`.
     quality
         Table to write, .csv, as for `Target`.
+    keep
+        Session file to write.
+    resume
+        The session file, if its results are to be taken over and only what is left is to be done.
     """
 
     stack: Stack
@@ -44,6 +52,8 @@ class ReplayJob:
     output: Path
     overwrite: bool = False
     quality: Path | None = None
+    keep: Keep | None = None
+    resume: Path | None = None
 
     @classmethod
     def open(
@@ -57,6 +67,8 @@ class ReplayJob:
         select: Mapping[str, int] | None = None,
         overwrite: bool = False,
         quality: Path | None = None,
+        keep: Path | None = None,
+        resume: bool = False,
     ) -> ReplayJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -71,26 +83,37 @@ class ReplayJob:
             channel and planes are taken, and its axes where the file does not say them.
         output, overwrite, quality
             As in the class.
+        keep
+            Session file to write, .ns2.json.
+        resume
+            Take over the results that are kept with the session, and do only what is left.
 
         Raises
         ------
         InputError
             If any of it is unusable, or the image is not the one of the session.
         OutputError
-            If nothing can be written to `output` or `quality`, or its disk is full.
+            If nothing can be written to `output`, `quality` or `keep`, or its disk is full.
         """
         format = check_output(output, overwrite, session, stack)
         check_quality(quality, output, overwrite, session, stack)
+        check_session(keep, overwrite, output, session, results_path(session), stack)
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
         opened = _opened(content, session, stack, axes, channel, select)
-        for written in filter(None, (output, quality)):
+        for written in filter(None, (output, quality, keep)):
             check_apart(written, opened.path)
         check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(content.image.contrast)
         content.image.check(frames)
-        return cls(opened, frames, content, output, overwrite, quality)
+        kept = None
+        if keep is not None:
+            image = replace(content.image, path=str(opened.path.resolve()))
+            about = replace(content, image=image, steps=(), left=())
+            kept = Keep(keep, about, overwrite)
+        resumed = session if resume else None
+        return cls(opened, frames, content, output, overwrite, quality, kept, resumed)
 
 
 def _opened(
@@ -116,7 +139,7 @@ def _opened(
 def replay(
     job: ReplayJob, model: SAM2, report: Callable[[int, int], None] | None = None
 ) -> Outcome:
-    """Do all steps of a session again and write the labels, and the qualities.
+    """Do all steps of a session again, or go on with it, and write the labels and the qualities.
 
     Parameters
     ----------
@@ -137,11 +160,16 @@ def replay(
     content = job.session
     content.check_model(model)
     policy = TrackingPolicy(attention=content.attention, zoom=content.zoom)
-    session = TrackingSession(model, job.frames, policy)
+    history = History(TrackingSession(model, job.frames, policy))
+    session = history.session
     target = Target(job.stack, job.output, job.overwrite, lambda: session.parents, job.quality)
-    return target.collect(
-        content.replay(session), label_dtype(content.object_ids), content.cost(), report
-    )
+    dtype = label_dtype(content.object_ids)
+    if job.resume is None:
+        journal = Journal(history, content.steps, job.keep, first=1)
+        return journal.collect(target, dtype, content.cost(), report)
+    kept = KeptSession(job.resume).restore(history)
+    total = min(content.image.shape[0], content.cost()) + content.cost(content.left)
+    return Journal(history, content.left, job.keep).collect(target, dtype, total, report, kept)
 
 
 def image_of(content: SessionFile, session: Path) -> Path:

@@ -40,6 +40,8 @@ class Outcome:
     quality
         Where the table of qualities is, if one was asked for and any frame was finished: what was
         asked for, or a name beside it, as with the labels.
+    session
+        Where the session is, if one was asked for, likewise.
     failure
         What stopped it (`KeyboardInterrupt` for Ctrl-C), or None. The frames that were finished
         are in `output` all the same, if there are any.
@@ -56,6 +58,7 @@ class Outcome:
     quality: Path | None = None
     failure: BaseException | None = None
     remarks: tuple[str, ...] = ()
+    session: Path | None = None
 
     @property
     def kept(self) -> str:
@@ -63,6 +66,8 @@ class Outcome:
         text = f"{self.frames} of {self.length} frames are kept in {self.output}"
         if self.quality is not None:
             text += f", their quality in {self.quality}"
+        if self.session is not None:
+            text += f", the session in {self.session}"
         if self.done > self.frames:
             text += f" ({self.done} of {self.total} passes over a frame were made)"
         return text

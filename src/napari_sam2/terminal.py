@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -97,6 +99,9 @@ def explained(error: BaseException) -> tuple[int, str]:
 def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar with speed and time left on stderr; in a log, a line now and then.
 
+    Meanwhile the signal by which a system or a cluster ends a program (SIGTERM) is as Ctrl-C, so
+    that what is done is written.
+
     Parameters
     ----------
     title
@@ -140,7 +145,8 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
         bar.update(task, completed=done, total=total, rate=_rate(bar.tasks[0].speed, unit))
 
     try:
-        yield report
+        with _ending_is_stopping():
+            yield report
     except KeyboardInterrupt as stop:
         if downloading:
             stop.add_note("the download goes on next time where it was")
@@ -148,6 +154,23 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def _ending_is_stopping() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def _counted(number: int | None, unit: str) -> str:

@@ -35,14 +35,16 @@ ALLOWED = {
     "sample_data": {"training"},
     "terminal": {"fetch", "model"},
     "target": CORE,
-    "batch": CORE | {"target"},
-    "replay": CORE | {"target"},
+    "journal": CORE | {"target"},
+    "batch": CORE | {"journal", "target"},
+    "replay": CORE | {"journal", "target"},
     "demo": CORE | {"batch", "evaluation", "preview", "target", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
     "widgets": CORE | {"layer_data", "physical_units", "replay", "sample_data"},
     "cli": CORE
     | {"batch", "demo", "evaluation", "examine", "replay", "target", "terminal", "training"}
     | {"widgets"},
+    "__main__": {"cli"},
     "__init__": {"export", "stacks", "tracking", "weights", "widgets"},
 }
 

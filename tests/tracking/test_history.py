@@ -218,8 +218,8 @@ def test_a_session_file_is_read_as_it_was_written_and_replays(model, tmp_path):
     assert read == written
     again = start(model)
     frames = {}
-    for result in read.replay(again.session):
-        frames[result.frame] = result.labels
+    for step in read.steps:
+        frames |= {result.frame: result.labels for result in again.do(step)}
     assert everything(again.session) == everything(history.session)
     for frame in range(FRAMES):  # what is written frame by frame is what stands at the end
         expected = history.session.result(frame).labels

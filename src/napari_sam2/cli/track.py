@@ -21,8 +21,8 @@ from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
-    from napari_sam2.tracking.channels import Channels
 
 
 class Direction(StrEnum):
@@ -104,8 +104,18 @@ def track(
         Path | None,
         typer.Option(help="Folder to keep encoded frames in for the next time; published models."),
     ] = None,
+    save_session: Annotated[
+        Path | None,
+        typer.Option(help="Session to write, too (.ns2.json): to go on with it, or in the window."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", metavar="", help="With --session: take what is done, and do only the rest."
+        ),
+    ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace OUTPUT, and QUALITY.")
+        bool, typer.Option("--overwrite", metavar="", help="Replace what is written, if it exists.")
     ] = False,
 ) -> None:
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
@@ -119,9 +129,24 @@ def track(
         raise InputError(
             "--diameter is for --everything and --find-every; leave it out, or find cells"
         )
+    if resume and session is None:
+        raise InputError("--resume goes on with a session; give it with --session FILE")
     if session is not None:
-        chosen = selection(select)
-        _replay(session, stack, output, axes, channels(channel), chosen, device, overwrite, quality)
+        from napari_sam2.replay import ReplayJob
+
+        replayed = ReplayJob.open(
+            session,
+            stack,
+            output,
+            axes=axes,
+            channel=channels(channel),
+            select=selection(select),
+            overwrite=overwrite,
+            quality=quality,
+            keep=save_session,
+            resume=resume,
+        )
+        _replay(replayed, device)
         return
     if stack is None or (prompts is None and not everything):
         raise InputError(
@@ -148,6 +173,7 @@ def track(
         find_every=find_every,
         diameter=diameter,
         quality=quality,
+        session=save_session,
     )
     network = load(model, device)
     policy = TrackingPolicy(
@@ -157,37 +183,18 @@ def track(
         with progress("finding cells", "clicks") as report:
             job = find_cells(job, network, prompt_frame, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
-        outcome = run(job, network, policy, report)
+        outcome = run(job, network, policy, report, model)
     _conclude(outcome, output)
 
 
-def _replay(
-    session: Path,
-    stack: Path | None,
-    output: Path,
-    axes: str | None,
-    channel: Channels | None,
-    select: dict[str, int],
-    device: str,
-    overwrite: bool,
-    quality: Path | None,
-) -> None:
-    from napari_sam2.replay import ReplayJob, replay
+def _replay(job: ReplayJob, device: str) -> None:
+    from napari_sam2.replay import replay
 
-    job = ReplayJob.open(
-        session,
-        stack,
-        output,
-        axes=axes,
-        channel=channel,
-        select=select,
-        overwrite=overwrite,
-        quality=quality,
-    )
     network = load(job.session.model, device)
-    with progress(f"doing {len(job.session.steps)} steps again") as report:
+    title = "going on" if job.resume else f"doing {len(job.session.steps)} steps again"
+    with progress(title) as report:
         outcome = replay(job, network, report)
-    _conclude(outcome, output)
+    _conclude(outcome, job.output)
 
 
 def _conclude(outcome: Outcome, output: Path) -> None:
@@ -197,6 +204,8 @@ def _conclude(outcome: Outcome, output: Path) -> None:
     kept = outcome.kept
     if outcome.output != output:
         kept += f"; {output} is as it was"
+    if outcome.session is not None:
+        kept += f"; to go on: track --session {outcome.session} --resume --output ..."
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
         raise typer.Exit(130)
@@ -209,3 +218,5 @@ def _conclude(outcome: Outcome, output: Path) -> None:
     print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
     if outcome.quality is not None:
         print(f"{outcome.quality}: the quality of each mask")
+    if outcome.session is not None:
+        print(f"{outcome.session}: the session")

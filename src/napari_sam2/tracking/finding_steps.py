@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,6 +32,10 @@ class PropagateAndFind(Propagate):
     last_id: int | None = None
     dividing: bool = False
 
+    def touches(self, session: TrackingSession) -> Iterable[int]:
+        """Name all objects: those that were found before the step went on are followed, too."""
+        return session.object_ids
+
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are visited."""
         results = session.propagate_and_find(
@@ -42,5 +47,7 @@ class PropagateAndFind(Propagate):
             first_id=self.first_id,
             last_id=self.last_id,
             dividing=self.dividing,
+            object_ids=self.object_ids,
+            after=self.after,
         )
         return limited(results, self.frames)

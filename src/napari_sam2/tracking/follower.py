@@ -54,11 +54,18 @@ class Follower:
         for obj, answer, pointer in zip(objects, answers, pointers, strict=True):
             obj.pending[frame] = replace(answer, pointer=pointer)
 
-    def recover(self, way: Pass, ids: Iterable[int]) -> None:
-        """Remember again the frames before a start in the middle of what was tracked."""
+    def recover(self, way: Pass, ids: Iterable[int], anew: bool = True) -> None:
+        """Remember again the frames before a start in the middle of what was tracked.
+
+        Parameters
+        ----------
+        way : what lies before.
+        ids : of the objects.
+        anew : look for all objects, and not only go on where the same way was left.
+        """
         if not way.frames:
             return
-        for i in ids:
+        for i in ids if anew else ():
             self.objects[i].missing = 0
         step, start = (-1 if way.reverse else 1), way.frames[0]
         reach = self.engine.model.config.num_memories - 1

@@ -64,3 +64,49 @@ def passes(
         top = min(max(firsts) - (len(set(firsts)) == 1), end - 1)
         ways.append(Pass(range(top, first - 1, -1), reverse=True, from_last=False))
     return ways
+
+
+def results_of(length: int, find_every: int = 0) -> int:
+    """Return how many results a pass over so many frames has.
+
+    Parameters
+    ----------
+    length : frames of the pass.
+    find_every : frames from one look for new cells to the next, after which those between come
+        again; 0 for none.
+    """
+    return length + (max(length - 1, 0) // find_every * find_every if find_every else 0)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What there is of a pass that was stopped.
+
+    Parameters
+    ----------
+    visits : frames that were visited.
+    unshown : of the frames that come again after the last look, those that did not yet.
+    left : results beyond this pass, of those behind it.
+    """
+
+    visits: int
+    unshown: int
+    left: int
+
+
+def made(length: int, results: int, find_every: int = 0) -> Made:
+    """Return what there is of a pass after so many results of it, and perhaps of those behind it.
+
+    Parameters
+    ----------
+    length, find_every : as for `results_of`.
+    results : that there have been.
+    """
+    whole = results_of(length, find_every)
+    if results >= whole:
+        return Made(length, 0, results - whole)
+    if not find_every or results == 0:
+        return Made(results, 0, 0)
+    looks = (results - 1 + find_every) // (2 * find_every)
+    since = results - 1 - 2 * looks * find_every  # below 0: not all have come again
+    return Made(looks * find_every + 1 + max(since, 0), max(-since, 0), 0)

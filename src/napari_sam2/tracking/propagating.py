@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.merging import claimed, merged
-from napari_sam2.tracking.passes import Direction, Pass, passes
+from napari_sam2.tracking.passes import Direction, Pass, made, passes, results_of
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
@@ -77,10 +77,7 @@ class Propagating(Roster):
         """Return how many results `propagate` will yield, or `propagate_and_find`."""
         prompted = [self._objects[i].anchors for i in self._chosen(object_ids)]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        lengths = [len(way.frames) for way in ways]
-        if not find_every:
-            return sum(lengths)
-        return sum(n + max(n - 1, 0) // find_every * find_every for n in lengths)
+        return sum(results_of(len(way.frames), find_every) for way in ways)
 
     def workload(
         self,
@@ -117,6 +114,7 @@ class Propagating(Roster):
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
+        after: int = 0,
     ) -> Generator[FrameResult, None, None]:
         """Follow the objects through the stack, frame by frame.
 
@@ -131,6 +129,8 @@ class Propagating(Roster):
         start, stop : frames to touch, `start` included, `stop` not.
         object_ids : follow only these; the masks of the others stay as they are, and so do those
             of locked objects.
+        after : go on with a propagation that was stopped after so many results, from the same
+            prompts; only the other results come.
 
         Yields
         ------
@@ -142,7 +142,7 @@ class Propagating(Roster):
         InputError
             If there is nothing to follow, or an id or the range does not exist.
         """
-        yield from self._following(direction, start, stop, object_ids, None)
+        yield from self._following(direction, start, stop, object_ids, after, None)
 
     def _following(
         self,
@@ -150,6 +150,7 @@ class Propagating(Roster):
         start: int | None,
         stop: int | None,
         object_ids: Iterable[int] | None,
+        after: int,
         newcomers: Newcomers | None,
     ) -> Generator[FrameResult, None, None]:
         """Follow objects, and those that are found on the way; see `propagate`."""
@@ -158,10 +159,16 @@ class Propagating(Roster):
         ways = passes(direction, start, stop, len(self.frames), prompted)
         known = {i: frozenset(self._objects[i].changed) for i in ids}
         for way in ways:
+            begun = made(len(way.frames), after, newcomers.every if newcomers else 0)
+            done, after = begun.visits, begun.left
             ids = self._with_new_prompts(ids)
-            self._follower.recover(way, ids)
-            new: list[int] = []
-            for nth, frame in enumerate(way.frames):
+            new = self._found_on(way.frames[:done], ids) if newcomers else []
+            back = newcomers.back(way, done - 1) if newcomers and begun.unshown else None
+            for again in () if back is None else back.frames[-begun.unshown :]:
+                yield merged(again, self._objects, self._engine)
+            left = replace(way, frames=way.frames[done:])
+            self._follower.recover(left, [*ids, *new], anew=not done)
+            for nth, frame in enumerate(way.frames[done:], start=done):
                 for following in way.frames[nth + 1 : nth + 2]:
                     self.frames.expect(following)
                 ids, new = self._with_new_prompts(ids), self._with_new_prompts(new)
@@ -179,6 +186,11 @@ class Propagating(Roster):
         visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):
             self._objects[i].settle(known[i], visited)
+
+    def _found_on(self, frames: range, ids: Sequence[int]) -> list[int]:
+        """Return the objects that begin on frames which were visited, but those that are given."""
+        found = (i for i in self._checked_ids(None) if i not in ids and self._objects[i].anchors)
+        return [i for i in found if min(self._objects[i].anchors) in frames]
 
     def _follow_back(self, way: Pass, ids: Sequence[int]) -> None:
         """Follow new objects back to the look before, or to where they run into another one."""

@@ -7,7 +7,7 @@ into the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -252,6 +252,8 @@ class TrackingSession(Prompting, Propagating):
         first_id: int = 1,
         last_id: int | None = None,
         dividing: bool = False,
+        object_ids: Iterable[int] | None = None,
+        after: int = 0,
     ) -> Generator[FrameResult, None, None]:
         """Follow the objects, and look for cells that come into view or were missed.
 
@@ -269,6 +271,8 @@ class TrackingSession(Prompting, Propagating):
         dividing : cells divide, as they do in time and not in depth: say whose daughters new
             objects are, where an object ends or shrinks as they appear beside it. One that goes on
             as one of its daughters is split there.
+        object_ids : follow only these, and what is found.
+        after : as for `propagate`; `object_ids` are then those that were followed from the start.
 
         Yields
         ------
@@ -305,7 +309,7 @@ class TrackingSession(Prompting, Propagating):
             return free if last_id is None or free <= last_id else None
 
         newcomers = Newcomers(every, find, show, free_id, dividing)
-        yield from self._following(direction, start, stop, None, newcomers)
+        yield from self._following(direction, start, stop, object_ids, after, newcomers)
 
 
 def _check_types(model: object, frames: object) -> None:

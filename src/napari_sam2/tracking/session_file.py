@@ -7,8 +7,8 @@ also a prompts file: "objects" holds the prompts as they are at the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.passes import results_of
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
 from napari_sam2.tracking.replacing import replacing
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from napari_sam2.model.sam2 import SAM2
     from napari_sam2.tracking.frames import Frames
     from napari_sam2.tracking.history import History
-    from napari_sam2.tracking.results import FrameResult
     from napari_sam2.tracking.session import TrackingSession
 
 SUFFIX = ".ns2.json"
@@ -117,6 +117,7 @@ class SessionFile:
     attention, zoom : as in `TrackingPolicy`.
     notes : what is noted of objects by id: "name" and the like; JSON values.
     slice_step : distance of two frames that the user gave, in the unit of y.
+    left : what a run without a window had still to do when it was stopped.
     state : digest of all that decides about the masks; "" where it was not read from a file.
     """
 
@@ -128,6 +129,7 @@ class SessionFile:
     zoom: float | None = None
     notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     slice_step: float | None = None
+    left: tuple[Step, ...] = field(default=(), compare=False)
     state: str = field(default="", compare=False)
 
     @classmethod
@@ -148,17 +150,23 @@ class SessionFile:
         model : its name or path, to load it again.
         path, axes, channel, select : of the image, as in `ImageIdentity`.
         """
+        session = history.session
+        image = ImageIdentity.of(session.frames, path, axes, channel, select or {})
+        return replace(cls.about(session, image, model), steps=tuple(history.steps))
+
+    @classmethod
+    def about(cls, session: TrackingSession, image: ImageIdentity, model: str) -> SessionFile:
+        """Describe a session to which nothing was done yet.
+
+        Parameters
+        ----------
+        session, image : it and its image.
+        model : name or path of its model, to load it again.
+        """
         from napari_sam2.tracking.fingerprints import model_fingerprint  # brings torch
 
-        session = history.session
-        return cls(
-            ImageIdentity.of(session.frames, path, axes, channel, select or {}),
-            model,
-            model_fingerprint(session.model).hex(),
-            tuple(history.steps),
-            session.policy.attention,
-            session.policy.zoom,
-        )
+        fingerprint, policy = model_fingerprint(session.model).hex(), session.policy
+        return cls(image, model, fingerprint, (), policy.attention, policy.zoom)
 
     @property
     def object_ids(self) -> list[int]:
@@ -177,18 +185,16 @@ class SessionFile:
                 ids.update(step.daughters)
         return sorted(ids)
 
-    def cost(self) -> int:
-        """About how many frames a replay computes."""
-        return sum(self._cost(step) for step in self.steps)
+    def cost(self, steps: Iterable[Step] | None = None) -> int:
+        """About how many frames a replay computes, or some steps do."""
+        return sum(self._cost(step) for step in (self.steps if steps is None else steps))
 
     def _cost(self, step: Step) -> int:
         if isinstance(step, Propagate) and step.frames is not None:
             return step.frames
         if isinstance(step, Propagate):
-            length = self.image.shape[0]
-            if isinstance(step, PropagateAndFind):
-                length += (length - 1) // step.every * step.every
-            return length
+            every = step.every if isinstance(step, PropagateAndFind) else 0
+            return max(results_of(self.image.shape[0], every) - step.after, 0)
         return step.cost if isinstance(step, AdoptMasks) else 1
 
     def check_model(self, model: SAM2) -> None:
@@ -211,20 +217,6 @@ class SessionFile:
         """Refuse a session with another image or model; see `ImageIdentity.check`."""
         self.image.check(session.frames)
         self.check_model(session.model)
-
-    def replay(self, session: TrackingSession) -> Iterator[FrameResult]:
-        """Do all steps to an empty session; yields each frame whose masks may have changed.
-
-        Raises
-        ------
-        InputError
-            If a step cannot be done.
-        """
-        for number, step in enumerate(self.steps, start=1):
-            try:
-                yield from step.run(session)
-            except InputError as error:
-                raise InputError(f"step {number}, {step.describe()}: {error}") from error
 
 
 def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> str:
@@ -257,6 +249,7 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
         "notes": {str(i): dict(notes) for i, notes in content.notes.items()},
         "slice_step": content.slice_step,
         "steps": [step_as_json(step) for step in content.steps],
+        "left": [step_as_json(step) for step in content.left],
     }
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -301,7 +294,10 @@ def load_session(path: str | Path) -> SessionFile:
             f"{path.name} is no session file; choose one (.ns2.json), or give it as prompts"
         )
     try:
-        steps = tuple(step_from_json(e, n) for n, e in enumerate(content["steps"], start=1))
+        steps, left = (
+            tuple(step_from_json(e, n) for n, e in enumerate(entries, start=1))
+            for entries in (content["steps"], content.get("left", []))
+        )
         identity, model = _identity(content["image"]), content["model"]
         settings = content.get("settings", {})
         return SessionFile(
@@ -313,6 +309,7 @@ def load_session(path: str | Path) -> SessionFile:
             settings.get("zoom"),
             {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
             None if content.get("slice_step") is None else float(content["slice_step"]),
+            left,
             _state(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompt import Prompt, Prompts
@@ -213,6 +213,7 @@ class Propagate:
 
     Parameters
     ----------
+    direction, start, stop, object_ids, after : as there.
     frames : stop after so many results; None for all.
     """
 
@@ -222,6 +223,7 @@ class Propagate:
     stop: int | None = None
     object_ids: tuple[int, ...] | None = None
     frames: int | None = None
+    after: int = 0
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Name those that are followed."""
@@ -229,8 +231,20 @@ class Propagate:
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are visited."""
-        results = session.propagate(self.direction, self.start, self.stop, self.object_ids)
+        results = session.propagate(
+            self.direction, self.start, self.stop, self.object_ids, self.after
+        )
         return limited(results, self.frames)
+
+    def rest(self, object_ids: Iterable[int]) -> Self:
+        """Return what is left of one that was stopped.
+
+        Parameters
+        ----------
+        object_ids : of the session before this step.
+        """
+        ids = tuple(object_ids) if self.object_ids is None else self.object_ids
+        return replace(self, frames=None, after=self.after + (self.frames or 0), object_ids=ids)
 
     def describe(self) -> str:
         """Name it for a menu."""

@@ -47,6 +47,7 @@ _NUMBERS = {
     "every",
     "first_id",
     "last_id",
+    "after",
 }
 
 
@@ -67,6 +68,8 @@ def step_as_json(step: Step) -> dict[str, Any]:
     if isinstance(step, SetParents):
         return entry | {"parents": {str(i): parent for i, parent in step.parents.items()}}
     values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]
+    if values.get("after") == 0:
+        del values["after"]
     return entry | {name: value for name, value in values.items() if value is not None}
 
 

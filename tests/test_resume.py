@@ -1,0 +1,244 @@
+"""`track --save-session` and `--resume`: a run is kept, and one that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from napari_sam2 import batch
+from napari_sam2.cli import app
+from napari_sam2.export.labels import read_labels
+from napari_sam2.model.sam2 import SAM2
+from napari_sam2.tracking.errors import OutputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.results_file import results_path
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate
+from napari_sam2.weights import load_model
+from tests.tracking.toy import moving_disk
+
+ROOT = Path(__file__).resolve().parents[1]
+LENGTH = 8
+FIRST = 2  # the frame of the prompt
+GIVEN = ("--axes", "TYX", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> SAM2:
+    return load_model("micro", device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A stack with a disk that is hidden on one frame, and a prompt."""
+    stack = moving_disk(LENGTH)
+    stack[5] = stack[5, :, ::-1] // 8
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    prompts = [{"frame": FIRST, "box": [[20, 16], [40, 36]]}]
+    content = {"version": 1, "axis": 0, "objects": [{"id": 3, "prompts": prompts}]}
+    (tmp_path / "prompts.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def track(folder: Path, *args: object) -> Result:
+    return CliRunner().invoke(app, ["track", *map(str, (*args, *GIVEN))])
+
+
+def given(folder: Path, output: str, *args: object) -> tuple[object, ...]:
+    prompts = folder / "prompts.json"
+    return (folder / "stack.tif", "--prompts", prompts, "--output", folder / output, *args)
+
+
+def resumed(folder: Path, session: Path, output: str, *args: object) -> Result:
+    found = track(folder, "--session", session, "--resume", "--output", folder / output, *args)
+    assert found.exit_code == 0, found.output
+    return found
+
+
+@pytest.fixture
+def whole(folder: Path) -> np.ndarray:
+    result = track(folder, *given(folder, "whole.tif", "--close-gaps", 1))
+    assert result.exit_code == 0, result.output
+    return read_labels(folder / "whole.tif")
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    """Press Ctrl-C after so many frames."""
+
+    class Stopping(TrackingSession):
+        def propagate(self, *args, **kwargs):
+            results = super().propagate(*args, **kwargs)
+            for _ in range(frames):
+                yield next(results)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "TrackingSession", Stopping)
+
+
+def test_what_was_done_opens_at_once(folder: Path, whole: np.ndarray, model: SAM2) -> None:
+    kept = folder / "cells.ns2.json"
+    args = given(folder, "out.tif", "--close-gaps", 1, "--save-session", kept)
+    result = track(folder, *args)
+    assert result.exit_code == 0, result.output
+    assert f"{kept}: the session" in result.stdout
+    content = load_session(kept)
+    assert [type(step) for step in content.steps] == [AddPrompts, Propagate, CloseGaps]
+    assert content.left == ()
+    assert (content.image.path, content.image.axes) == (str(folder / "stack.tif"), "TYX")
+    stack = tifffile.imread(folder / "stack.tif")
+    history = History(TrackingSession(model, Frames(stack)))
+    frames = KeptSession(kept).open(history, content)
+    labels = [history.session.result(t).labels for t in frames]
+    np.testing.assert_array_equal(labels, whole)
+    assert not list(folder.glob(".*"))
+    resumed(folder, kept, "again.tif")
+    np.testing.assert_array_equal(read_labels(folder / "again.tif"), whole)
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7])
+def test_ctrl_c_and_on(folder: Path, whole: np.ndarray, monkeypatch, frames: int) -> None:
+    kept = folder / "cells.ns2.json"
+    args = given(folder, "out.tif", "--close-gaps", 1, "--save-session", kept)
+    with monkeypatch.context() as patch:
+        stop_after(patch, frames)
+        result = track(folder, *args)
+    assert result.exit_code == 130, result.output
+    assert f"to go on: track --session {kept} --resume" in result.stderr
+    assert read_labels(folder / "out.tif").any(axis=(1, 2)).sum() == frames
+    seen = []
+    with monkeypatch.context() as patch:
+        expect = Frames.expect
+        patch.setattr(Frames, "expect", lambda self, t: (seen.append(t), expect(self, t)))
+        result = resumed(folder, kept, "out.tif", "--overwrite", "--quality", folder / "q.csv")
+    assert len(seen) < LENGTH - frames  # nothing is computed twice
+    np.testing.assert_array_equal(read_labels(folder / "out.tif"), whole)
+    lines = (folder / "q.csv").read_text().splitlines()
+    assert len(lines) == 1 + LENGTH
+
+
+def test_a_stopped_run_replaces_no_session(folder: Path, monkeypatch) -> None:
+    kept = folder / "cells.ns2.json"
+    args = given(folder, "out.tif", "--save-session", kept, "--overwrite")
+    assert track(folder, *args).exit_code == 0
+    before = kept.read_bytes(), results_path(kept).read_bytes()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        assert "cells.partial.ns2.json" in track(folder, *args).stderr
+    assert (kept.read_bytes(), results_path(kept).read_bytes()) == before
+    assert load_session(folder / "cells.partial.ns2.json").left
+    resumed(
+        folder, folder / "cells.partial.ns2.json", "2.tif", "--save-session", folder / "2.ns2.json"
+    )
+    assert load_session(folder / "2.ns2.json").left == ()
+    resumed(folder, folder / "2.ns2.json", "3.tif")
+    np.testing.assert_array_equal(read_labels(folder / "2.tif"), read_labels(folder / "out.tif"))
+    np.testing.assert_array_equal(read_labels(folder / "3.tif"), read_labels(folder / "out.tif"))
+
+
+def test_where_no_session_can_be_written(folder: Path) -> None:
+    for name, words in (
+        ("cells.json", "choose a name in .ns2.json"),
+        ("out/cells.ns2.json", "holds labels only"),
+        ("prompts.ns2.json", "is what is read"),
+    ):
+        if name.startswith("prompts"):
+            (folder / "prompts.json").rename(folder / name)
+        prompts = next(folder.glob("prompts*"))
+        args = (folder / "stack.tif", "--prompts", prompts, "--output", folder / "out")
+        result = track(folder, *args, "--save-session", folder / name, "--overwrite")
+        assert result.exit_code == 2, result.output
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+    result = track(folder, folder / "stack.tif", "--everything", "--output", "a.tif", "--resume")
+    assert "give it with --session" in result.stderr
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_the_session(folder: Path, monkeypatch) -> None:
+    kept = folder / "cells.ns2.json"
+
+    def full(*args, **kwargs):
+        raise OutputError("cannot write out.tif: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_sam2.target.export_masklets", full)
+        result = track(folder, *given(folder, "out.tif", "--save-session", kept))
+    assert result.exit_code == 1
+    hidden = folder / ".cells.unfinished.ns2.json"
+    assert f"the session is in {hidden}" in result.stderr
+    resumed(folder, hidden, "out.tif")
+    assert read_labels(folder / "out.tif").any(axis=(1, 2)).all()
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from napari_sam2 import journal
+from napari_sam2.batch import TrackJob, track
+from napari_sam2.weights import load_model
+journal._PAUSE = journal._SHARE = 0
+folder = Path(sys.argv[1])
+job = TrackJob.open(
+    folder / "stack.tif", folder / "prompts.json", folder / "out.tif", axes="TYX", close_gaps=1,
+    session=folder / "cells.ns2.json",
+)
+def report(done, total):
+    print(done, flush=True)
+    if done == 5:
+        time.sleep(600)
+track(job, load_model("micro", device="cpu"), report=report)
+"""
+
+
+def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
+    command = [sys.executable, "-c", RUN, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.strip() == "5" for line in iter(process.stdout.readline, ""))
+        process.kill()
+    hidden = folder / ".cells.unfinished.ns2.json"
+    content = load_session(hidden)
+    assert content.steps[-1].frames == 4  # the fifth was being written
+    assert [type(step) for step in content.left] == [Propagate, CloseGaps]
+    resumed(folder, hidden, "out.tif")
+    np.testing.assert_array_equal(read_labels(folder / "out.tif"), whole)
+    results_path(hidden).unlink()  # then all is done again
+    resumed(folder, hidden, "anew.tif")
+    np.testing.assert_array_equal(read_labels(folder / "anew.tif"), whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a program")
+def test_a_cluster_that_ends_the_run_is_as_ctrl_c(folder: Path) -> None:
+    tifffile.imwrite(folder / "long.tif", moving_disk(2000), metadata={"axes": "TYX"})
+    args = ["track", folder / "long.tif", "--prompts", folder / "prompts.json"]
+    args += ["--output", folder / "out.tif", "--save-session", folder / "cells.ns2.json", *GIVEN]
+    command = [sys.executable, "-m", "napari_sam2", *map(str, args)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        (hidden,) = _appears(folder, ".out.tif.unfinished.zarr")
+        _appears(hidden, "c/*")  # a frame
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "stopped; " in said
+    assert read_labels(folder / "out.tif")[FIRST].any()
+    assert load_session(folder / "cells.ns2.json").left
+
+
+def _appears(folder: Path, pattern: str) -> list[Path]:
+    """Wait for a file."""
+    until = time.monotonic() + 60
+    while not (found := [*folder.glob(pattern)]):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found

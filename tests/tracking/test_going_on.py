@@ -1,0 +1,109 @@
+"""A propagation that was stopped goes on as if it had not been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.passes import Made, made, results_of
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import SessionFile
+from napari_sam2.tracking.steps import AddPrompts, Propagate, Step
+from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.weights import load_model
+from tests.tracking.test_newcomers import LENGTH, click, places
+
+SEEN = [1, 2, 0, 1, 2, 1, 2, 1]  # cells on each frame, so that they come and are lost
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("micro", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def stack() -> np.ndarray:
+    y, x = np.mgrid[:96, :128]
+    images = np.random.default_rng(0).normal(40, 5, (LENGTH, 96, 128))
+    for t in range(LENGTH):
+        for cy, cx, r in [*places(t), (70, 30 + t, 9)][: SEEN[t]]:
+            images[t][(y - cy) ** 2 + (x - cx) ** 2 < r * r] += 100
+    return images.clip(0, 255).astype(np.uint8)
+
+
+def visits(length: int, every: int) -> list[int]:
+    """The frames of each result of a pass; those that come again are negative."""
+    found = []
+    for nth in range(length):
+        found.append(nth)
+        if every and nth and nth % every == 0:
+            found += [-1] * every
+    return found
+
+
+@given(st.integers(1, 40), st.integers(0, 6), st.integers(0, 60), st.integers(0, 9))
+def test_what_a_stopped_pass_has_made(length: int, every: int, results: int, behind: int) -> None:
+    way = visits(length, every)
+    assert results_of(length, every) == len(way)
+    results = min(results, len(way))
+    seen = sum(frame >= 0 for frame in way[:results])
+    rest = [*way[results:], 0]
+    again = next(n for n, frame in enumerate(rest) if frame >= 0) if results else 0
+    assert made(length, results, every) == Made(seen, again, 0)
+    assert made(length, len(way) + behind, every) == Made(length, 0, behind)
+
+
+def everything(session: TrackingSession) -> list[dict[int, bytes]]:
+    return [
+        {
+            i: obj.estimates[t].kept.tobytes()
+            for i, obj in session.snapshot(session.object_ids).items()
+            if obj is not None and t in obj.estimates
+        }
+        for t in range(len(session.frames))
+    ]
+
+
+PLAIN = Propagate("both")
+FINDING = PropagateAndFind("both", every=3, diameter=24, dividing=True)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("step", [PLAIN, FINDING], ids=["plain", "finding"])
+def test_it_goes_on(model, stack, tmp_path, step: Propagate, first: int) -> None:
+    prompts = {1: {first: click()}}
+    whole = History(TrackingSession(model, Frames(stack)))
+    whole.do(AddPrompts(prompts))
+    frames = [result.frame for result in whole.run(step)]
+    assert set(frames) == set(range(LENGTH))
+    expected = everything(whole.session)
+    # In the middle, within what comes again after a look, and on the way back.
+    for stop in range(1, len(frames), 2) if step is PLAIN else (3, 6, len(frames) - 1):
+        history = History(TrackingSession(model, Frames(stack)))
+        for done in (AddPrompts(prompts), replace(step, frames=stop)):
+            history.do(done)
+        KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
+        again = History(TrackingSession(model, Frames(stack)))
+        list(KeptSession(tmp_path / "a.ns2.json").restore(again))
+        rest = again.steps[-1].rest([1])
+        assert [result.frame for result in again.run(rest)] == frames[stop:]
+        assert everything(again.session) == expected, stop
+
+
+def test_the_rest_in_a_file() -> None:
+    for step in (PLAIN, FINDING):
+        stopped: Step = replace(step, frames=5)
+        rest = stopped.rest([1, 2])
+        assert (rest.after, rest.frames) == (5, None)
+        assert replace(rest, frames=3).rest([1, 2]).after == 8
+        for one in (stopped, rest):
+            assert step_from_json(step_as_json(one), 1) == one
+    assert "after" not in step_as_json(PLAIN)
