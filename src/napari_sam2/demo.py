@@ -276,7 +276,8 @@ def _show_window(image: Path, output: Path, stay: bool, part: Mapping[str, Any])
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=None if stay else _WINDOW_SECONDS,
         )

@@ -18,6 +18,8 @@ from typing import Any
 import certifi
 from filelock import FileLock, Timeout
 
+from napari_sam2.tracking.replacing import patiently
+
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole file, if known."""
 
@@ -79,7 +81,7 @@ def fetch(url: str, target: Path, sha256: str, progress: Progress | None = None)
         if not target.is_file():  # another process may have brought it meanwhile
             _download(url, part, progress)
             _check(part, sha256, url)
-            part.replace(target)
+            patiently(lambda: part.replace(target))
     finally:
         lock.release()
     return target

@@ -16,6 +16,7 @@ from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.replacing import patiently
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import SUFFIX, SessionFile
@@ -149,15 +150,15 @@ class Journal:
         """Give the session its name; what is not whole never replaces what is there."""
         if self._keep is None or self._kept is None:
             return None
-        path = self._keep.path
+        path, hidden = self._keep.path, self._kept.path
         with self._noting():
             self._save(self._history.steps, self._left)
             if not whole and taken(path):
                 path = next(p for p in _named(path, "{}.partial") if not taken(p))
             check_free(path, self._keep.overwrite)
             with writing(path):
-                results_path(self._kept.path).replace(results_path(path))
-                self._kept.path.replace(path)
+                patiently(lambda: results_path(hidden).replace(results_path(path)))
+                patiently(lambda: hidden.replace(path))
         return path
 
     @contextmanager

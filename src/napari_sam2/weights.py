@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import platformdirs
 import torch
+import torch.nn.functional as F
 
 from napari_sam2.fetch import DownloadError, Progress, fetch, sha256_of
 from napari_sam2.model.checkpoint import CheckpointError, build_model
@@ -174,11 +176,13 @@ def pick_device(device: str = "auto") -> torch.device:
     Raises
     ------
     InputError
-        If torch does not know it or this computer does not have it.
+        If torch does not know it, this computer does not have it, or this torch cannot do on it
+        what the network needs.
     """
     has_mps = torch.backends.mps.is_available()
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+        usable = has_mps and _can_all(torch.device("mps"))
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if usable else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
@@ -190,7 +194,25 @@ def pick_device(device: str = "auto") -> torch.device:
     }
     if not exists.get(chosen.type, False):
         raise InputError(f"this computer has no device {device!r} that torch can use; use auto")
+    if chosen.type == "mps" and not _can_all(chosen):
+        raise InputError(
+            f"torch {torch.__version__} cannot do all that is needed on {device!r}; update torch, "
+            "or use cpu"
+        )
     return chosen
+
+
+@cache
+def _can_all(device: torch.device) -> bool:
+    """Whether torch has what not every version has on Apple's GPUs."""
+    try:
+        planes = torch.zeros(1, 1, 4, 4, device=device)
+        grid = torch.zeros(1, 2, 2, 2, device=device)
+        F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
+        F.interpolate(planes, size=(2, 2), mode="bilinear", align_corners=False, antialias=True)
+    except RuntimeError:  # NotImplementedError is one
+        return False
+    return True
 
 
 def download(name: str, progress: Progress | None = None, base_url: str | None = None) -> Path:

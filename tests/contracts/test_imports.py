@@ -20,7 +20,7 @@ CORE = {"model", "tracking", "weights", "fetch", "stacks", "export"}
 ALLOWED = {
     "physical_units": set(),
     "model": set(),
-    "fetch": set(),
+    "fetch": {"tracking"},
     "weights": {"fetch", "model"},
     "tracking": {"model"},
     "readers": {"physical_units"},

@@ -400,7 +400,12 @@ class FakeSession:
         self.changed.clear()
 
     def propagate(
-        self, direction: str = "both", start: Any = None, stop: Any = None, object_ids: Any = None
+        self,
+        direction: str = "both",
+        start: Any = None,
+        stop: Any = None,
+        object_ids: Any = None,
+        after: int = 0,
     ):
         first = {i: min(f for j, f in self.masks if j == i) for i, p in self.prompts.items() if p}
         current = {
@@ -409,7 +414,7 @@ class FakeSession:
             if object_ids is None or i in object_ids
         }
         self.followed = sorted(current)
-        for frame in self._order(direction):
+        for frame in [*self._order(direction)][after:]:
             self._begin()
             blobs = self._blobs(frame)
             for object_id, mask in current.items():

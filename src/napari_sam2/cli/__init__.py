@@ -6,6 +6,8 @@ Everything heavy is imported inside the commands, so that --help is instant.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -47,4 +49,8 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
+    # Names of files in other letters than those of a log are no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="napari-sam2")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from napari_sam2.export.files import contents
 from napari_sam2.export.labels import open_labels
 from napari_sam2.export.source import LabelSource, frames_of_objects
 from napari_sam2.stacks import Stack, axes_of
@@ -71,7 +72,7 @@ def is_ctc(path: Path) -> bool:
 
 def written_by_us(path: Path) -> bool:
     """Whether a folder holds nothing but what `write_ctc` writes."""
-    return path.is_dir() and all(_OURS.fullmatch(child.name) for child in path.iterdir())
+    return path.is_dir() and all(_OURS.fullmatch(child.name) for child in contents(path))
 
 
 def write_ctc(path: Path, source: LabelSource) -> None:

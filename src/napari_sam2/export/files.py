@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -10,6 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
+from napari_sam2.tracking.replacing import patiently
+
+_OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
 def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
@@ -40,6 +45,9 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
         raise TakenError(f"{path} exists already; choose another name, or allow to overwrite it")
     if not ours(path):
         raise InputError(f"{path} exists and is something else than labels; choose another name")
+    if sys.platform == "win32" and path.is_file():  # nobody can replace what Excel has open
+        with writing(path), path.open("r+b"):
+            pass
 
 
 def check_writable(path: Path) -> None:
@@ -118,7 +126,12 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
 def taken(path: Path) -> bool:
     """Whether there is something at a path; an empty folder is nothing."""
     with writing(path):
-        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+        return path.exists() and not (path.is_dir() and not any(contents(path)))
+
+
+def contents(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder, without what systems leave in every folder that they show."""
+    return (child for child in folder.iterdir() if not _OF_SYSTEMS.fullmatch(child.name))
 
 
 def _exists(path: Path) -> bool:
@@ -129,7 +142,10 @@ def _exists(path: Path) -> bool:
 def _folder(path: Path) -> Path:
     """Return the folder around a path, or the last one on the way to it that exists."""
     with writing(path):
-        return next(parent for parent in path.absolute().parents if parent.exists())
+        found = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if found is None:
+        raise OutputError(f"cannot write {path}: its drive is not there; choose another place")
+    return found
 
 
 def numbered(path: Path) -> Iterator[Path]:
@@ -167,11 +183,11 @@ def completed(
         try:
             yield partial
             if path.is_dir():  # a folder cannot be replaced in one step
-                path.rename(old)
-            partial.replace(path)
+                patiently(lambda: path.rename(old))
+            patiently(lambda: partial.replace(path))
         finally:
             if old.exists() and not path.exists():
-                old.rename(path)
+                patiently(lambda: old.rename(path))
             remove(partial)
             remove(old)
 
@@ -179,6 +195,6 @@ def completed(
 def remove(path: Path) -> None:
     """Delete a file or folder, if it is there."""
     if path.is_dir():
-        shutil.rmtree(path)
+        patiently(lambda: shutil.rmtree(path))
     else:
-        path.unlink(missing_ok=True)
+        patiently(lambda: path.unlink(missing_ok=True))

@@ -154,10 +154,11 @@ def write_ome_zarr(path: Path, source: LabelSource) -> None:
         ],
     }
     attributes = {"ome": {"version": "0.5", "multiscales": [multiscale], "image-label": {}}}
-    group = zarr.create_group(store=str(path), attributes=attributes, overwrite=True)
+    zarr.create_group(store=str(path), attributes=attributes, overwrite=True)
     in_plane = tuple(min(n, _LARGEST_CHUNK) for n in source.frame_shape)
-    array = group.create_array(
-        "0",
+    # Not by the group, which makes hard links; many shares and USB disks have none.
+    array = zarr.create_array(
+        store=str(path / "0"),
         shape=source.shape,
         chunks=(1,) * (len(source.shape) - 2) + in_plane,
         dtype=source.dtype,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.fingerprints import SIZE, model_fingerprint, tensor_bytes
+from napari_sam2.tracking.replacing import patiently
 
 Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4
 _NAMES = ("stride16", "stride8", "stride4")
@@ -93,7 +94,7 @@ class EncodingStore:
         temporary = path.with_name(f"{path.stem}-{uuid4().hex}.part")  # others may write it, too
         try:
             temporary.write_bytes(data)
-            temporary.replace(path)
+            patiently(lambda: temporary.replace(path))
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

@@ -36,6 +36,11 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or _cut_short(error):
             remedy = "no space left on the disk; free some or choose another place"
+        elif getattr(error, "winerror", None) in (5, 32):
+            remedy = (
+                "it is open in another program, or there is no permission to write there; close it "
+                "there, or choose another place"
+            )
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "no permission to write there; choose another place"
         else:

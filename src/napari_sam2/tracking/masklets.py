@@ -11,6 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.replacing import patiently
 
 
 def label_dtype(ids: Iterable[int]) -> np.dtype[Any]:
@@ -147,7 +148,8 @@ class Masklets:
             self.array[frame] = values
         else:
             with writing(self.store):
-                self.array[frame] = values.astype(self.dtype, copy=False)
+                whole = values.astype(self.dtype, copy=False)
+                patiently(lambda: self.array.__setitem__(frame, whole))
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None

@@ -222,7 +222,7 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
         if trainer.step % 20 == 0 or done:
             seconds = (time.monotonic() - start) / len(rows)
             line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
-            with (config.out / "log.jsonl").open("a") as log:
+            with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
             if report:
                 report(line)

@@ -12,6 +12,7 @@ from napari_sam2.tracking.lineage_steps import Divide, SetParents
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.steps import LockObject, Step
 from napari_sam2.widgets.acting import act
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.history import History
@@ -106,7 +107,7 @@ class Dividing:
         bench, (one, other) = self._bench, daughters
         text = (
             f"{bench.notes.name(mother)} ends before frame {frame}, and objects {one} and {other} "
-            "are its daughters. Wrong? Correct them, or Ctrl+Z and click. H follows them."
+            f"are its daughters. Wrong? Correct them, or {COMMAND}+Z and click. H follows them."
         )
         bench.prompting.add({i: {frame: prompt} for i, prompt in daughters.items()}, text)
 

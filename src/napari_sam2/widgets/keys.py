@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app_model.types import KeyCode, KeyMod
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
+
+from napari_sam2.widgets.words import COMMAND
 
 
 class KeyBindings:
@@ -21,7 +24,7 @@ class KeyBindings:
 
     def __init__(self, actions: Mapping[str, tuple[str, Callable[[], Any]]]) -> None:
         self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
-        self.texts = {key: text for key, (text, _) in actions.items()}
+        self.texts = {key.replace("Control", COMMAND): t for key, (t, _) in actions.items()}
         """What each key does, in words."""
         self._bound: list[Any] = []
 
@@ -36,7 +39,7 @@ class KeyBindings:
         """Bind all keys on viewers or layers."""
         for target in targets:
             for key, handler in self._handlers.items():
-                target.bind_key(key, handler, overwrite=True)
+                target.bind_key(_of_napari(key), handler, overwrite=True)
             self._bound.append(target)
 
     def unbind(self) -> None:
@@ -44,8 +47,17 @@ class KeyBindings:
         for target in self._bound:
             for key, handler in self._handlers.items():
                 if handler in target.keymap.values():
-                    target.bind_key(key, None)
+                    target.bind_key(_of_napari(key), None)
         self._bound.clear()
+
+
+def _of_napari(key: str) -> str | int:
+    """Return a key as napari wants it: Control is Cmd on macOS, as in the rest of napari."""
+    held, _, last = key.rpartition("-")
+    if "Control" not in held:
+        return key
+    shift = KeyMod.Shift if "Shift" in held else 0
+    return int(KeyMod.CtrlCmd | shift | KeyCode.from_string(last))
 
 
 def _name(event: QKeyEvent) -> str:

@@ -41,6 +41,9 @@ def open_viewer(stack: Stack | None = None, channel: Channels | None = None) -> 
     """
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
         raise InputError(_NO_SCREEN)
+    # Before Qt: on Windows the libraries of the one may keep those of the other from loading.
+    import torch  # noqa: F401
+
     try:
         import qtpy.QtWidgets  # noqa: F401
     except (ImportError, RuntimeError) as error:  # qtpy has errors of both kinds

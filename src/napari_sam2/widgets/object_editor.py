@@ -16,6 +16,7 @@ from napari_sam2.tracking.steps import (
 )
 from napari_sam2.widgets.acting import act
 from napari_sam2.widgets.notes import Noted
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.record import Record
@@ -96,7 +97,9 @@ class ObjectEditor:
         """Give the masks and prompts of the objects with higher ids to that with the lowest."""
         kept, *others = sorted(object_ids)
         if not others:
-            self._bench.status.emit("Select two rows with Ctrl or Shift to merge them.", "info")
+            self._bench.status.emit(
+                f"Select two rows with {COMMAND} or Shift to merge them.", "info"
+            )
         elif not self._busy():
             for absorbed in others:
                 self._merge(kept, absorbed)
@@ -148,7 +151,7 @@ class ObjectEditor:
         def done(count: int) -> None:
             self._bench.status.emit(
                 f"{'1 mask was' if count == 1 else f'{count} masks were'} filled in between the "
-                "masks on either side. Ctrl+Z takes that back."
+                f"masks on either side. {COMMAND}+Z takes that back."
                 if count
                 else "No object is missing on a single frame between two masks.",
                 "done" if count else "info",

@@ -12,6 +12,7 @@ from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import LayerChange, Record
 from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -183,7 +184,7 @@ class Prompting:
             if added != [True]:
                 return "That was cancelled; nothing was changed."
             objects = "1 object is" if count == 1 else f"{count} objects are"
-            return text or f"{objects} new. G follows them; Ctrl+Z takes them back."
+            return text or f"{objects} new. G follows them; {COMMAND}+Z takes them back."
 
         def after(_ended: bool) -> None:
             if added != [True]:  # the session knows nothing of them, so nor may the layers

@@ -25,6 +25,7 @@ from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.slice_step import current_step, set_step
 from napari_sam2.widgets.sources import NO_UNITS
 from napari_sam2.widgets.tracks_layer import show_tracks
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -39,8 +40,8 @@ class SessionForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.undo = button("Undo", "Take back what was done last, a propagation too [Ctrl+Z]")
-        self.redo = button("Redo", "Do again what was undone last [Ctrl+Shift+Z]")
+        self.undo = button("Undo", f"Take back what was done last, a propagation too [{COMMAND}+Z]")
+        self.redo = button("Redo", f"Do again what was undone last [{COMMAND}+Shift+Z]")
         self.export = button("Export …", "Write the masklets for Fiji, TrackMate, COCO and others")
         self.more = button(
             "More", "Objects and masklets of other programs; save, open and restore sessions"
@@ -194,7 +195,16 @@ class SessionActions:
         )
         if path:
             chosen = path if path.endswith(SUFFIX) else path.removesuffix(".json") + SUFFIX
-            self._bench.controller.save(Path(chosen))
+            if chosen == path or self._may_replace(Path(chosen)):
+                self._bench.controller.save(Path(chosen))
+
+    def _may_replace(self, path: Path) -> bool:
+        """Ask about a file that the dialog was not asked for, for want of its suffix."""
+        if not path.exists():
+            return True
+        yes = QMessageBox.StandardButton.Yes
+        text = f"{path.name} exists already. Replace it?"
+        return QMessageBox.question(self._form, "Save the session", text) == yes
 
     def open(self) -> None:
         """Ask for a session file, and do again what it says."""

@@ -10,6 +10,14 @@ from napari_sam2.tracking.errors import InputError, OutputError
 
 logger = logging.getLogger(__name__)
 
+COMMAND = "Cmd" if sys.platform == "darwin" else "Ctrl"
+"""The key that is held for commands; what Qt and napari call Control."""
+
+_NOT_LOADED = (126, 127, 1114)  # what Windows says of libraries
+_NO_TORCH = (
+    "Windows could not load a library of PyTorch. Start napari by 'napari-sam2 gui', or install "
+    "the newest Microsoft Visual C++ Redistributable."
+)
 _NO_MEMORY = "Out of memory. Choose a smaller model or the device 'cpu', and close other programs."
 
 
@@ -20,6 +28,8 @@ def in_words(error: Exception) -> str:
     logger.error("%s", error, exc_info=error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return _NO_MEMORY
+    if getattr(error, "winerror", None) in _NOT_LOADED:
+        return _NO_TORCH
     if isinstance(error, OSError):
         return _sentence(f"{error.strerror or error}" + _file_of(error))
     return f"That failed unexpectedly ({type(error).__name__}). The details are in the log."

@@ -1,0 +1,178 @@
+"""What Windows and macOS do otherwise, as far as it can be brought about elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_sam2.export import files
+from napari_sam2.export.formats import export_masklets
+from napari_sam2.export.labels import read_labels
+from napari_sam2.tracking import replacing
+from napari_sam2.tracking.errors import InputError, OutputError, writing
+from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.weights import pick_device
+
+LABELS = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+STRANGE = "细胞"
+
+
+def refusal(winerror: int | None) -> PermissionError:
+    error = PermissionError(13, "Access is denied")
+    if winerror is not None:
+        error.winerror = winerror  # type: ignore[attr-defined]
+    return error
+
+
+class Held:
+    """A file that another program holds for the first few times."""
+
+    def __init__(self, times: int, winerror: int | None = 5) -> None:
+        self.left, self.winerror = times, winerror
+
+    def asked(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise refusal(self.winerror)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacing, "_PAUSES", (0.001,) * 5)
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, name: str, held: Held) -> None:
+    """Let a method of paths be refused as `held` says."""
+    usual = getattr(Path, name)
+
+    def refused(path: Path, *args: object) -> object:
+        held.asked()
+        return usual(path, *args)
+
+    monkeypatch.setattr(Path, name, refused)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_file_that_is_held_for_a_moment_is_replaced(tmp_path: Path, monkeypatch) -> None:
+    for name in ("a.tif", "a"):
+        export_masklets(tmp_path / name, LABELS)
+        with monkeypatch.context() as patch:
+            hold(patch, "replace", Held(3))
+            export_masklets(tmp_path / name, LABELS[::-1], overwrite=True)
+        np.testing.assert_array_equal(read_labels(tmp_path / name), LABELS[::-1])
+    held = Held(3)
+    hold(monkeypatch, "replace", held)
+    with replacing.replacing(tmp_path / "a.txt") as unfinished:
+        unfinished.write_text("a", encoding="ascii")
+    assert (tmp_path / "a.txt").read_text(encoding="ascii") == "a"
+    assert held.left == 0
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_stays_held_or_is_forbidden_is_said(tmp_path: Path, monkeypatch) -> None:
+    export_masklets(tmp_path / "a.tif", LABELS)
+    for held, words in (
+        (Held(1000, 32), "open in another program"),
+        (Held(1000, None), "no permission to write there"),
+    ):
+        with monkeypatch.context() as patch:
+            hold(patch, "replace", held)
+            with pytest.raises(OutputError, match=words):
+                export_masklets(tmp_path / "a.tif", LABELS[::-1], overwrite=True)
+        asked = 1000 - held.left
+        assert asked == (1 if held.winerror is None else 6)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), LABELS)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_frames_are_written_while_a_scanner_looks(tmp_path: Path, monkeypatch) -> None:
+    masklets, held = Masklets((2, 3, 4), store=tmp_path / "a.zarr"), Held(2)
+    write = type(masklets.array).__setitem__
+
+    def refused(array: object, *args: object) -> None:
+        held.asked()
+        write(array, *args)
+
+    monkeypatch.setattr(type(masklets.array), "__setitem__", refused)
+    masklets[1] = LABELS[1]
+    np.testing.assert_array_equal(masklets[1], LABELS[1])
+
+
+def test_what_excel_has_open_is_told_before_any_work(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.csv").write_text("old", encoding="ascii")
+    files.check_free(tmp_path / "a.csv", overwrite=True)
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    files.check_free(tmp_path / "a.csv", overwrite=True)
+    hold(monkeypatch, "open", Held(1, 32))
+    with pytest.raises(OutputError, match="open in another program"):
+        files.check_free(tmp_path / "a.csv", overwrite=True)
+
+
+def test_a_drive_that_is_not_there(monkeypatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
+    with pytest.raises(OutputError, match="its drive is not there"):
+        files.check_writable(Path("/media/stick/a.tif"))
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._res_track.txt", "Thumbs.db", "desktop.ini"])
+def test_what_systems_leave_in_folders_is_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "01_RES").mkdir()
+    (tmp_path / "01_RES" / name).write_bytes(b"\0")
+    export_masklets(tmp_path / "01_RES", LABELS)
+    (tmp_path / "01_RES" / name).write_bytes(b"\0")
+    with pytest.raises(InputError, match="exists already"):
+        export_masklets(tmp_path / "01_RES", LABELS)
+    export_masklets(tmp_path / "01_RES", LABELS[::-1], overwrite=True)
+    np.testing.assert_array_equal(read_labels(tmp_path / "01_RES"), LABELS[::-1])
+    (tmp_path / "01_RES" / "mine.txt").write_bytes(b"\0")
+    with pytest.raises(InputError, match="something else than labels"):
+        export_masklets(tmp_path / "01_RES", LABELS, overwrite=True)
+
+
+def test_a_disk_without_hard_links(tmp_path: Path, monkeypatch) -> None:
+    def refused(*args: object, **kwargs: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    export_masklets(tmp_path / "a.zarr", LABELS)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.zarr"), LABELS)
+    Masklets((2, 3, 4), store=tmp_path / "b.zarr")[0] = LABELS[0]
+
+
+def test_a_log_in_another_alphabet(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS, metadata={"axes": "TYX"})
+    output = tmp_path / f"{STRANGE}.tif"
+    command = [sys.executable, "-m", "napari_sam2", "export", tmp_path / "a.tif", "-o", output]
+    coded = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run(command, capture_output=True, env=coded, check=False)
+    assert result.returncode == 0, result.stderr
+    assert b"\\u7ec6" in result.stdout
+    assert output.exists()
+
+
+def test_an_apple_gpu_that_torch_cannot_use_whole(monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device().type == "cpu"  # this torch knows the name only
+    with pytest.raises(InputError, match="update torch, or use cpu"):
+        pick_device("mps")
+    monkeypatch.setattr("napari_sam2.weights._can_all", lambda _device: True)
+    assert pick_device().type == "mps"
+    assert pick_device("mps").type == "mps"
+
+
+def test_errors_of_windows_in_words(tmp_path: Path) -> None:
+    from napari_sam2.widgets.words import in_words
+
+    error = OSError(22, "A dynamic link library (DLL) initialization routine failed")
+    error.winerror = 1114  # type: ignore[attr-defined]
+    assert "Visual C++ Redistributable" in in_words(error)
+    with pytest.raises(OutputError, match="close it there"), writing(tmp_path / "a.csv"):
+        raise refusal(32)
