@@ -200,11 +200,12 @@ class Journal:
 def _parts(step: Step, yielded: int, before: Iterable[int]) -> tuple[Step, Step] | None:
     """Return a step as far as it has come and what is left of it, where it can be left so."""
     if isinstance(step, Repair):
-        return replace(step, frames=yielded), step
+        return step.stopped(yielded, before), step
     if not isinstance(step, Propagate):
         return None
-    done = replace(step, frames=yielded)
-    return done, done.rest(before)
+    done = step.stopped(yielded, before)
+    assert done.rest is not None
+    return done, done.rest
 
 
 def check_session(path: Path | None, overwrite: bool, output: Path, *inputs: Path | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.passes import Made, made, results_of
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, Propagate, Step
+from napari_sam2.tracking.steps import AddPrompts, Propagate
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.weights import load_model
 from tests.tracking.test_newcomers import LENGTH, click, places
@@ -88,22 +89,28 @@ def test_it_goes_on(model, stack, tmp_path, step: Propagate, first: int) -> None
     # In the middle, within what comes again after a look, and on the way back.
     for stop in range(1, len(frames), 2) if step is PLAIN else (3, 6, len(frames) - 1):
         history = History(TrackingSession(model, Frames(stack)))
-        for done in (AddPrompts(prompts), replace(step, frames=stop)):
-            history.do(done)
+        history.do(AddPrompts(prompts))
+        with closing(history.run(step)) as results:
+            list(islice(results, stop))
         KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
         again = History(TrackingSession(model, Frames(stack)))
         list(KeptSession(tmp_path / "a.ns2.json").restore(again))
-        rest = again.steps[-1].rest([1])
+        rest = again.steps[-1].rest
+        assert (rest.after, rest.object_ids) == (stop, (1,))
         assert [result.frame for result in again.run(rest)] == frames[stop:]
         assert everything(again.session) == expected, stop
 
 
 def test_the_rest_in_a_file() -> None:
     for step in (PLAIN, FINDING):
-        stopped: Step = replace(step, frames=5)
-        rest = stopped.rest([1, 2])
-        assert (rest.after, rest.frames) == (5, None)
-        assert replace(rest, frames=3).rest([1, 2]).after == 8
+        assert step.rest is None
+        stopped = step.stopped(5, [1, 2])
+        rest = stopped.rest
+        assert rest is not None
+        assert (rest.after, rest.frames, rest.object_ids) == (5, None, (1, 2))
+        again = rest.stopped(3, [1, 2, 3]).rest
+        assert again is not None
+        assert (again.after, again.object_ids) == (8, (1, 2))
         for one in (stopped, rest):
             assert step_from_json(step_as_json(one), 1) == one
     assert "after" not in step_as_json(PLAIN)

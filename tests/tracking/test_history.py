@@ -142,7 +142,7 @@ def test_a_propagation_ended_early_is_one_step_that_says_how_far(model):
     results = history.run(Propagate("forward"))
     assert [r.frame for r in islice(results, 4)] == [0, 1, 2, 3]
     results.close()
-    assert history.steps[-1] == Propagate("forward", frames=4)
+    assert history.steps[-1] == Propagate("forward", object_ids=(1,), frames=4)
     after = everything(history.session)
     history.undo()
     assert everything(history.session) == before

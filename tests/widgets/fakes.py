@@ -79,6 +79,7 @@ class FakeSession:
         self.repaired: list[tuple[int, int]] = []
         self.threads: set[str] = set()
         self.calls = 0
+        self.visits = 0  # of frames, by propagations
         self.previewed: list[tuple[int, int]] = []  # as asked for, id and frame
         self.interrupted = 0
         self.fast = True
@@ -416,6 +417,7 @@ class FakeSession:
         self.followed = sorted(current)
         for frame in [*self._order(direction)][after:]:
             self._begin()
+            self.visits += 1
             blobs = self._blobs(frame)
             for object_id, mask in current.items():
                 hit = np.bincount(blobs[mask & (blobs > 0)], minlength=2)

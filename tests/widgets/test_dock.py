@@ -232,6 +232,47 @@ def test_cancel_keeps_what_is_done(open_desk):
     assert desk.layers.labels.editable
 
 
+def cancelled_after_three(desk) -> None:
+    desk.widget.propagate("forward")
+    while desk.widget.controller.run.done < 3:
+        process_events()
+    desk.widget.form.progress.cancel.click()
+    desk.done()
+
+
+def test_a_cancelled_propagation_goes_on(open_desk):
+    desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.03))
+    form, session = desk.widget.form.progress, desk.widget.session
+    desk.point(0, *SMALL)
+    cancelled_after_three(desk)
+    assert "'Go on' does the rest" in desk.status
+    assert (form.pause.text(), form.pause.isVisibleTo(form)) == ("Go on", True)
+    assert not form.cancel.isVisibleTo(form)
+    done = session.visits
+    assert form.bar.text() == f"stopped at {done} of 20"
+    desk.point(1, *SMALL)  # a correction
+    desk.done()
+    desk.widget.repair()
+    desk.done()
+    visits = session.visits
+    form.pause.click()
+    desk.done()
+    assert session.visits - visits == 20 - done  # none twice
+    assert all(desk.frame(t).any() for t in range(done, 20))
+    assert desk.status.startswith(f"Done: {20 - done} frames")
+    assert not form.isVisibleTo(desk.widget)
+    desk.widget.undo()
+    desk.done()
+    assert form.pause.text() == "Go on"  # as before it went on
+    desk.widget.undo()  # the repair, the correction, and what was cancelled
+    desk.widget.undo()
+    desk.widget.undo()
+    desk.done()
+    assert not form.isVisibleTo(desk.widget)
+    desk.widget.pause()
+    assert "nothing to go on with" in desk.status
+
+
 def test_repair_computes_what_a_correction_concerns(desk):
     desk.point(0, *SMALL)
     desk.widget.repair()

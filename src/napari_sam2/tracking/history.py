@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2.tracking.steps import Propagate, Repair, Step
+from napari_sam2.tracking.prompt import Prompts
+from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Repair, SetPrompt, Step
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
@@ -85,7 +86,7 @@ class History:
         InputError
             As the session does.
         """
-        known = set(self.session.object_ids)
+        known = self.session.object_ids
         done = Done(step, self.session.snapshot(step.touches(self.session)), extra=extra)
         self.touched.update(done.before)
         yielded = 0
@@ -97,13 +98,13 @@ class History:
                     yield result
             ended = True
         finally:
-            new = set(self.session.object_ids) - known  # a step may find objects
+            new = set(self.session.object_ids).difference(known)  # a step may find objects
             done.before = {**dict.fromkeys(new), **done.before}
             self.touched.update(new)
             if ended:
                 self._note(done)
             elif yielded and isinstance(step, Propagate | Repair):
-                done.step = replace(step, frames=yielded)
+                done.step = step.stopped(yielded, known)
                 self._note(done)
             else:
                 self.session.restore(done.before)
@@ -154,6 +155,46 @@ class History:
             len(self._past) > _MOST_STEPS or _bytes(self._past) > _MOST_BYTES
         ):
             self._settled.append(self._past.pop(0).step)
+
+
+def unfinished(steps: Sequence[Step], prompts: Prompts) -> Propagate | None:
+    """Return what is left of a propagation that was ended early, if it is the last one.
+
+    Corrections may come after it, and other objects; not what changes where those that it follows
+    begin, or which there are.
+
+    Parameters
+    ----------
+    steps : that were done.
+    prompts : as they are now.
+    """
+    last = next((n for n, s in reversed([*enumerate(steps)]) if isinstance(s, Propagate)), None)
+    if last is None:
+        return None
+    stopped = steps[last]
+    assert isinstance(stopped, Propagate)
+    if (rest := stopped.rest) is None:
+        return None
+    ids = set(rest.object_ids or ())
+    said = {(i, t) for step in steps[:last] for i, t in _prompted(step)}
+    for step in steps[last + 1 :]:
+        if isinstance(step, SetPrompt | AddPrompts):
+            for i, t in _prompted(step):
+                if i in ids and (not prompts.get(i) or t == min(prompts[i])) and (i, t) not in said:
+                    return None
+            if isinstance(step, SetPrompt) and step.prompt is None and step.object_id in ids:
+                return None
+        elif not isinstance(step, Repair | CloseGaps):
+            return None
+    return rest
+
+
+def _prompted(step: Step) -> Iterator[tuple[int, int]]:
+    """Yield the objects and frames that a step prompts."""
+    if isinstance(step, SetPrompt):
+        yield step.object_id, step.frame
+    elif isinstance(step, AddPrompts):
+        yield from ((i, t) for i, by_frame in step.prompts.items() for t in by_frame)
 
 
 def _bytes(past: list[Done]) -> int:

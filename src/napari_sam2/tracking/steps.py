@@ -236,15 +236,23 @@ class Propagate:
         )
         return limited(results, self.frames)
 
-    def rest(self, object_ids: Iterable[int]) -> Self:
-        """Return what is left of one that was stopped.
+    def stopped(self, frames: int, object_ids: Iterable[int]) -> Self:
+        """Return it as far as it has come.
 
         Parameters
         ----------
-        object_ids : of the session before this step.
+        frames : results that there were.
+        object_ids : of the session before it.
         """
         ids = tuple(object_ids) if self.object_ids is None else self.object_ids
-        return replace(self, frames=None, after=self.after + (self.frames or 0), object_ids=ids)
+        return replace(self, frames=frames, object_ids=ids)
+
+    @property
+    def rest(self) -> Self | None:
+        """What is left of one that was stopped; None of another."""
+        if self.frames is None:
+            return None
+        return replace(self, frames=None, after=self.after + self.frames)
 
     def describe(self) -> str:
         """Name it for a menu."""
@@ -266,6 +274,10 @@ class Repair:
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are computed again."""
         return limited(session.repair(self.object_ids), self.frames)
+
+    def stopped(self, frames: int, _object_ids: Iterable[int]) -> Repair:
+        """Return it as far as it has come; what is left stays to be repaired."""
+        return replace(self, frames=frames)
 
     def describe(self) -> str:
         """Name it for a menu."""

@@ -172,6 +172,13 @@ class MaskletsWidget(QWidget):
         """End the propagation after the current frame; what is done is kept."""
         self.controller.cancel()
 
+    def pause(self) -> None:
+        """Let the propagation rest after the current frame, or go on, also with a cancelled one."""
+        if self.controller.run is None:
+            self.workbench.following.go_on()
+        else:
+            self.controller.pause()
+
     def wait(self, seconds: float = 60.0, panels: bool = False) -> None:
         """Process events until all work is done.
 
@@ -237,7 +244,7 @@ class MaskletsWidget(QWidget):
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.objects.space.clicked.connect(lambda: self.show_in_3d())
         form.sample.clicked.connect(lambda: bench.open_sample())
-        form.progress.pause.clicked.connect(lambda: self.controller.pause())
+        form.progress.pause.clicked.connect(lambda: self.pause())
         form.on_tool(bench.tools.use)
         for direction, button in form.propagation.directions.items():
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
@@ -332,6 +339,8 @@ class MaskletsWidget(QWidget):
         form.objects.space.setChecked(bench.space.on)
         if bench.layers is not None:
             form.show_object_colour(self.panels.colour_of(bench.object_id))
+        active = self.controller.run is not None or self.controller.opening
+        left = None if active else bench.following.left
         form.set_state(
             has_image=bench.layers is not None,
             many_frames=bench.layers is not None and bench.layers.geometry.length > 1,
@@ -340,13 +349,16 @@ class MaskletsWidget(QWidget):
             paused=self.controller.run is not None and self.controller.run.paused.is_set(),
             any_image=bool(bench.images),
             earlier=bench.restoring.found is not None and not bench.used_ids,
+            left=left is not None,
         )
-        active = self.controller.run is not None or self.controller.opening
         if active and not self._timer.isActive():
             self._timer.start()
         elif not active:
             self._timer.stop()
-            form.progress.clear()
+            if left is None:
+                form.progress.clear()
+            else:
+                form.progress.show_left(*bench.following.progress(left))
 
     def _on_timer(self) -> None:
         self.workbench.following.refresh()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.history import unfinished
+from napari_sam2.tracking.passes import results_of
+from napari_sam2.tracking.steps import Propagate, Step
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.runs import Direction, Finding, Run, Wish, planned, summary
+from napari_sam2.widgets.runs import Direction, Finding, Run, Wish, planned, summary, total_of
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -87,23 +92,57 @@ class Following:
         looking
             How new objects are found on the way; by default as chosen.
         """
-        bench, layers = self._bench, self._bench.require_layers()
+        layers = self._bench.require_layers()
         if layers is None:
             return
         layers.read()
         wish = self.wish(direction, object_ids, looking)
-        if wish.finding is not None:
-            self._propagate_and_find(wish)
+        self._begin(lambda session: planned(session, wish), finding=wish.finding is not None)
+
+    @property
+    def left(self) -> Propagate | None:
+        """What is left of the last propagation, where it was cancelled and can go on."""
+        record = self._bench.controller.record
+        return None if record is None else unfinished(record.history.steps, record.layers.prompts)
+
+    def progress(self, left: Propagate) -> tuple[int, int]:
+        """Return how many frames were done of what can go on, and about how many there are."""
+        layers = self._bench.layers
+        length = 1 if layers is None else layers.geometry.length
+        frames = range(length)[left.start : left.stop]
+        every = left.every if isinstance(left, PropagateAndFind) else 0
+        return left.after, max(results_of(len(frames), every), left.after + 1)
+
+    def go_on(self) -> None:
+        """Do what is left of a propagation that was cancelled; returns at once."""
+        layers, left = self._bench.require_layers(), self.left
+        if layers is None:
+            return
+        layers.read()
+        if left is None:
+            self._bench.status.emit("There is nothing to go on with; follow objects anew.", "info")
+            return
+        finding = isinstance(left, PropagateAndFind)
+        self._begin(lambda session: (left, total_of(session, left) - left.after), finding=finding)
+
+    def _begin(self, plan: Callable[[Any], tuple[Step, int]], finding: bool) -> None:
+        """Do a step that the plan returns, of so many frames."""
+        if finding:
+            self._propagate_and_find(plan)
             return
 
         def work(record: Record, run: Run) -> None:
-            step, run.total = planned(record.history.session, wish)
+            step, run.total = plan(record.history.session)
             run.consume(record.run(step))
 
         self.leave_from_here()
-        bench.controller.start(work, "Propagating …")
+        self._bench.controller.start(work, "Propagating …", said=self._said)
 
-    def _propagate_and_find(self, wish: Wish) -> None:
+    def _said(self, run: Run) -> str:
+        more = " 'Go on' does the rest." if run.cancelled.is_set() and self.left else ""
+        return summary(run) + more
+
+    def _propagate_and_find(self, plan: Callable[[Any], tuple[Step, int]]) -> None:
         """Follow all objects; those that are found on the way get prompts in the layers."""
         bench, record = self._bench, self._bench.controller.require_record()
         if record is None or bench.layers is None:
@@ -112,14 +151,14 @@ class Following:
 
         def work(record: Record, run: Run) -> None:
             session = record.history.session
-            step, run.total = planned(session, wish)
+            step, run.total = plan(session)
             with session.checking(run.check):
                 run.consume(record.run(step, layers_of=layers_of))
 
         def said(run: Run) -> str:
             count = len(set(record.history.session.object_ids) - before)
             new = "1 new cell was" if count == 1 else f"{count or 'no'} new cells were"
-            return f"{summary(run)} {new[0].upper()}{new[1:]} found on the way."
+            return f"{self._said(run)} {new[0].upper()}{new[1:]} found on the way."
 
         def after(_ended: bool) -> None:
             bench.show_layers(record.layers)

@@ -213,16 +213,18 @@ class Form(QWidget):
         paused: bool = False,
         earlier: bool = False,
         any_image: bool = True,
+        left: bool = False,
     ) -> None:
         """Enable what can be used now.
 
-        `earlier`: there is a session to restore; `any_image`: there is an image to choose.
+        `earlier`: there is a session to restore; `any_image`: there is an image to choose; `left`:
+        a propagation that was cancelled can go on.
         """
         self.sample.setVisible(not any_image)
         self.session.set_state(has_image, running, earlier)
         self.propagation.set_state(many_frames, running)
         self.objects.space.setEnabled(has_image and many_frames)
-        self.progress.set_state(running, loading, paused)
+        self.progress.set_state(running, loading, paused, left)
         tools = (*self.tools.values(), self.positive, self.negative)
         for part in (self.new_object, self.delete_object, *tools):
             part.setEnabled(has_image)

@@ -6,6 +6,9 @@ from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from napari_sam2.widgets.parts import button, row
 
+_PAUSE = "Rest after this frame, and go on later"
+_REST = "Follow the objects over the frames that the cancelled propagation has not reached"
+
 
 class ProgressForm(QWidget):
     """A bar that is seen while there is something to show."""
@@ -14,7 +17,7 @@ class ProgressForm(QWidget):
         super().__init__()
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the propagation")
-        self.pause = button("Pause", "Rest after this frame, and go on later")
+        self.pause = button("Pause", _PAUSE)
         self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
         for part in (self.pause, self.cancel):
             part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -51,10 +54,16 @@ class ProgressForm(QWidget):
         self.hide()
         self.bar.setFormat("")
 
-    def set_state(self, running: bool, loading: bool, paused: bool) -> None:
-        """Enable what can be used now."""
-        self.pause.setVisible(running)
-        self.pause.setText("Go on" if paused else "Pause")
+    def show_left(self, done: int, total: int) -> None:
+        """Show how far a propagation had come that can go on."""
+        self._show(done, total, f"stopped at {done} of {total}")
+
+    def set_state(self, running: bool, loading: bool, paused: bool, left: bool = False) -> None:
+        """Enable what can be used now; `left`: a propagation that was cancelled can go on."""
+        self.pause.setVisible(running or left)
+        self.pause.setText("Go on" if paused or left else "Pause")
+        self.pause.setToolTip(_REST if left else _PAUSE)
+        self.cancel.setVisible(not left)
         self.cancel.setEnabled(running or loading)
 
 

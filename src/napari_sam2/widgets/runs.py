@@ -152,20 +152,25 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
                     "no object has changed since it was followed; untick 'Only changed objects' "
                     "to follow all of them again"
                 )
+        step = Propagate(direction, wish.start, wish.stop, object_ids)
         if wish.finding is not None and object_ids is None:
-            found = asdict(wish.finding)
-            step = PropagateAndFind(direction, wish.start, wish.stop, **found)
-            every = wish.finding.every
-            total = session.total_frames(direction, wish.start, wish.stop, find_every=every)
-            return step, total
-        total = session.total_frames(direction, wish.start, wish.stop, object_ids)
-        return Propagate(direction, wish.start, wish.stop, object_ids), total
+            step = PropagateAndFind(direction, wish.start, wish.stop, **asdict(wish.finding))
+        return step, total_of(session, step)
     stale = session.stale_frames()
     if object_ids is not None:
         stale = {i: frames for i, frames in stale.items() if i in object_ids}
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
     return Repair(object_ids), len(set().union(*stale.values()))
+
+
+def total_of(session: Any, step: Propagate) -> int:
+    """Return how many frames a propagation yields from its beginning to its end."""
+    more = {"find_every": step.every} if isinstance(step, PropagateAndFind) else {}
+    total: int = session.total_frames(
+        step.direction, step.start, step.stop, step.object_ids, **more
+    )
+    return total
 
 
 def summary(run: Run) -> str:
