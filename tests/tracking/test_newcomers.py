@@ -194,7 +194,8 @@ def test_ended_early_it_keeps_what_was_found(session):
             break
     results.close()
     assert session.object_ids == [1, 2]
-    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=10)
+    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, frames=10)
+    assert history.steps[-1] == done
     history.undo()
     assert session.object_ids == [1]
     history.redo()
@@ -221,5 +222,6 @@ def test_a_look_can_be_ended(session):
     with pytest.raises(Enough):
         follow()
     assert frames == list(range(EVERY))
-    assert history.steps[-1] == PropagateAndFind("forward", every=EVERY, frames=EVERY)
+    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, frames=EVERY)
+    assert history.steps[-1] == done
     assert session.object_ids == [1]
