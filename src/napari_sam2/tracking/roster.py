@@ -331,7 +331,8 @@ class Roster:
 
     def _existing(self, object_id: int) -> TrackedObject:
         if object_id not in self._objects:
-            raise InputError(f"there is no object {object_id}; there are {self.object_ids}")
+            known = ", ".join(map(str, self.object_ids)) or "none yet"
+            raise InputError(f"there is no object {object_id}; there are {known}")
         return self._objects[object_id]
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:

@@ -118,6 +118,7 @@ class SessionFile:
     notes : what is noted of objects by id: "name" and the like; JSON values.
     slice_step : distance of two frames that the user gave, in the unit of y.
     left : what a run without a window had still to do when it was stopped.
+    count : objects with prompts at the end, those included that were found on the way.
     state : digest of all that decides about the masks; "" where it was not read from a file.
     """
 
@@ -130,6 +131,7 @@ class SessionFile:
     notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     slice_step: float | None = None
     left: tuple[Step, ...] = field(default=(), compare=False)
+    count: int = field(default=0, compare=False)
     state: str = field(default="", compare=False)
 
     @classmethod
@@ -310,6 +312,7 @@ def load_session(path: str | Path) -> SessionFile:
             {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
             None if content.get("slice_step") is None else float(content["slice_step"]),
             left,
+            len(content.get("objects", ())),
             _state(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

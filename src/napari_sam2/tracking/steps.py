@@ -115,26 +115,36 @@ class AdoptMasks:
 
 @dataclass(frozen=True)
 class RemoveObject:
-    """Forget an object, if there is one."""
+    """Forget an object, or several, as far as there are such objects."""
 
     kind: ClassVar[str] = "remove"
     object_id: int
+    others: tuple[int, ...] | None = None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """All of them."""
+        return (self.object_id, *(self.others or ()))
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name the object and its daughters."""
-        return (self.object_id, *_daughters(session, self.object_id))
+        """Name the objects and their daughters."""
+        daughters = [d for i in self.object_ids for d in _daughters(session, i)]
+        return tuple(dict.fromkeys((*self.object_ids, *daughters)))
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames that it was on."""
-        if self.object_id not in session.object_ids:
-            return
-        frames = session.frames_of(self.object_id)
-        session.remove_object(self.object_id)
-        for frame in frames:
+        """Yield the frames that they were on."""
+        frames: set[int] = set()
+        for i in self.object_ids:
+            if i in session.object_ids:
+                frames.update(session.frames_of(i))
+                session.remove_object(i)
+        for frame in sorted(frames):
             yield session.result(frame)
 
     def describe(self) -> str:
         """Name it for a menu."""
+        if self.others:
+            return f"deletion of {len(self.object_ids)} objects"
         return f"deletion of object {self.object_id}"
 
 

@@ -105,8 +105,9 @@ def step_from_json(entry: Any, number: int) -> Step:
             return SetParents({int(i): None if p is None else _whole(p) for i, p in said})
         if kind in _PLAIN:
             values = {name: value for name, value in entry.items() if name != "do"}
-            if values.get("object_ids") is not None:
-                values["object_ids"] = tuple(_whole(i) for i in values["object_ids"])
+            for name in ("object_ids", "others"):
+                if values.get(name) is not None:
+                    values[name] = tuple(_whole(i) for i in values[name])
             if kind == Divide.kind:
                 first, second = values["daughters"]
                 values["daughters"] = (_whole(first), _whole(second))

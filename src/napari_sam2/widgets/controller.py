@@ -63,6 +63,7 @@ class Controller:
         """Returns names of objects and the like, for the session file."""
         self.record: Record | None = None
         """What was done in the session, while one is open."""
+        self._made: tuple[int, Record] | None = None
         self.opening = False
         self.left_behind = 0
         """Objects whose imported masks the session does not know, as it was opened anew."""
@@ -75,6 +76,14 @@ class Controller:
     def session(self) -> Any:
         """The session, or None while there is none."""
         return None if self.record is None else self.record.history.session
+
+    @property
+    def newest(self) -> Record | None:
+        """As `record`, for the worker's thread: it comes to what was clicked while the model was
+        loaded before the window is told that it is.
+        """  # noqa: D205
+        made = self._made
+        return made[1] if made is not None and made[0] == self._generation else None
 
     @property
     def pace(self) -> Pace | None:
@@ -118,6 +127,7 @@ class Controller:
 
         def job() -> _Opened:
             record = Record(self._factory(request, progress), writer, layers)
+            self._made = (generation, record)
             keeper = SessionKeeper(record.history, request)
             if saved is not None:
                 saved.content.check(record.history.session)
@@ -170,7 +180,7 @@ class Controller:
         if self.run is not None:
             self.run = None
             self.run_ended.emit()
-        self.record = self.keeper = None
+        self.record = self.keeper = self._made = None
         self.changed.emit()
 
     def require_record(self) -> Record | None:

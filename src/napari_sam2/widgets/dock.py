@@ -117,8 +117,9 @@ class MaskletsWidget(QWidget):
         self.workbench.new_object()
 
     def delete_object(self) -> None:
-        """Delete the current object, its prompts and masks."""
-        self.panels.editor.delete([self.object_id])
+        """Delete the current object, and those selected with it in the table."""
+        selected = self.form.objects.table.selected_ids()
+        self.panels.editor.delete(selected if self.object_id in selected else [self.object_id])
 
     def divide(self) -> None:
         """End the current object before the frame on screen, and make its two daughters."""

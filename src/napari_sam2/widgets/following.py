@@ -74,6 +74,8 @@ class Following:
         """First frame to follow objects to, and the one after the last; None: the ends."""
         self.looking = Looking(0, None)
         """How new cells are looked for while all objects are followed."""
+        self.finding = False
+        """Whether objects are being found that take the next free ids."""
         self._origin = 0
         self._followed: int | None = None
         self._volume = Pulse()
@@ -165,6 +167,7 @@ class Following:
 
         self.leave_from_here()
         act_long(bench, work, "Propagating, and looking for new cells …", said, after)
+        self.finding = bench.controller.run is not None
 
     def wish(
         self,
@@ -176,7 +179,7 @@ class Following:
         only_stale, finding = self.only_stale and object_ids is None, None
         every, diameter = looking or self.looking
         if every and direction != "repair" and object_ids is None and not only_stale:
-            first = max(self._bench.used_ids, default=0) + 1
+            first = max(*self._bench.used_ids, self._bench.object_id) + 1
             finding = Finding(every, diameter, first, HIGHEST, self._in_time)
         return Wish(direction, object_ids, *self.frame_range, only_stale, finding)
 
@@ -217,7 +220,7 @@ class Following:
             bench.layers.show_labels(thumbnail=False)
 
     def _on_run_ended(self) -> None:
-        bench = self._bench
+        bench, self.finding = self._bench, False
         if bench.layers is None:
             return
         if self.on_screen and bench.frame_on_screen == self._followed:  # back to the prompts

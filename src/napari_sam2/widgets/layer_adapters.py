@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.layer_data import PATH_KEY
+from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -125,7 +126,7 @@ class StackGeometry:
                 )
         frames = self.frames_of(coords)
         if (frames != frames[0]).any():
-            return "A shape must lie in one frame; draw it again in the 2D view."
+            return "A shape must lie in one frame; draw it again in the 2D view of y and x."
         if not 0 <= frames[0] < self.length:
             return f"Frame {frames[0]} does not exist; there are frames 0 to {self.length - 1}."
         low, high = self.yx(coords).min(axis=0), self.yx(coords).max(axis=0)
@@ -164,6 +165,17 @@ def source_path(layer: Image) -> str:
     """Return the file that an image was read from, or "" where there was none."""
     path = layer.metadata.get(PATH_KEY) or getattr(layer.source, "path", None)
     return str(Path(path).absolute()) if path else ""
+
+
+def file_scale(layer: Image) -> tuple[dict[str, float], str | None]:
+    """Return the steps along the axes of an image's file by letter, and the unit of lengths."""
+    from napari_sam2.stacks import open_all
+
+    try:
+        stack = open_all(source_path(layer))
+    except InputError:
+        return {}, None
+    return stack.scale, stack.unit
 
 
 def axis_choices(layer: Image, channel_axis: int | None = None) -> list[tuple[str, int | None]]:
@@ -249,7 +261,8 @@ def _tiff_axes(layer: Image) -> list[str] | None:
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            if not (tiff.is_ome or tiff.is_imagej):
+            said = tiff.shaped_metadata or ({},)  # what tifffile wrote
+            if not (tiff.is_ome or tiff.is_imagej or "axes" in said[0]):
                 return None
             series = tiff.series[0]
             sizes = dict(zip(series.axes, series.shape, strict=True))

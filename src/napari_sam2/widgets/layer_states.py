@@ -55,9 +55,9 @@ class LayerState:
         return cls(
             np.array(points.data),
             _columns(points),
-            [np.array(data) for data in shapes.data],
-            list(shapes.shape_type),
-            _columns(shapes),
+            [np.array(data) for data in shapes.data[: finished(shapes)]],
+            list(shapes.shape_type[: finished(shapes)]),
+            {name: values[: finished(shapes)] for name, values in _columns(shapes).items()},
             dict(painted),
             frozenset(absent),
         )
@@ -105,6 +105,13 @@ class LayerState:
         if self.shapes:
             shapes.add(self.shapes, shape_type=self.shape_types)
             _set_last(shapes, self.shape_features)
+        for layer in (points, shapes):  # napari selects what it adds, and Backspace deletes that
+            layer.selected_data = set()
+
+
+def finished(layer: Points | Shapes) -> int:
+    """Return how many items there are without one that is being drawn, which is the last."""
+    return len(layer.data) - int(getattr(layer, "_is_creating", False))
 
 
 def news(

@@ -93,9 +93,10 @@ class Notes:
         """
         kept.clear()
         match step:
-            case RemoveObject(object_id):
-                kept.update(self._of(object_id))
-                self.forget(object_id)
+            case RemoveObject():
+                kept.update(self._of(*step.object_ids))
+                for object_id in step.object_ids:
+                    self.forget(object_id)
             case MergeObjects(one, absorbed):
                 kept.update(self._of(one, absorbed))
                 self.merged(one, absorbed)

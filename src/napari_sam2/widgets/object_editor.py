@@ -73,23 +73,22 @@ class ObjectEditor:
         self._bench.controller.save()
 
     def delete(self, object_ids: Iterable[int]) -> None:
-        """Delete objects, their prompts and masks."""
-        if not self._busy():
-            for object_id in object_ids:
-                self._delete(object_id)
-
-    def _delete(self, object_id: int) -> None:
-        bench, writer = self._bench, self._bench.writer
-        step, kept = RemoveObject(object_id), dict[int, Noted]()
+        """Delete objects, their prompts and masks; one step to undo."""
+        ids, bench, writer = [*object_ids], self._bench, self._bench.writer
+        if self._busy() or not ids:
+            return
+        step, kept = RemoveObject(ids[0], tuple(ids[1:]) or None), dict[int, Noted]()
 
         def job(record: Record, layers_of: LayersOf) -> None:
             _run(record, step, layers_of, kept)
             if writer is not None:
-                writer.erase(object_id)
+                for object_id in ids:
+                    writer.erase(object_id)
 
         def done(_: None) -> None:
             bench.notes.done(step, kept)
-            bench.status.emit(f"Object {object_id} was deleted.", "done")
+            what = f"Object {ids[0]} was" if len(ids) == 1 else f"{len(ids)} objects were"
+            bench.status.emit(f"{what} deleted.", "done")
 
         self._do(job, done)
 

@@ -73,8 +73,11 @@ class Painting:
             before, began = self._begun.pop(frame)
             self._strokes.setdefault(frame, []).append(Stroke(before, after, began))
 
-    def read(self, painted: Collection[Key]) -> list[tuple[Key, npt.NDArray[np.bool_]]]:
+    def read(self, painted: Collection[Key]) -> list[tuple[Key, npt.NDArray[np.bool_], bool]]:
         """Return the objects and frames with new strokes, and what the labels (Y, X) show of each.
+
+        The last of the three says whether the strokes are about the object, and did not only cover
+        it.
 
         Parameters
         ----------
@@ -84,10 +87,11 @@ class Painting:
         """
         for frame in [*self._begun]:
             self._end(frame, self._plane(frame).copy())
-        keys = self._touched | (self._covered & set(painted))
+        own = self._touched
+        keys = own | (self._covered & set(painted))
         self._touched, self._covered = set(), set()
         self._drawn |= keys
-        return [((i, t), self._plane(t) == i) for i, t in sorted(keys)]
+        return [((i, t), self._plane(t) == i, (i, t) in own) for i, t in sorted(keys)]
 
     def _plane(self, frame: int) -> Plane:
         return np.asarray(self._labels.data[self._geometry.index(frame)])

@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.widgets.drawing import area_of
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.layer_states import BOX, Key, LayerState, news
+from napari_sam2.widgets.layer_states import BOX, Key, LayerState, finished, news
 from napari_sam2.widgets.painting import Painting
 from napari_sam2.widgets.prompt_looks import colour, new_layers
 from napari_sam2.widgets.record import LayerChange
@@ -162,12 +162,19 @@ class PromptLayers:
 
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
-        for key, mask in self._painting.read(self._painted):
+        for key, mask, own in self._painting.read(self._painted):
             self._forget({key})
             if mask.any():
                 self._painted[key] = mask
+            elif own and self._is_elsewhere(*key):  # all of it was erased
+                self._absent.add(key)
         self._drop_unusable()
         return self._collect()
+
+    def _is_elsewhere(self, object_id: int, frame: int) -> bool:
+        """Whether an object is known from other frames than this."""
+        own = {t: prompt for (i, t), prompt in self._known.items() if i == object_id}
+        return not own or any(t != frame and not p.absent for t, p in own.items())
 
     def hold(self) -> None:
         """Announce nothing until `release`: what is being done now may change the layers."""
@@ -217,6 +224,7 @@ class PromptLayers:
             refused later.
         """
         before, now = self._known, self._read() if self._held else self._known
+        self.drop_drawing()  # its place among the shapes would be another one's
         with self._unheard():
             state.write(self.points, self.shapes)
         self._painted, self._absent = dict(state.painted), set(state.absent)
@@ -243,9 +251,20 @@ class PromptLayers:
         self.apply_current()
         return self._noted()
 
+    def drop_drawing(self) -> bool:
+        """Give up a shape that is being drawn; False if none is."""
+        if not self.shapes._is_creating:
+            return False
+        count = finished(self.shapes)
+        with self._unheard():
+            self.shapes._finish_drawing()
+            self._remove_items(self.shapes, list(range(count, len(self.shapes.data))))
+        return True
+
     def forget(self, object_id: int, frame: int) -> LayerChange:
         """Remove what was said of an object on a frame; not announced."""
         self.read()
+        self.drop_drawing()
         self._forget({(object_id, frame)})
         self._know({(object_id, frame)})
         return self._noted()
@@ -254,6 +273,7 @@ class PromptLayers:
         """Say something, or nothing, in the place of what was said."""
         if not said:
             return
+        self.drop_drawing()
         self._forget(said.keys())
         self._painting.forget(said.keys())
         prompts: Prompts = {}
@@ -285,7 +305,7 @@ class PromptLayers:
 
     def _drop_unusable(self) -> None:
         for layer in (self.points, self.shapes):
-            complaints = {i: complaint(layer, i, self.geometry) for i in range(len(layer.data))}
+            complaints = {i: complaint(layer, i, self.geometry) for i in range(finished(layer))}
             bad = [i for i, text in complaints.items() if text]
             self._remove_items(layer, bad)
             if bad:
@@ -294,7 +314,7 @@ class PromptLayers:
 
     def _collect(self) -> dict[Key, Prompt]:
         found: dict[Key, Prompt] = {}
-        for i, shape in enumerate(self.shapes.data):
+        for i, shape in enumerate(self.shapes.data[: finished(self.shapes)]):
             object_id = self.shapes.features["object"].iloc[i]
             key = int(object_id), int(self.geometry.frames_of(shape)[0])
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
@@ -322,11 +342,12 @@ class PromptLayers:
     # --- removing ------------------------------------------------------------------------
 
     def remove_last_point(self) -> bool:
-        """Take back the newest point; False if there is none."""
-        if not len(self.points.data):
+        """Take back the newest point of the current object; False if it has none."""
+        own = np.flatnonzero(self.points.features["object"].astype(int) == self.object_id)
+        if not len(own):
             return False
         self.points.selected_data = set()
-        self.points.remove([len(self.points.data) - 1])
+        self.points.remove([int(own[-1])])
         return True
 
     def _forget(self, keys: Collection[Key]) -> None:

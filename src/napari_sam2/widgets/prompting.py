@@ -74,7 +74,7 @@ class Prompting:
                 change = self._waiting.pop(ticket)
             except KeyError:  # a newer one has it
                 return None
-            record = controller.record  # there once the model is loaded
+            record = controller.newest
             if record is None:
                 return None
             return record.prompt(SetPrompt(object_id, frame, prompt), change, drawn)
@@ -221,7 +221,8 @@ class Prompting:
         self.say(object_id, frame, Prompt(mask=mask), text + " J goes to the next frame to check.")
 
     def remove_last_point(self) -> None:
-        """Take back the newest point."""
+        """Take back the newest point of the current object."""
         bench = self._bench
         if bench.layers is None or not bench.layers.remove_last_point():
-            bench.status.emit("There is no point to take back.", "info")
+            text = f"{bench.notes.name(bench.object_id)} has no point to take back."
+            bench.status.emit(text, "info")

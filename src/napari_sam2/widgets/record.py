@@ -222,7 +222,9 @@ class Record:
             return f"{who}: the prompt on frame {step.frame} was taken back."
         size = int((result.labels == step.object_id).sum())
         if step.prompt.absent:
-            return f"{who} is not on frame {step.frame}."
+            stale = self.history.session.stale_frames().get(step.object_id)
+            more = " H follows it up to there, and no further." if stale else ""
+            return f"{who} is not on frame {step.frame}.{more}"
         if not size:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)

@@ -162,7 +162,8 @@ class SessionActions:
             name = kinds[kind]
             chosen = with_suffix(path, name)
             # The dialog asked before it gave a name that is taken; a longer one it has not seen.
-            export(self._bench, chosen, name, overwrite=chosen == Path(path))
+            if chosen == Path(path) or self._may_replace(chosen):
+                export(self._bench, chosen, name, overwrite=True)
 
     def add_rois(self) -> None:
         """Ask for a file of the ROI Manager, and make objects of what is in it."""
@@ -204,7 +205,7 @@ class SessionActions:
             return True
         yes = QMessageBox.StandardButton.Yes
         text = f"{path.name} exists already. Replace it?"
-        return QMessageBox.question(self._form, "Save the session", text) == yes
+        return QMessageBox.question(self._form, "Replace", text) == yes
 
     def open(self) -> None:
         """Ask for a session file, and do again what it says."""

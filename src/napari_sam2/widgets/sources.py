@@ -230,7 +230,8 @@ class Source:
     def frame_scale(self, geometry: StackGeometry) -> tuple[dict[str, float], str | None]:
         """Return the steps along T or Z, Y and X, and the unit of lengths; None for pixels.
 
-        Steps in time are in seconds.
+        Steps in time are in seconds. Where the layer has no scale, the file's counts, which
+        napari does not read of every one.
         """
         along, axes = self.frame_axis(geometry), self.axes
         places = {"Y": geometry.plane[0], "X": geometry.plane[1]}
@@ -238,6 +239,9 @@ class Source:
             places[along] = geometry.axis
         steps = [abs(float(self.image.scale[axes[a]])) for a in places.values()]
         units = [str(self.image.units[axes[a]]) for a in places.values()]
+        if set(steps) == {1.0} and set(units) <= set(NO_UNITS):
+            scale, length = adapters.file_scale(self.image)
+            return {letter: scale.get(letter, 1.0) for letter in places}, length
         unit = units[0]
         return common_steps(places, steps, units, unit), None if unit in NO_UNITS else unit
 

@@ -38,6 +38,9 @@ class Undoing:
         layers = bench.require_layers()
         if layers is None:
             return
+        if layers.drop_drawing():
+            bench.status.emit("What was being drawn is gone; all else is as it was.", "info")
+            return
         layers.read()
         if controller.run is not None:
             bench.status.emit("Cancel the propagation first.", "error")

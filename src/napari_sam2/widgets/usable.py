@@ -19,7 +19,9 @@ def complaint(layer: Points | Shapes, index: int, geometry: StackGeometry) -> st
         return text
     if layer.shape_type[index] not in (BOX, *_AREAS):
         return "Lines are no prompts; draw a rectangle, a polygon or an ellipse."
-    if np.ptp(geometry.yx(data), axis=0).min() < 1:
+    size = np.ptp(geometry.yx(data), axis=0)
+    clicked = layer._normalized_vertex_radius / 2  # what napari draws where nothing is dragged
+    if size.min() < 1 or np.allclose(size, clicked, rtol=1e-3):
         return "That box is too small; drag it around the whole object."
     return None
 

@@ -261,10 +261,11 @@ class Workbench:
         if layers is None:
             return
         layers.be_silent()
-        if not layers.prompts and not self._has_results:
-            for layer in layers.layers:
-                if layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
+        empty = not layers.prompts and not self._has_results
+        for layer in layers.layers:
+            layer.visible = False  # it would lie over what is worked on next
+            if empty and layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
         self.writer = None
 
     def close(self) -> None:
@@ -282,7 +283,8 @@ class Workbench:
         if self.image is not None and layer is self.image:
             text = f"The image '{layer.name}' was removed; its masklets stay. Choose another image."
         elif layer in self.layers.layers:
-            text = f"The layer '{layer.name}' was removed. Choose the image again to go on."
+            text = f"The layer '{layer.name}' was removed. "
+            text += "Choose the image again to go on." if self.images else _FIRST
         else:
             return
         self.drop_image()
@@ -328,6 +330,10 @@ class Workbench:
         if daughter is not None:
             self.set_object(daughter)
         elif self.object_id in self.used_ids:
+            if self.following.finding:
+                text = "Cells are being found, and get the next numbers; press N when that is over."
+                self.status.emit(text, "info")
+                return
             free = self.free_ids()
             if free is None:
                 return
