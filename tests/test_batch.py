@@ -294,3 +294,18 @@ def test_frames_and_objects_are_counted_once(folder: Path) -> None:
     outcome = batch.track(opened(folder, "d.tif"), toy_model())
     half = stopped(opened(folder, "b.tif"), outcome.done - 1)
     assert f"({outcome.done - 1} of {outcome.total} passes over a frame were made)" in half.kept
+
+
+@pytest.mark.parametrize("way", [("--direction", "backward", "--start", 3), ("--stop", 2)])
+def test_a_run_without_a_frame_is_refused(folder: Path, way: tuple[object, ...]) -> None:
+    content = json.loads((folder / "prompts.json").read_text())
+    frame = 2 if way[0] == "--direction" else 4
+    for one in content["objects"]:
+        one["prompts"][0]["frame"] = frame
+    (folder / "prompts.json").write_text(json.dumps(content))
+    given = ("--prompts", folder / "prompts.json", "--output", folder / "a.tif", "--device", "cpu")
+    direction = () if "--direction" in way else ("--direction", "forward")
+    result = command("track", folder / "stack.tif", *given, *way, *direction)
+    assert result.exit_code == 2, result.output
+    assert "no frame of those that are asked for lies" in result.stderr
+    assert not list(folder.glob("*a.tif*"))

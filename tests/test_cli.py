@@ -117,7 +117,7 @@ def test_flags_in_help_take_no_value() -> None:
 
 def test_the_current_folder_has_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    seeds = ("--prompts", "seeds.tif", "--output", "out.tif")
+    seeds = ("--prompts", "seeds.tif", "--output", "out.zarr")
     refused(run("track", ".", *seeds), f"napari-sam2: {folder.name}: ")
 
 

@@ -149,7 +149,7 @@ def test_a_missing_image_is_a_note_in_the_terminal(
     for t, z in ((1, 1), (1, 2), (2, 1)):
         tifffile.imwrite(tmp_path / f"a_t{t}_z{z}.tif", np.zeros((8, 9), np.uint16))
     with pytest.raises(SystemExit):
-        app(["export", str(tmp_path), "--output", str(tmp_path / "b.tif"), "--select", "Z=1"])
+        app(["export", str(tmp_path), "--output", str(tmp_path / "b.zarr"), "--select", "Z=1"])
     (line, *_) = capsys.readouterr().err.splitlines()
     assert line == (
         f"napari-sam2: note: by the names of the images in {tmp_path.name}, that of T 2, Z 2 is "

@@ -248,6 +248,11 @@ def track(
     history.do(AddPrompts(job.prompts))
     session = history.session
     total = session.total_frames(job.direction, job.start, job.stop, find_every=job.find_every)
+    if not total:
+        raise InputError(
+            f"no frame of those that are asked for lies {job.direction} from the prompts; give "
+            "another direction, start or stop"
+        )
     dtype = label_dtype(job.prompts)
     steps: list[Step] = [_following(job, int(np.iinfo(dtype).max))]
     if job.close_gaps:

@@ -40,6 +40,7 @@ Labels = npt.NDArray[Any]
 
 MAX_OBJECTS = 20
 _MASKLETS = "masklets.tif"
+_WRITTEN = ("sample.tif", "prompts.json", _MASKLETS, "preview.gif", "window.png")
 _SHARED = 0.4  # of a mask; more, and it is taken for another object's
 _WINDOW_SECONDS = 180
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -104,6 +105,7 @@ def run(
     """
     labels = output / _MASKLETS
     format = check_output(labels, True, input_path)
+    _check_ours(output)
     truth = None
     if input_path is None:
         input_path, truth = _write_sample(output)
@@ -128,9 +130,20 @@ def run(
     write_gif(output / "preview.gif", job.frames, masklets)
     _show_window(input_path, output, stay=gui and has_screen(), part=part)
     print("Written to", output)
-    for path in sorted(p for p in output.iterdir() if not p.name.startswith(".")):
+    for path in sorted(output / name for name in _WRITTEN if (output / name).exists()):
         print(f"  {path.name:<14} {path.stat().st_size / 1e3:8.0f} kB")
     return scores
+
+
+def _check_ours(output: Path) -> None:
+    """Refuse a folder with files that we would replace, and that are of no demonstration."""
+    ours = output.name == "demo" or (output / "preview.gif").exists()
+    there = [name for name in _WRITTEN if (output / name).exists()]
+    if there and not ours:
+        raise InputError(
+            f"{output} has a file {there[0]} of other origin, which would be replaced; choose "
+            "another folder"
+        )
 
 
 def distinct(model: SAM2, frames: Frames, prompts: Prompts) -> Prompts:

@@ -391,6 +391,12 @@ class FakeSession:
         stale = self.stale_frames()
         return [i for i, said in self.prompts.items() if i in stale or (said and i not in followed)]
 
+    def total_repaired(self, object_ids: Any = None) -> int:
+        found = self.stale_frames()
+        return len(
+            {t for i, some in found.items() if object_ids is None or i in object_ids for t in some}
+        )
+
     def repair(self, object_ids: Any = None):
         for object_id, frames in self.stale_frames().items():
             for frame in frames:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
 from napari_sam2.tracking.replacing import patiently
 
+_IMAGES = (".tif", ".tiff")  # what is read with the others of a folder
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
@@ -99,14 +100,12 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
     Raises
     ------
     InputError
-        If `path` is one of them, by whatever name or link, holds it, or is a file in it; or if
-        one of them is closed to the user.
+        If `path` is one of them, by whatever name or link, holds it, or is or would be a file in
+        it; or if one of them is closed to the user.
     OutputError
         If its folder cannot be looked into.
     """
-    if not _exists(path):
-        return
-    place = path.resolve()
+    there, place = _exists(path), path.resolve()
     for one in inputs:
         if not one:
             continue
@@ -114,13 +113,20 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
             if not Path(one).exists():
                 continue
             given = Path(one).resolve()
-            same = path.samefile(given)
+            same = there and path.samefile(given)
         if same:
             raise InputError(f"{path} is what is read, not a place to write to; choose another")
-        if given.is_relative_to(place):
+        if there and given.is_relative_to(place):
             raise InputError(f"{path} holds {given.name}, which is read; choose another name")
-        if place.is_file() and place.parent == given:
+        if place.parent != given or not given.is_dir():
+            continue
+        if place.is_file():
             raise InputError(f"{path} is a part of {one}, which is read; choose another name")
+        if place.suffix.lower() in _IMAGES:
+            raise InputError(
+                f"{path} would be read with the images of {given.name} from then on; choose "
+                "another folder"
+            )
 
 
 def taken(path: Path) -> bool:

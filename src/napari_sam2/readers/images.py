@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,12 @@ def read_folder(folder: Path) -> RawStack:
     if not kinds:
         return _read_only_child(folder)
     kind = kinds.most_common(1)[0][0]
+    if (others := kinds.total() - kinds[kind]) * 2 >= kinds[kind]:  # not a picture beside them
+        warnings.warn(
+            f"{folder.name}: of {kinds.total()} images, {others} of another kind than "
+            f"{kind.lstrip('.').upper()} are left out",
+            stacklevel=2,
+        )
     images = sorted((p for p in paths if _format(p) == kind), key=natural)
     first = read_tiff(images[0]) if kind == "TIFF" else read_picture(images[0])
     shape, dtypes = first.shape, [first.data.dtype]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import xml.etree.ElementTree as ElementTree
+from math import prod
 from pathlib import Path
+from struct import unpack
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ def read_tiff(path: Path) -> RawStack:
         if 0 in series.shape:
             raise InputError(f"{path.name} is empty (shape {series.shape}); choose another file")
         axes = _tiff_axes(series)
+        _check_whole(path, tiff, series)
         steps, unit = _tiff_scale(tiff)
         mappable = series.dataoffset is not None
         data = None if mappable else lazy(_Compressed(tiff, series), axes)
@@ -65,6 +69,31 @@ def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
         return axes.replace("S", "Q")
     colour = series.keyframe.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
     return axes if colour else axes.replace("S", "C")
+
+
+def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Warn of a file that was cut short: it says that there are more images than can be read."""
+    found = prod(n for k, n in zip(series.axes, series.shape, strict=True) if k not in "YXS")
+    said = int((tiff.imagej_metadata or {}).get("images", 0)) if tiff.is_imagej else 0
+    if found < said or _leads_nowhere(tiff):
+        of = f" of {said}" if said else ""
+        images = "image" if found == 1 else "images"
+        warnings.warn(
+            f"{path.name} was cut short: only {found}{of} {images} can be read; copy it again",
+            stacklevel=2,
+        )
+
+
+def _leads_nowhere(tiff: tifffile.TiffFile) -> bool:
+    """Whether the last page names a next one that lies beyond the end of the file."""
+    place, form = tiff.pages.next_page_offset, tiff.tiff
+    if not place:
+        return False
+    tiff.filehandle.seek(place)
+    data = tiff.filehandle.read(form.offsetsize)
+    return (
+        len(data) == form.offsetsize and unpack(form.offsetformat, data)[0] >= tiff.filehandle.size
+    )
 
 
 def _check_codec(path: Path, page: tifffile.TiffPage) -> None:

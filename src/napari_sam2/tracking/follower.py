@@ -54,6 +54,15 @@ class Follower:
         for obj, answer, pointer in zip(objects, answers, pointers, strict=True):
             obj.pending[frame] = replace(answer, pointer=pointer)
 
+    def begin(self, ids: Iterable[int]) -> None:
+        """Forget what an earlier propagation saw of objects before their first prompts.
+
+        Forward, they are followed from there on, the second time as the first.
+        """
+        for obj in (self.objects[i] for i in ids):
+            for frame in [t for t in obj.bank.tracked if t < min(obj.anchors)]:
+                obj.bank.forget(frame)
+
     def recover(self, way: Pass, ids: Iterable[int], anew: bool = True) -> None:
         """Remember again the frames before a start in the middle of what was tracked.
 
@@ -75,6 +84,8 @@ class Follower:
                 lost = kept is None or not kept.offered
                 if not lost or estimate is None or near in obj.prompts:
                     continue
+                if not way.reverse and near < min(obj.anchors, default=0):
+                    continue  # of a pass the other way
                 if way.follows(obj.anchors, start):
                     pointer = None if kept is None else kept.pointer
                     score = estimate.quality.object_score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, cached_property
@@ -31,6 +32,15 @@ _FLOAT32_EXACT = ("bool", "uint8", "int8", "uint16", "int16", "float16", "float3
 
 _HOST = torch.device("cpu")
 _READER = ThreadPoolExecutor(1, thread_name_prefix="napari-sam2-reader")
+
+
+def _new_reader() -> None:
+    global _READER
+    _READER = ThreadPoolExecutor(1, thread_name_prefix="napari-sam2-reader")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has the pool without its thread
+    os.register_at_fork(after_in_child=_new_reader)
 
 
 class Frames:

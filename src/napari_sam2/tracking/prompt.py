@@ -62,7 +62,7 @@ class Prompt:
         points = points.reshape(0, 2) if points.size == 0 else points
         if points.ndim != 2 or points.shape[1] != 2:
             raise InputError(f"points must be (y, x) pairs, not an array of shape {points.shape}")
-        positive = np.array(self.positive, dtype=bool).reshape(-1)
+        positive = _truths(self.positive, "positive").reshape(-1)
         if len(positive) != len(points):
             raise InputError(
                 f"{len(points)} points but {len(positive)} values in positive; give one each"
@@ -78,6 +78,8 @@ class Prompt:
             mask = np.asarray(self.mask)
             if mask.ndim != 2:
                 raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
+            if mask.dtype.kind not in "bui":
+                mask = _truths(mask, "a mask")
             if mask.flags.writeable or not mask.flags.owndata or mask.dtype != np.bool_:
                 mask = thin(mask)
             _freeze(self, "mask", mask)
@@ -250,6 +252,14 @@ def _numbers(values: Any, name: str) -> npt.NDArray[np.float64]:
     if not np.isfinite(numbers).all():
         raise InputError(f"{name} must be finite numbers, not NaN or inf")
     return numbers
+
+
+def _truths(values: Any, name: str) -> npt.NDArray[np.bool_]:
+    """Return what is said with True and False, or with 1 and 0; logits say neither."""
+    found = np.asarray(values)
+    if found.dtype.kind != "b" and not (found.dtype.kind in "uif" and np.isin(found, (0, 1)).all()):
+        raise InputError(f"{name} holds True and False only; of logits, give logits > 0")
+    return found.astype(bool)
 
 
 def _freeze(prompt: Prompt, name: str, array: npt.NDArray[Any]) -> None:

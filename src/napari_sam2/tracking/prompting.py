@@ -49,7 +49,7 @@ class Prompting(Roster):
         InputError
             If the frame does not exist or a point lies outside of it.
         """
-        added = Prompt(np.asarray(points, dtype=np.float64), np.asarray(positive, dtype=bool))
+        added = Prompt(points, positive)  # type: ignore[arg-type]
         known = None if replace else self._known(object_id, frame)
         return self._prompt(
             object_id, frame, added if known is None else known.merged(added), known
@@ -98,7 +98,8 @@ class Prompting(Roster):
         InputError
             If the frame does not exist, or the box has no area or lies outside of it.
         """
-        return self._prompt(object_id, frame, Prompt(box=np.asarray(box, dtype=np.float64)), None)
+        drawn = Prompt(box=box)  # type: ignore[arg-type]
+        return self._prompt(object_id, frame, drawn, None)
 
     def add_mask(self, object_id: int, frame: int, mask: npt.ArrayLike) -> Preview:
         """Draw an object's mask, bool (Y, X); replaces its other prompts on this frame.
@@ -108,7 +109,7 @@ class Prompting(Roster):
         InputError
             If the frame does not exist, or the mask is empty or of another shape.
         """
-        return self._prompt(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)), None)
+        return self._prompt(object_id, frame, Prompt(mask=np.asarray(mask)), None)
 
     def end_object(self, object_id: int, frame: int) -> Preview:
         """Say that an object is not on a frame: it ends there, or begins later.
@@ -134,7 +135,7 @@ class Prompting(Roster):
             If one of them cannot be used; nothing has been added then.
         """
         checked = {
-            (object_id, frame): self._checked(object_id, frame, prompt)
+            (int(object_id), int(frame)): self._checked(object_id, frame, prompt)
             for object_id, by_frame in prompts.items()
             for frame, prompt in by_frame.items()
         }
@@ -142,6 +143,9 @@ class Prompting(Roster):
             known = self._objects.get(object_id)
             if by_frame and all(p.absent for p in by_frame.values()):
                 check_shown(object_id, min(by_frame), known)
+            shown = {frame: prompt for frame, prompt in by_frame.items() if not prompt.absent}
+            if shown and known is None:
+                _check_new(object_id, min(shown), shown[min(shown)])
         # Ends last, they need to know the object; frame by frame, so that each is encoded once.
         order = sorted(checked.items(), key=lambda item: (item[1].absent, item[0][1]))
         for (object_id, frame), prompt in order:
@@ -208,6 +212,7 @@ class Prompting(Roster):
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
         checked = self._checked(object_id, frame, prompt)
+        object_id, frame = int(object_id), int(frame)  # of numpy, they would overflow
         return self._shown(
             object_id, frame, checked, self._answer(object_id, frame, checked, known)
         )
@@ -221,11 +226,8 @@ class Prompting(Roster):
     @torch.inference_mode()
     def _answer(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Estimate:
         """Answer a prompt; `known` is the part of it that the last answer already took in."""
-        if prompt.only_negative and object_id not in self._objects:
-            raise InputError(
-                f"{described(object_id, frame)}: what is not the object says nothing of a new one; "
-                "click on it first"
-            )
+        if object_id not in self._objects:
+            _check_new(object_id, frame, prompt)
         obj = self._objects.get(object_id) or TrackedObject(self._new_bank())
         if says_end(obj, frame, prompt):
             return end(object_id, obj, frame, prompt)
@@ -238,3 +240,11 @@ def _check_integers(object_id: object, frame: object) -> None:
     for name, value in (("an object id", object_id), ("a frame", frame)):
         if not isinstance(value, int | np.integer):
             raise InputError(f"{name} is an integer, not {value!r}")
+
+
+def _check_new(object_id: int, frame: int, prompt: Prompt) -> None:
+    if prompt.only_negative:
+        raise InputError(
+            f"{described(object_id, frame)}: what is not the object says nothing of a new one; "
+            "click on it first"
+        )

@@ -121,7 +121,8 @@ class Propagating(Roster):
         Forward, every object is followed from its first prompt to the end; backward, from its
         first prompt to frame 0 (alone: from its last). Stop iterating at any time: what was
         yielded stays valid. A prompt that is given meanwhile counts from the next frame on; the
-        frames that it concerns, those passed before it included, are left to `repair`.
+        frames that it concerns, those passed before it included, are left to `repair`. An object
+        that is new meanwhile is not followed.
 
         Parameters
         ----------
@@ -167,6 +168,8 @@ class Propagating(Roster):
             for again in () if back is None else back.frames[-begun.unshown :]:
                 yield merged(again, self._objects, self._engine)
             left = replace(way, frames=way.frames[done:])
+            if not way.reverse and not done:
+                self._follower.begin(ids)
             self._follower.recover(left, [*ids, *new], anew=not done)
             for nth, frame in enumerate(way.frames[done:], start=done):
                 for following in way.frames[nth + 1 : nth + 2]:
@@ -252,7 +255,7 @@ class Propagating(Roster):
 
     def _with_new_prompts(self, ids: Iterable[int]) -> list[int]:
         """Take prompts that were given between two frames into the memory banks."""
-        ids = self._still(ids)
+        ids = [i for i in self._still(ids) if self._objects[i].anchors]
         self._follower.memorize_prompts(ids)
         return ids
 
@@ -280,6 +283,7 @@ class Propagating(Roster):
 
         After a correction on a frame that was propagated, these are the object's frames up to the
         next prompted frame on either side. Stop iterating at any time: what is left stays stale.
+        Objects that were never followed are left to `propagate`; see `stale_objects`.
 
         Parameters
         ----------
@@ -288,7 +292,8 @@ class Propagating(Roster):
         Yields
         ------
         FrameResult
-            One per frame that was computed again, holding all objects.
+            First the frames whose prompts have changed, then one per frame that is computed again;
+            each holds all objects.
 
         Raises
         ------
@@ -298,6 +303,8 @@ class Propagating(Roster):
         ids = self._checked_ids(object_ids)
         known = {i: frozenset(self._objects[i].changed) for i in ids}
         parts = {i: self._objects[i].stretches() for i in ids}
+        for frame in self._prompted_anew(ids):
+            yield merged(frame, self._objects, self._engine)
         for reverse in (False, True):
             frames = {i: set(p.backward if reverse else p.forward) for i, p in parts.items()}
             for frame in sorted({t for some in frames.values() for t in some}, reverse=reverse):
@@ -310,6 +317,17 @@ class Propagating(Roster):
                 yield merged(frame, self._objects, self._engine)
         for i in self._still(ids):
             self._objects[i].changed -= known[i]
+
+    def total_repaired(self, object_ids: Iterable[int] | None = None) -> int:
+        """Return how many results `repair` will yield."""
+        ids = self._checked_ids(object_ids)
+        parts = [self._objects[i].stretches() for i in ids]
+        ways = ({t for p in parts for t in p.forward}, {t for p in parts for t in p.backward})
+        return len(self._prompted_anew(ids)) + sum(map(len, ways))
+
+    def _prompted_anew(self, ids: Iterable[int]) -> list[int]:
+        """Return the frames whose prompts have changed since they were passed, rising."""
+        return sorted({t for i in ids for t in self._objects[i].changed})
 
     def _chosen(self, object_ids: Iterable[int] | None) -> list[int]:
         ids = [i for i in self._checked_ids(object_ids) if self._objects[i].anchors]

@@ -340,7 +340,7 @@ class Roster:
         return None if known is None else known.prompts.get(frame)
 
     def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = self.object_ids if object_ids is None else list(object_ids)
+        ids = self.object_ids if object_ids is None else list(dict.fromkeys(object_ids))
         for i in ids:
             self._existing(i)
         return [i for i in ids if not self._objects[i].locked]

@@ -7,8 +7,10 @@ also a prompts file: "objects" holds the prompts as they are at the end.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,14 +262,18 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
     return _state(written)
 
 
+# Numbers of numpy are numbers, too.
+_dumps = partial(json.dumps, default=operator.index)
+
+
 def _text(written: Mapping[str, Any]) -> str:
     """Return JSON with a line for each object and step; indenting all takes five times as long."""
     entries = []
     for key, value in written.items():
         if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(json.dumps(item) for item in value) + "\n ]"
+            text = "[\n  " + ",\n  ".join(_dumps(item) for item in value) + "\n ]"
         else:
-            text = json.dumps(value)
+            text = _dumps(value)
         entries.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(entries) + "\n}\n"
 
@@ -277,7 +283,7 @@ def _state(written: Mapping[str, Any]) -> str:
     image = {k: v for k, v in written["image"].items() if k not in ("path", "axes")}
     fingerprint = written["model"]["fingerprint"]
     parts = [image, fingerprint, written.get("settings", {}), written["steps"]]
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    text = _dumps(parts, sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -155,13 +155,16 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
         step = Propagate(direction, wish.start, wish.stop, object_ids)
         if wish.finding is not None and object_ids is None:
             step = PropagateAndFind(direction, wish.start, wish.stop, **asdict(wish.finding))
-        return step, total_of(session, step)
+        total = total_of(session, step)
+        if not total:
+            raise InputError(f"no frame of those chosen lies {direction} from the prompts")
+        return step, total
     stale = session.stale_frames()
     if object_ids is not None:
         stale = {i: frames for i, frames in stale.items() if i in object_ids}
     if not stale:
         raise InputError("nothing to repair: no prompt has changed since its object was propagated")
-    return Repair(object_ids), len(set().union(*stale.values()))
+    return Repair(object_ids), session.total_repaired(object_ids)
 
 
 def total_of(session: Any, step: Propagate) -> int:

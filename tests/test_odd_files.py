@@ -1,0 +1,77 @@
+"""Files that are not what they say, and places that are somebody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_sam2 import demo
+from napari_sam2.export.files import check_apart
+from napari_sam2.stacks import open_stack
+from napari_sam2.tracking.errors import InputError
+
+STACK = np.random.default_rng(0).integers(0, 255, (12, 40, 50)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}, {"compression": "zlib"}])
+def test_a_tiff_that_was_cut_short_is_told(tmp_path: Path, options, recwarn) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, metadata={"axes": "TYX"}, **options)
+    assert open_stack(path).data.shape == STACK.shape
+    assert not recwarn
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"a\.tif was cut short: only \d+ .*copy it again"):
+        open_stack(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 40, 50), (4, 40, 50, 3)])
+def test_a_whole_tiff_is_not(tmp_path: Path, shape: tuple[int, ...], recwarn) -> None:
+    data = np.zeros(shape, np.uint8)
+    axes = "TYXS" if shape[-1] == 3 else "TCYX"
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, ome=True, metadata={"axes": axes})
+    tifffile.imwrite(tmp_path / "b.tif", data, imagej=True, metadata={"axes": axes})
+    with tifffile.TiffWriter(tmp_path / "c.tif") as tiff:  # a page after the other
+        for frame in data.reshape(-1, 40, 50):
+            tiff.write(frame, contiguous=False, compression="zlib", metadata=None)
+    open_stack(tmp_path / "c.tif", "TYX")
+    for name in ("a.ome.tif", "b.tif"):
+        open_stack(tmp_path / name, channel=None if axes.endswith("S") else 0)
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+
+
+def test_images_of_another_kind_in_a_folder_are_told(tmp_path: Path) -> None:
+    for n in range(3):
+        Image.fromarray(STACK[n]).save(tmp_path / f"a{n}.png")
+    tifffile.imwrite(tmp_path / "b1.tif", STACK[0])
+    assert open_stack(tmp_path).data.shape == (3, 40, 50)
+    tifffile.imwrite(tmp_path / "b2.tif", STACK[0])
+    with pytest.warns(UserWarning, match="of 5 images, 2 of another kind than PNG are left out"):
+        assert open_stack(tmp_path).data.shape == (3, 40, 50)
+
+
+def test_nothing_is_written_among_the_images_that_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.tif", STACK[0])
+    with pytest.raises(InputError, match="would be read with the images of frames"):
+        check_apart(folder / "out.tif", folder)
+    for name in ("quality.csv", "cells.ns2.json", "01_RES"):  # no images
+        check_apart(folder / name, folder)
+    check_apart(tmp_path / "out.tif", folder)
+
+
+def test_a_demonstration_replaces_its_own_files_only(tmp_path: Path) -> None:
+    mine = tmp_path / "results"
+    mine.mkdir()
+    (mine / "prompts.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"has a file prompts\.json of other origin"):
+        demo.run(None, mine, gui=False)
+    assert (mine / "prompts.json").read_text(encoding="utf-8") == "mine"
+    assert list(mine.iterdir()) == [mine / "prompts.json"]
+    demo._check_ours(tmp_path / "none")
+    (mine / "preview.gif").touch()  # of an earlier demonstration
+    demo._check_ours(mine)
