@@ -247,3 +247,26 @@ def test_what_the_file_says_of_axes_and_scale_counts(open_desk, calibrated: Path
         assert (scale, unit) == ({"Z": 1.0, "Y": 1.0, "X": 1.0}, None)
     desk.viewer.layers[0].scale = (3, 0.5, 0.5)  # what the user says wins
     assert source.frame_scale(geometry) == ({"Z": 3.0, "Y": 0.5, "X": 0.5}, None)
+
+
+def test_the_slider_of_channels_follows_the_choice(open_desk) -> None:
+    cells = blobs()
+    desk = open_desk(np.stack([np.zeros_like(cells), cells], axis=1), axis_labels=tuple("tcyx"))
+    bench, part = desk.widget.workbench, desk.widget.form.part
+    assert (bench.source.channel, desk.viewer.dims.current_step[0]) == (0, 0)
+    desk.viewer.dims.set_current_step(0, 1)
+    desk.point(0, *SMALL)
+    desk.done()
+    assert desk.status.endswith("The model sees channel 0.")
+    part.channel.value = 1
+    desk.done()
+    assert (bench.source.channel, desk.viewer.dims.current_step[0]) == (1, 1)
+    desk.viewer.dims.set_current_step(0, 0)
+    part.channel.value = 0
+    desk.done()
+    part.channel.value = 1
+    desk.done()
+    assert desk.viewer.dims.current_step[0] == 1
+    desk.point(0, *SMALL)
+    desk.done()
+    assert "The model sees" not in desk.status

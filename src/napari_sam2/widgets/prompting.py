@@ -85,7 +85,8 @@ class Prompting:
             if not drawn:
                 bench.show_labels()
             bench.note_locked()
-            bench.status.emit(text or answer, "done")
+            unseen = "" if bench.source is None else bench.source.unseen(bench.viewer)
+            bench.status.emit((text or answer) + unseen, "done")
             bench.changed.emit()
             controller.save()
 

@@ -139,6 +139,20 @@ class Source:
             return 3 if self.image.rgb else 1
         return int(adapters.full_resolution(self.image).shape[0])
 
+    def show_channel(self, viewer: ViewerModel) -> None:
+        """Move the slider of an axis of channels to the one that the model sees."""
+        if self.channel_axis is not None and isinstance(self.channel, int):
+            place = [self.channel, *(0 for _ in self.axes)]
+            world = self.image.data_to_world(place)[self.channel_axis]
+            viewer.dims.set_point(viewer.dims.ndim - self.image.ndim + self.channel_axis, world)
+
+    def unseen(self, viewer: ViewerModel) -> str:
+        """Say that the model sees another channel than the one on screen, if it does."""
+        if self.channel_axis is None or not isinstance(self.channel, int):
+            return ""
+        here = adapters.steps_on_screen(viewer, self.image)[self.channel_axis]
+        return "" if here == self.channel else f" The model sees channel {self.channel}."
+
     def guess_axis(self) -> int | None:
         """Return the axis that frames are probably counted along."""
         return adapters.guess_axis(self.image, self.channel_axis)

@@ -177,6 +177,7 @@ class Workbench:
         self.layers.set_current(self.object_id, self.positive)
         self.tools.use("point")
         adapters.show_planes(self.viewer, self.layers.labels, geometry)
+        source.show_channel(self.viewer)
         self.open_session(saved)
         return None
 
