@@ -324,7 +324,6 @@ def _read(
 
 def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
     """Mask prompts from a label image of one frame, or of the whole stack."""
-    _check_frame(frame, frames)
     letters = axes_of(path)
     others = [letter for letter in letters if letter not in "YXCS"]
     if "Q" in others and len(others) > 1:  # the axes that can be given are those of the stack

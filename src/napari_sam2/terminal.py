@@ -170,7 +170,7 @@ def _ending_is_stopping() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, usual)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if usual is None else usual)
 
 
 def _counted(number: int | None, unit: str) -> str:

@@ -171,8 +171,11 @@ def file_scale(layer: Image) -> tuple[dict[str, float], str | None]:
     """Return the steps along the axes of an image's file by letter, and the unit of lengths."""
     from napari_sam2.stacks import open_all
 
+    path = source_path(layer)
+    if not path:
+        return {}, None
     try:
-        stack = open_all(source_path(layer))
+        stack = open_all(path)
     except InputError:
         return {}, None
     return stack.scale, stack.unit
