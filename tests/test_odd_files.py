@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_sam2 import demo
+from napari_sam2.batch import TrackJob
 from napari_sam2.export.files import check_apart
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError
@@ -75,3 +77,17 @@ def test_a_demonstration_replaces_its_own_files_only(tmp_path: Path) -> None:
     demo._check_ours(tmp_path / "none")
     (mine / "preview.gif").touch()  # of an earlier demonstration
     demo._check_ours(mine)
+
+
+def test_an_image_in_the_place_of_labels_is_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", STACK, metadata={"axes": "TYX"})
+    labels = np.kron(np.arange(1, 101).reshape(10, 10), np.ones((4, 5), int)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+    image = np.arange(2000, dtype=np.uint16).reshape(40, 50) // 4
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        job = TrackJob.open(tmp_path / "a.tif", tmp_path / "labels.tif", tmp_path / "out.tif")
+    assert len(job.prompts) == 100
+    with pytest.warns(UserWarning, match="is it an image and not one of labels"):
+        TrackJob.open(tmp_path / "a.tif", tmp_path / "image.tif", tmp_path / "out.tif")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from napari_sam2.tracking.prompts_json import read_json
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
+
+_MANY, _SPECK = 50, 5  # labels, pixels
 
 
 @dataclass(frozen=True)
@@ -338,8 +341,16 @@ def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) ->
             f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "
             f"{len(frames)}"
         )
+    chosen = np.asarray(labels[frame if len(labels) > 1 else 0])
+    areas = np.unique(chosen[chosen > 0], return_counts=True)[1]
+    if len(areas) > _MANY and np.median(areas) < _SPECK:
+        warnings.warn(
+            f"half of the {len(areas)} labels of {path.name} have less than {_SPECK} pixels; is it "
+            "an image and not one of labels?",
+            stacklevel=2,
+        )
     try:
-        prompts = seeds_from_labels(labels[frame if len(labels) > 1 else 0], frame)
+        prompts = seeds_from_labels(chosen, frame)
         return {
             i: {f: p.validate(frames.shape, object_id=i, frame=f) for f, p in by_frame.items()}
             for i, by_frame in prompts.items()

@@ -17,7 +17,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QTimer
 from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_sam2.widgets import pace
 from napari_sam2.widgets.dock import MaskletsWidget
@@ -173,6 +173,16 @@ def click_on(box, text: str) -> None:
         if not view.isVisible():
             break
         QTest.qWait(5)
+
+
+@pytest.fixture(autouse=True)
+def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that no test expects must not wait for ever."""
+
+    def asked(_parent: Any, _title: str, text: str, *_: Any) -> None:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(QMessageBox, "question", asked)
 
 
 @pytest.fixture(autouse=True)

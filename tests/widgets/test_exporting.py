@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import blobs
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.exporting import filters
@@ -47,9 +47,15 @@ def test_scripts_replace_nothing_unasked(worked, tmp_path):
 def test_the_dialog_replaces_what_it_asked_about(worked, tmp_path, monkeypatch):
     (tmp_path / "a.tif").write_bytes(b"mine")
     answering(monkeypatch, tmp_path / "a", "tiff")  # it has not seen that this becomes a.tif
+    answers, asked = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes], []
+    monkeypatch.setattr(QMessageBox, "question", lambda *a: (asked.append(a[2]), answers.pop(0))[1])
     worked.widget.form.session.export.click()
     worked.done()
-    assert "exists already" in worked.status
+    assert asked == ["a.tif exists already. Replace it?"]
+    assert (tmp_path / "a.tif").read_bytes() == b"mine"
+    worked.widget.form.session.export.click()
+    worked.done()
+    assert worked.status.startswith("Exported")
     answering(monkeypatch, tmp_path / "a.tif", "tiff")
     worked.widget.form.session.export.click()
     worked.done()

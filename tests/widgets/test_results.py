@@ -120,8 +120,8 @@ def test_a_cancelled_export_leaves_nothing(open_desk, tmp_path, monkeypatch):
 def test_the_export_dialog(worked, tmp_path, monkeypatch):
     asked = []
 
-    def answer(_parent, _title, start, kinds):
-        asked.append((start, kinds))
+    def answer(_parent, _title, start, kinds, kind):
+        asked.append((start, kinds, kind))
         return str(tmp_path / "cells"), next(k for k, name in filters().items() if name == "coco")
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
@@ -129,6 +129,10 @@ def test_the_export_dialog(worked, tmp_path, monkeypatch):
     worked.done()
     assert (tmp_path / "cells.json").is_file()
     assert len(asked[0][1].split(";;")) == len(FORMATS)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.No)
+    worked.widget.form.session.export.click()
+    worked.done()
+    assert filters()[asked[1][2]] == "coco"  # the format of the last time
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("", ""))
     worked.widget.form.session.export.click()
     worked.done()

@@ -48,7 +48,7 @@ def track(
         ),
     ],
     stack: Annotated[
-        Path | None, typer.Argument(help="TIFF, OME-Zarr, or a folder of images.")
+        Path | None, typer.Argument(help="TIFF, OME-Zarr, NumPy file, or a folder of images.")
     ] = None,
     prompts: Annotated[
         Path | None,

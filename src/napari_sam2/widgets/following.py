@@ -99,7 +99,8 @@ class Following:
             return
         layers.read()
         wish = self.wish(direction, object_ids, looking)
-        self._begin(lambda session: planned(session, wish), finding=wish.finding is not None)
+        text = "Repairing …" if direction == "repair" else "Propagating …"
+        self._begin(lambda session: planned(session, wish), wish.finding is not None, text)
 
     @property
     def left(self) -> Propagate | None:
@@ -125,9 +126,11 @@ class Following:
             self._bench.status.emit("There is nothing to go on with; follow objects anew.", "info")
             return
         finding = isinstance(left, PropagateAndFind)
-        self._begin(lambda session: (left, total_of(session, left) - left.after), finding=finding)
+        self._begin(lambda session: (left, total_of(session, left) - left.after), finding)
 
-    def _begin(self, plan: Callable[[Any], tuple[Step, int]], finding: bool) -> None:
+    def _begin(
+        self, plan: Callable[[Any], tuple[Step, int]], finding: bool, text: str = "Propagating …"
+    ) -> None:
         """Do a step that the plan returns, of so many frames."""
         if finding:
             self._propagate_and_find(plan)
@@ -138,7 +141,7 @@ class Following:
             run.consume(record.run(step))
 
         self.leave_from_here()
-        self._bench.controller.start(work, "Propagating …", said=self._said)
+        self._bench.controller.start(work, text, said=self._said)
 
     def _said(self, run: Run) -> str:
         more = " 'Go on' does the rest." if run.cancelled.is_set() and self.left else ""

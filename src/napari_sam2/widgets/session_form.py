@@ -76,6 +76,7 @@ class SessionActions:
 
     def __init__(self, form: SessionForm, bench: Workbench, keys: Mapping[str, str]) -> None:
         self._form, self._bench, self._keys = form, bench, keys
+        self._kind = ""
         form.undo.clicked.connect(lambda: bench.undoing.undo())
         form.redo.clicked.connect(lambda: bench.undoing.redo())
         form.export.clicked.connect(lambda: self.export())
@@ -156,9 +157,14 @@ class SessionActions:
         """Ask for a file and its format, and write it."""
         kinds = filters()
         path, kind = QFileDialog.getSaveFileName(
-            self._form, "Export the masklets", self._beside("_masklets"), ";;".join(kinds)
+            self._form,
+            "Export the masklets",
+            self._beside("_masklets"),
+            ";;".join(kinds),
+            self._kind,
         )
         if path:
+            self._kind = kind  # offered first the next time
             name = kinds[kind]
             chosen = with_suffix(path, name)
             # The dialog asked before it gave a name that is taken; a longer one it has not seen.
