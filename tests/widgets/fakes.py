@@ -357,7 +357,12 @@ class FakeSession:
         return {}
 
     def total_frames(
-        self, direction: str, start: Any = None, stop: Any = None, object_ids: Any = None
+        self,
+        direction: str,
+        start: Any = None,
+        stop: Any = None,
+        object_ids: Any = None,
+        find_every: int = 0,
     ) -> int:
         return len(self._order(direction))
 

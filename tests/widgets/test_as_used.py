@@ -134,10 +134,13 @@ def test_u_takes_back_a_point_of_the_current_object(desk):
 
 def test_n_waits_while_cells_are_found(open_desk):
     desk = open_desk(blobs(), session_factory=FakeFactory(delay=0.03))
+    desk.widget.form.propagation.find_new.setChecked(True)
+    desk.widget.propagate()  # before there is any object
+    desk.done()
+    assert "nothing to propagate" in desk.status.lower()
     desk.point(0, *SMALL)
     desk.done()
     desk.widget.new_object()  # 2, before the first is found
-    desk.widget.form.propagation.find_new.setChecked(True)
     assert desk.widget.workbench.following.wish("both").finding.first_id == 3
     desk.widget.object_id = 1
     desk.widget.workbench.following.finding = True

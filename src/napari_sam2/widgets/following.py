@@ -182,7 +182,7 @@ class Following:
         only_stale, finding = self.only_stale and object_ids is None, None
         every, diameter = looking or self.looking
         if every and direction != "repair" and object_ids is None and not only_stale:
-            first = max(*self._bench.used_ids, self._bench.object_id) + 1
+            first = max({*self._bench.used_ids, self._bench.object_id}) + 1
             finding = Finding(every, diameter, first, HIGHEST, self._in_time)
         return Wish(direction, object_ids, *self.frame_range, only_stale, finding)
 
