@@ -13,6 +13,8 @@ from PIL import Image
 from napari_sam2 import demo
 from napari_sam2.batch import TrackJob
 from napari_sam2.export.files import check_apart
+from napari_sam2.export.formats import export_masklets
+from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError
 
@@ -91,3 +93,13 @@ def test_an_image_in_the_place_of_labels_is_told(tmp_path: Path) -> None:
     assert len(job.prompts) == 100
     with pytest.warns(UserWarning, match="is it an image and not one of labels"):
         TrackJob.open(tmp_path / "a.tif", tmp_path / "image.tif", tmp_path / "out.tif")
+
+
+def test_what_a_stopped_deletion_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    labels = np.ones((2, 3, 4), np.uint16)
+    export_masklets(tmp_path / "a.zarr", labels)
+    (tmp_path / ".a.old.zarr").mkdir()
+    (tmp_path / ".a.old.zarr" / "part").touch()
+    export_masklets(tmp_path / "a.zarr", 2 * labels, overwrite=True)
+    assert read_labels(tmp_path / "a.zarr").min() == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]

@@ -158,10 +158,12 @@ def test_ones_and_zeros_are_true_and_false(session) -> None:
     assert session.prompts[1][2].positive.tolist() == [True]
 
 
-def _follow(stack: np.ndarray, queue) -> None:
-    session = TrackingSession(toy_model(), Frames(stack))
-    session.add_box(1, 0, [[18, 8], [42, 32]])
-    queue.put(len(list(session.propagate())))
+def _look_through(stack: np.ndarray, queue) -> None:
+    frames = Frames(stack, contrast=(0, 255))
+    for t in range(len(frames)):
+        frames.expect(t)  # by the thread that reads ahead
+        frames.image(t)
+    queue.put(len(frames))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
@@ -170,11 +172,28 @@ def test_a_forked_process_reads_frames() -> None:
     stack = moving_disk(4)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    _follow(stack, queue)
+    _look_through(stack, queue)
     assert queue.get(timeout=60) == 4
-    child = context.Process(target=_follow, args=(stack, queue), daemon=True)
+    child = context.Process(target=_look_through, args=(stack, queue), daemon=True)
     child.start()
     try:
         assert queue.get(timeout=60) == 4
     finally:
         child.kill()
+
+
+def test_a_prompt_that_is_refused_leaves_the_one_before(session) -> None:
+    session.add_points(1, 0, [DISK], [True])
+    before = session.result(0).labels
+    with pytest.raises(InputError, match="no mask on another frame"):
+        session.set_prompt(1, 0, Prompt(absent=True))
+    assert session.prompts[1][0].points.tolist() == [list(DISK)]
+    np.testing.assert_array_equal(session.result(0).labels, before)
+
+
+def test_a_session_file_knows_the_ids_that_were_found(session, tmp_path) -> None:
+    history = History(session)
+    history.do(SetPrompt(65535, 0, Prompt([DISK], [True])))
+    session.add_points(65536, 1, [[5, 80]], [True])  # as a look for new cells does
+    KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
+    assert load_session(tmp_path / "a.ns2.json").object_ids == [65535, 65536]

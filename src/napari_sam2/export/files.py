@@ -186,6 +186,8 @@ def completed(
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(partial)
+        if path.exists():
+            remove(old)  # of a run that was stopped while it deleted it
         try:
             yield partial
             if path.is_dir():  # a folder cannot be replaced in one step

@@ -178,6 +178,17 @@ class Prompting(Roster):
             )
             if earlier == known:
                 return self._prompt(object_id, frame, prompt, known)
+        before = self.snapshot([object_id])
+        try:
+            return self._said_instead(object_id, frame, prompt, known)
+        except BaseException:  # also where the user ends it
+            self.restore(before)
+            raise
+
+    def _said_instead(
+        self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None
+    ) -> Preview:
+        """Answer a prompt in the place of the one that is known there."""
         if known is not None:
             self.clear_prompt(object_id, frame)
         if prompt.absent or (prompt.mask is None and prompt.box is None):

@@ -120,7 +120,7 @@ class SessionFile:
     notes : what is noted of objects by id: "name" and the like; JSON values.
     slice_step : distance of two frames that the user gave, in the unit of y.
     left : what a run without a window had still to do when it was stopped.
-    count : objects with prompts at the end, those included that were found on the way.
+    known : ids with prompts at the end, those included that were found on the way.
     state : digest of all that decides about the masks; "" where it was not read from a file.
     """
 
@@ -133,7 +133,7 @@ class SessionFile:
     notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     slice_step: float | None = None
     left: tuple[Step, ...] = field(default=(), compare=False)
-    count: int = field(default=0, compare=False)
+    known: tuple[int, ...] = field(default=(), compare=False)
     state: str = field(default="", compare=False)
 
     @classmethod
@@ -175,7 +175,7 @@ class SessionFile:
     @property
     def object_ids(self) -> list[int]:
         """Ids of all objects that there ever are."""
-        ids: set[int] = set()
+        ids: set[int] = set(self.known)
         for step in self.steps:
             if isinstance(step, SetPrompt):
                 ids.add(step.object_id)
@@ -318,7 +318,7 @@ def load_session(path: str | Path) -> SessionFile:
             {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
             None if content.get("slice_step") is None else float(content["slice_step"]),
             left,
-            len(content.get("objects", ())),
+            tuple(int(entry["id"]) for entry in content.get("objects", ())),
             _state(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -75,7 +75,7 @@ class Found:
     @property
     def text(self) -> str:
         """How much work it holds, and from when: "12 objects, 24 November, 16:10"."""
-        count = self.content.count
+        count = len(self.content.known)
         when = datetime.fromtimestamp(self.path.stat().st_mtime)
         objects = "1 object" if count == 1 else f"{count} objects"
         return f"{objects}, {when.day} {when:%B, %H:%M}"
