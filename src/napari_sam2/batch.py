@@ -14,10 +14,10 @@ from napari_sam2.export.formats import check_room
 from napari_sam2.export.labels import read_labels
 from napari_sam2.export.rois import SUFFIXES as ROIS
 from napari_sam2.export.rois import read_rois
-from napari_sam2.journal import Journal, Keep, check_session
+from napari_sam2.journal import Journal, Keep
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
-from napari_sam2.target import Outcome, Target, check_output, check_quality
+from napari_sam2.target import Outcome, Target, check_beside, check_output
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.everything import check_diameter
@@ -30,6 +30,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.prompts_json import read_json
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import SUFFIX as SESSION
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
 
@@ -133,8 +134,8 @@ class TrackJob:
             If nothing can be written to `output`, `quality` or `session`, or its disk is full.
         """
         format = check_output(output, overwrite, stack, prompts)
-        check_quality(quality, output, overwrite, stack, prompts)
-        check_session(session, overwrite, output, stack, prompts)
+        check_beside(quality, ".csv", "quality", output, overwrite, stack, prompts)
+        check_beside(session, SESSION, "session", output, overwrite, stack, prompts)
         if close_gaps < 0:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if find_every < 0:

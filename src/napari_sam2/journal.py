@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy.typing as npt
 
-from napari_sam2.export.files import check_apart, check_free, check_writable, remove, taken
+from napari_sam2.export.files import check_free, remove, taken
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.history import History
@@ -206,28 +206,6 @@ def _parts(step: Step, yielded: int, before: Iterable[int]) -> tuple[Step, Step]
     done = step.stopped(yielded, before)
     assert done.rest is not None
     return done, done.rest
-
-
-def check_session(path: Path | None, overwrite: bool, output: Path, *inputs: Path | None) -> None:
-    """Refuse, before any work, a session file that could not be written; None: none is.
-
-    Raises
-    ------
-    InputError
-        If the name is for something else, is in the output or that of an input, or is taken and
-        may not be replaced.
-    OutputError
-        If nothing can be written there.
-    """
-    if path is None:
-        return
-    if not path.name.lower().endswith(SUFFIX):
-        raise InputError(f"cannot write the session to {path}; choose a name in {SUFFIX}")
-    if path.resolve().is_relative_to(output.resolve()):
-        raise InputError(f"{path} is in {output}, which holds labels only; choose another place")
-    check_apart(path, *inputs)
-    check_free(path, overwrite)
-    check_writable(path)
 
 
 def _claimed(path: Path) -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path, PureWindowsPath
 
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import check_room
-from napari_sam2.journal import Journal, Keep, check_session
+from napari_sam2.journal import Journal, Keep
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
-from napari_sam2.target import Outcome, Target, check_output, check_quality
+from napari_sam2.target import Outcome, Target, check_beside, check_output
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
@@ -21,7 +21,7 @@ from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.tracking.session_file import SUFFIX, SessionFile, load_session
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ class ReplayJob:
             If nothing can be written to `output`, `quality` or `keep`, or its disk is full.
         """
         format = check_output(output, overwrite, session, stack)
-        check_quality(quality, output, overwrite, session, stack)
-        check_session(keep, overwrite, output, session, results_path(session), stack)
+        check_beside(quality, ".csv", "quality", output, overwrite, session, stack)
+        read = (session, results_path(session), stack)
+        check_beside(keep, SUFFIX, "session", output, overwrite, *read)
         content = load_session(session)
         if not content.steps:
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")

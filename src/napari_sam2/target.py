@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.export.files import check_apart, numbered, taken
+from napari_sam2.export.files import check_apart, check_free, check_writable, numbered, taken
 from napari_sam2.export.formats import check_target, export_masklets
 from napari_sam2.export.labels import TIFF, ZARR
 from napari_sam2.export.quality_table import QualityTable
@@ -256,8 +256,17 @@ def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> str:
     return check_target(path, None, overwrite)
 
 
-def check_quality(path: Path | None, output: Path, overwrite: bool, *inputs: Path | None) -> None:
-    """Refuse, before any work, a table of qualities that could not be written; None: no table.
+def check_beside(
+    path: Path | None, suffix: str, what: str, output: Path, overwrite: bool, *inputs: Path | None
+) -> None:
+    """Refuse, before any work, a file beside the labels that could not be written; None: no file.
+
+    Parameters
+    ----------
+    path, suffix, what
+        Where, what its name has to end in, and what it holds.
+    output, overwrite, inputs
+        As for `check_output`.
 
     Raises
     ------
@@ -269,9 +278,10 @@ def check_quality(path: Path | None, output: Path, overwrite: bool, *inputs: Pat
     """
     if path is None:
         return
-    if path.suffix.lower() != ".csv":
-        raise InputError(f"cannot write the quality to {path}; choose a name in .csv")
+    if not path.name.lower().endswith(suffix):
+        raise InputError(f"cannot write the {what} to {path}; choose a name in {suffix}")
     if path.resolve().is_relative_to(output.resolve()):
         raise InputError(f"{path} is in {output}, which holds labels only; choose another place")
     check_apart(path, *inputs)
-    check_target(path, "csv", overwrite)
+    check_free(path, overwrite)
+    check_writable(path)
