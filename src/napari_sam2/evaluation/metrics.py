@@ -20,6 +20,7 @@ from napari_sam2.evaluation.ctc import seg_score, tra_score
 from napari_sam2.evaluation.overlap import Overlap, overlap
 from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.mask_text import places_of
 
 __all__ = [
     "LabelScores",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 BOUNDARY_TOLERANCE = 0.008  # of the image's diagonal, as DAVIS has it
+_HIGHEST = 2**32 - 1  # see `overlap`
 
 
 def jaccard(mask: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -85,7 +87,7 @@ def frame_boundary_f(
     """
     radius = _tolerance_px(truth.shape, BOUNDARY_TOLERANCE)
     truth_of = {p: t for t, p in matches.items()}
-    pred_boxes, truth_boxes = _boxes(pred), _boxes(truth)
+    pred_boxes, truth_boxes = places_of(pred), places_of(truth)
     scores = {}
     for i in truth_boxes.keys() | {truth_of[p] for p in pred_boxes if p in truth_of}:
         p = matches.get(i)
@@ -153,7 +155,8 @@ def evaluate_labels(
     Raises
     ------
     InputError
-        The shapes differ, values are not whole numbers from 0, or the truth has no object.
+        The shapes differ, values are not whole numbers from 0 to 2^32 - 1, or the truth has no
+        object.
     """
     pred, truth = _as_stack(pred, "prediction"), _as_stack(truth, "truth")
     _same_shape(pred, truth)
@@ -241,11 +244,6 @@ def _tolerance_px(shape: tuple[int, ...], tolerance: float) -> int:
     return math.ceil(tolerance * math.hypot(*shape))
 
 
-def _boxes(labels: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
-    found = ndimage.find_objects(labels)
-    return {i: box for i, box in enumerate(found, start=1) if box is not None}
-
-
 def _surrounding(*boxes: tuple[slice, ...]) -> tuple[slice, ...]:
     """Smallest area that holds the boxes, one pixel wider so that outlines are whole."""
     return tuple(
@@ -266,6 +264,8 @@ def _as_stack(labels: NDArray[Any], name: str) -> NDArray[Any]:
         raise InputError(f"the {name} holds {labels.dtype} values; labels are whole numbers.")
     if labels.size and labels.min() < 0:
         raise InputError(f"the {name} holds negative labels; use 0 for background and ids above.")
+    if labels.size and labels.max() > _HIGHEST:
+        raise InputError(f"the {name} holds labels above {_HIGHEST}; renumber them.")
     return labels if labels.ndim == 3 else labels[None]
 
 

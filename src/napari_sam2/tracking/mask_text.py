@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.errors import InputError
 
 Place = tuple[slice, slice]  # rows and columns
+_FEW = 2**20  # `find_objects` lists all numbers up to the highest
 
 
 def place_of(mask: npt.NDArray[Any]) -> Place:
@@ -25,6 +27,21 @@ def place_of(mask: npt.NDArray[Any]) -> Place:
         slice(int(rows[0]), int(rows[-1]) + 1),
         slice(int(columns[0]), int(columns[-1]) + 1),
     )
+
+
+def places_of(labels: npt.NDArray[Any]) -> dict[int, Place]:
+    """Return the rows and columns that hold each label of an image (Y, X), by rising id.
+
+    0 is background, and no label is negative.
+    """
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
+    if labels.max(initial=0) <= _FEW:
+        found = enumerate(find_objects(labels), start=1)
+        return {i: place for i, place in found if place is not None}
+    ids, numbers = np.unique(labels, return_inverse=True)
+    above = numbers.reshape(labels.shape) + int(ids[0] > 0)  # 0 is the background
+    return dict(zip(ids[ids > 0].tolist(), find_objects(above), strict=True))
 
 
 def thin(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from scipy.ndimage import find_objects
 
 from napari_sam2.tracking.errors import InputError, writing
-from napari_sam2.tracking.mask_text import laid_out
+from napari_sam2.tracking.mask_text import laid_out, places_of
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 from napari_sam2.tracking.prompts_json import (
     VERSION,
@@ -85,19 +84,14 @@ def seeds_from_labels(labels: npt.ArrayLike, frame: int) -> Prompts:
         raise InputError(f"labels must be integers, not {image.dtype}; convert the label image")
     if image.dtype == np.bool_:
         image = image.astype(np.uint8)
-    ids, flat = np.unique(image, return_inverse=True)
-    if ids.size and ids[0] < 0:
-        raise InputError(f"labels must be 0 or more, not {ids[0]}; check the label image")
-    numbers = flat.reshape(image.shape) + int(ids.size > 0 and ids[0] > 0)  # 0 is the background
-    masks = {
-        number: laid_out(image.shape, place, numbers[place] == number)
-        for number, place in enumerate(find_objects(numbers), start=1)
-    }
-    if not masks:
+    if (lowest := image.min(initial=0)) < 0:
+        raise InputError(f"labels must be 0 or more, not {lowest}; check the label image")
+    places = places_of(image)
+    if not places:
         raise InputError("the label image has no labels; give one with an object or more")
     return {
-        int(i): {frame: Prompt(mask=mask)}
-        for i, mask in zip(ids[ids > 0], masks.values(), strict=True)
+        i: {frame: Prompt(mask=laid_out(image.shape, place, image[place] == i))}
+        for i, place in places.items()
     }
 
 

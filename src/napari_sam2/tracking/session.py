@@ -231,8 +231,8 @@ class TrackingSession(Prompting, Propagating):
 
     def _usual_diameter(self, frame: int) -> float | None:
         """Return that of the median mask of a frame, if there are enough to tell."""
-        areas = np.bincount(self.result(frame).labels.ravel())[1:]
-        areas = areas[areas > 0]
+        labels = self.result(frame).labels
+        _, areas = np.unique(labels[labels > 0], return_counts=True)
         return float(np.sqrt(4 * np.median(areas) / np.pi)) if len(areas) >= _ENOUGH else None
 
     def checking(self, check: Callable[[], None]) -> AbstractContextManager[None]:

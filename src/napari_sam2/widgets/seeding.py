@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels, Points
-from scipy.ndimage import find_objects
 
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage import possible
-from napari_sam2.tracking.mask_text import part_text
+from napari_sam2.tracking.mask_text import part_text, places_of
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
 from napari_sam2.tracking.steps import AdoptMasks
@@ -236,11 +235,10 @@ def masks_from(
                 f"'{layer.name}' has ids above {HIGHEST - shift}, for which there is no room"
                 f"{first}; renumber them, or import them first of all"
             )
-        for label, place in enumerate(find_objects(plane.astype(np.int64)), start=1):
-            if place is not None:
-                corner = (place[0].start, place[1].start)
-                text = part_text(plane.shape, corner, plane[place] == label)
-                masks.setdefault(label + shift, {})[frame] = text
+        for label, place in places_of(plane).items():
+            corner = (place[0].start, place[1].start)
+            text = part_text(plane.shape, corner, plane[place] == label)
+            masks.setdefault(label + shift, {})[frame] = text
     if not masks:
         raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
     return masks
