@@ -9,7 +9,11 @@ import pytest
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
+from napari_sam2.tracking.steps import MergeObjects, SetPrompt
+from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from tests.tracking.toy import moving_disk, toy_model
 
 
@@ -163,6 +167,24 @@ def test_merge_fills_what_is_missing_and_prompts_win(model):
     assert np.array_equal(now[7] == 1, LATE)
     session.clear_prompt(1, 2)  # what tracking said comes back
     assert np.array_equal(session.result(2).labels == 1, kept[2])
+
+
+def test_several_are_merged_in_one_step_or_none_is(model):
+    history = History(a_session(model))
+    for i, (t, mask) in enumerate([(0, EARLY), (4, LATE), (8, EARLY)], start=1):
+        history.do(SetPrompt(i, t, Prompt(mask=mask)))
+    before = labels(history.session)
+    with pytest.raises(InputError, match="no object 9"):
+        history.do(MergeObjects(1, 2, (9,)))
+    assert sorted(history.session.object_ids) == [1, 2, 3]
+    step = MergeObjects(1, 2, (3,))
+    assert step_from_json(step_as_json(step), 1) == step
+    assert [result.frame for result in history.do(step)] == [0, 4, 8]
+    assert {i: sorted(p) for i, p in history.session.prompts.items()} == {1: [0, 4, 8]}
+    history.undo()
+    assert sorted(history.session.object_ids) == [1, 2, 3]
+    after = labels(history.session)
+    assert all(np.array_equal(after[t], before[t]) for t in before)
 
 
 def test_where_both_are_prompted_the_kept_one_stays(model):

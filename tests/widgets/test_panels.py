@@ -143,6 +143,23 @@ def test_merging_and_undo(window):
     assert set(window.layers.prompts) == {1, 2}
 
 
+def test_three_that_are_merged_come_back_by_one_undo(window):
+    window.key("N")
+    window.click(20, 60)
+    window.done()
+    before = np.array(window.layers.labels.data)
+    for row in range(3):
+        press(window, row, ID, CONTROL if row else NONE)
+    window.press(window.widget.form.objects.merge)
+    shown(window)
+    assert "2 objects are now part of Object 1" in window.status
+    assert set(np.unique(window.layers.labels.data)) == {0, 1}
+    window.key("Z", CONTROL)
+    shown(window)
+    np.testing.assert_array_equal(window.layers.labels.data, before)
+    assert set(window.layers.prompts) == {1, 2, 3}
+
+
 def test_splitting_at_the_frame_on_screen(window):
     press(window, 0, ID)
     window.viewer.dims.set_current_step(0, 3)
@@ -163,6 +180,12 @@ def test_locking_is_a_step(window):
     assert "is locked" in window.status
     assert window.widget.session.locked == {1}
     assert table(window).objects.rows[0].locked
+    window.widget.object_id = 1
+    window.click(22, 22)  # a prompt by hand counts all the same
+    window.done()
+    assert "It is locked" in window.status
+    window.key("Z", CONTROL)
+    window.done()
     window.key("Z", CONTROL)
     shown(window)
     assert not table(window).objects.rows[0].locked

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from napari_sam2.tracking.mask_text import thin
+from napari_sam2.tracking.mask_text import Place, laid_out
 
 _ALIKE = 0.7  # IoU of two masks that mean the same object
 _MOST_SHARED = 0.3  # of the smaller of two masks; beyond, only the better one is kept
@@ -44,7 +44,7 @@ class Answer:
     mask: Mask
 
     @property
-    def place(self) -> tuple[slice, slice]:
+    def place(self) -> Place:
         """The part of the frame that `mask` covers."""
         (y, x), (h, w) = self.corner, self.mask.shape
         return slice(y, y + h), slice(x, x + w)
@@ -88,11 +88,12 @@ def choose(
     cells = []
     for i in _best(quality, overlap, least_quality):
         alike, ious = overlap.row(i)
-        mask = _vote(taken.shape, [answers[k] for k in alike[ious >= _ALIKE]]) & free
-        mask = _largest_piece(mask)
-        if mask.any():
-            free &= ~mask
-            cells.append(Cell(thin(mask), float(np.clip(quality[i], 0, 1))))
+        place, part = _vote([answers[k] for k in alike[ious >= _ALIKE]])
+        part = _largest_piece(part & free[place])
+        if part.any():
+            free[place] &= ~part
+            mask = laid_out(taken.shape, place, part)
+            cells.append(Cell(mask, float(np.clip(quality[i], 0, 1))))
     return cells
 
 
@@ -181,12 +182,21 @@ def _best(quality: npt.NDArray[np.float64], overlap: _Overlap, least_quality: fl
     return kept
 
 
-def _vote(shape: tuple[int, int], alike: Sequence[Answer]) -> Mask:
-    """Return where most of the answers, weighted by how sure they are, see the object."""
-    votes = np.zeros(shape, np.float32)
+def _vote(alike: Sequence[Answer]) -> tuple[Place, Mask]:
+    """Return where most of the answers, weighted by how sure they are, see the object.
+
+    It is cut to the part of the frame that the answers cover.
+    """
+    corners = np.array([answer.corner for answer in alike])
+    top, left = corners.min(axis=0)
+    bottom, right = (corners + [answer.mask.shape for answer in alike]).max(axis=0)
+    votes = np.zeros((bottom - top, right - left), np.float32)
     for answer in alike:
-        votes[answer.place] += answer.iou**4 * answer.mask
-    return votes > 0.5 * sum(answer.iou**4 for answer in alike)
+        y, x = answer.corner[0] - top, answer.corner[1] - left
+        height, width = answer.mask.shape
+        votes[y : y + height, x : x + width] += answer.iou**4 * answer.mask
+    seen = votes > 0.5 * sum(answer.iou**4 for answer in alike)
+    return (slice(int(top), int(bottom)), slice(int(left), int(right))), seen
 
 
 def _largest_piece(mask: Mask) -> Mask:

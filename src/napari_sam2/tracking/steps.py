@@ -150,23 +150,35 @@ class RemoveObject:
 
 @dataclass(frozen=True)
 class MergeObjects:
-    """Give an object's masks and prompts to another one."""
+    """Give an object's masks and prompts, or those of several, to another one."""
 
     kind: ClassVar[str] = "merge"
     kept: int
     absorbed: int
+    others: tuple[int, ...] | None = None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Those that go."""
+        return (self.absorbed, *(self.others or ()))
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name both and the daughters of the one that goes."""
-        return (self.kept, self.absorbed, *_daughters(session, self.absorbed, self.kept))
+        """Name all of them and the daughters of those that go."""
+        daughters = [d for i in self.object_ids for d in _daughters(session, i)]
+        return tuple(dict.fromkeys((self.kept, *self.object_ids, *daughters)))
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames that either was on."""
-        for frame in session.merge_objects(self.kept, self.absorbed):
+        """Yield the frames that any was on."""
+        frames: set[int] = set()
+        for absorbed in self.object_ids:
+            frames.update(session.merge_objects(self.kept, absorbed))
+        for frame in sorted(frames):
             yield session.result(frame)
 
     def describe(self) -> str:
         """Name it for a menu."""
+        if self.others:
+            return f"merging of {len(self.object_ids)} objects into {self.kept}"
         return f"merging of object {self.absorbed} into {self.kept}"
 
 

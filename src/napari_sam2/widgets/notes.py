@@ -97,9 +97,10 @@ class Notes:
                 kept.update(self._of(*step.object_ids))
                 for object_id in step.object_ids:
                     self.forget(object_id)
-            case MergeObjects(one, absorbed):
-                kept.update(self._of(one, absorbed))
-                self.merged(one, absorbed)
+            case MergeObjects():
+                kept.update(self._of(step.kept, *step.object_ids))
+                for absorbed in step.object_ids:
+                    self.merged(step.kept, absorbed)
             case SplitObject(object_id, frame, new_id):
                 kept.update(self._of(object_id, new_id))
                 self.split(object_id, frame, new_id)

@@ -63,7 +63,7 @@ class ObjectEditor:
                 "info",
             )
 
-        self._change(LockObject(object_id, locked), None, done)
+        self._change(LockObject(object_id, locked), [], done)
 
     def show(self, object_ids: Iterable[int], visible: bool) -> None:
         """Show or hide objects in the Labels layer; their masks stay."""
@@ -100,21 +100,23 @@ class ObjectEditor:
                 f"Select two rows with {COMMAND} or Shift to merge them.", "info"
             )
         elif not self._busy():
-            for absorbed in others:
-                self._merge(kept, absorbed)
+            self._merge(kept, *others)
 
-    def _merge(self, kept: int, absorbed: int) -> None:
+    def _merge(self, kept: int, *absorbed: int) -> None:
         bench = self._bench
 
         def done() -> None:
             bench.set_object(kept)
+            one = len(absorbed) == 1
+            who = f"Object {absorbed[0]} is" if one else f"{len(absorbed)} objects are"
             bench.status.emit(
-                f"Object {absorbed} is now part of {bench.notes.name(kept)}. Its prompts count "
-                "for both from the next propagation on.",
+                f"{who} now part of {bench.notes.name(kept)}. The prompts count for all of it "
+                "from the next propagation on.",
                 "done",
             )
 
-        self._change(MergeObjects(kept, absorbed), (absorbed, kept, 0), done)
+        step = MergeObjects(kept, absorbed[0], absorbed[1:] or None)
+        self._change(step, [(i, kept, 0) for i in absorbed], done)
 
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
@@ -133,7 +135,7 @@ class ObjectEditor:
                 "done",
             )
 
-        self._change(SplitObject(old, frame, new), (old, new, frame), done)
+        self._change(SplitObject(old, frame, new), [(old, new, frame)], done)
 
     def close_gaps(self) -> None:
         """Fill single frames on which an object was not found between two masks of it."""
@@ -159,7 +161,7 @@ class ObjectEditor:
         self._do(job, done)
 
     def _change(
-        self, step: Step, relabel: tuple[int, int, int] | None, then: Callable[[], None]
+        self, step: Step, relabel: Iterable[tuple[int, int, int]], then: Callable[[], None]
     ) -> None:
         """Do a step, follow it in the notes, then tell what it changed.
 
@@ -172,8 +174,9 @@ class ObjectEditor:
 
         def job(record: Record, layers_of: LayersOf) -> None:
             _run(record, step, layers_of, kept)
-            if relabel is not None and writer is not None:
-                writer.relabel(*relabel)
+            if writer is not None:
+                for old, new, first in relabel:
+                    writer.relabel(old, new, first)
 
         def done(_: None) -> None:
             notes.done(step, kept)

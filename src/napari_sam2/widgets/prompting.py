@@ -86,7 +86,9 @@ class Prompting:
                 bench.show_labels()
             bench.note_locked()
             unseen = "" if bench.source is None else bench.source.unseen(bench.viewer)
-            bench.status.emit((text or answer) + unseen, "done")
+            locked = object_id in bench.notes.locked
+            held = " It is locked: G leaves its other masks." if locked else ""
+            bench.status.emit((text or answer) + held + unseen, "done")
             bench.changed.emit()
             controller.save()
 
