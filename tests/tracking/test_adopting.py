@@ -147,7 +147,7 @@ def test_the_network_is_asked_only_when_an_object_is_followed(
     history.do(step)
     for t in range(LENGTH):
         for i, masks in step.masks.items():
-            expected = mask_of(masks[t]) if t in masks else np.zeros(frames.shape, bool)
+            expected = mask_of(masks[t]).whole() if t in masks else np.zeros(frames.shape, bool)
             np.testing.assert_array_equal(session.result(t).labels == i, expected)
     assert not asked
     history.do(SetPrompt(4, 5, Prompt(mask=disk(frames, 5))))
@@ -167,7 +167,7 @@ def test_followed_as_from_a_mask_that_was_painted(history: History, frames: Fram
     for i, masks in step.masks.items():
         first = min(masks)
         alone = TrackingSession(history.session.model, frames)
-        alone.add_mask(i, first, mask_of(masks[first]))
+        alone.add_mask(i, first, mask_of(masks[first]).whole())
         for result in alone.propagate("forward"):
             same = (followed[result.frame] == i) == (result.labels == i)
             assert same.mean() > 0.9995, result.frame

@@ -13,6 +13,7 @@ from napari_sam2.evaluation.sequences import load_sequence
 from napari_sam2.tracking import everything as module
 from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.training.synthetic import make_clip
 
 
@@ -163,7 +164,7 @@ def test_the_size_of_cells_is_found_by_their_area():
     def square(side, quality):
         mask = np.zeros((200, 200), dtype=bool)
         mask[:side, :side] = True
-        return Cell(mask, quality)
+        return Cell(ThinMask.of(mask), quality)
 
     specks = [square(4, 0.7) for _ in range(8)]
     cells = [square(40, 0.9) for _ in range(3)]

@@ -277,7 +277,7 @@ def test_a_prompts_file_is_no_session(tmp_path):
 def test_masks_survive_as_text(height, width, seed, share):
     mask = np.random.default_rng(seed).random((height, width)) < share
     text = json.loads(json.dumps(mask_text(mask)))
-    np.testing.assert_array_equal(mask_of(text), mask)
+    np.testing.assert_array_equal(mask_of(text).whole(), mask)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import AddPrompts, Repair, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.weights import load_model
 
 LENGTH, COMES, EVERY = 8, 3, 2  # the second cell is there from COMES on
@@ -116,7 +117,7 @@ def test_what_runs_into_another_begins_after_that(session, monkeypatch):
             return
         double.append(frame)
         mask = self.result(frame).labels == 1
-        yield Found(1, 1, [Cell(mask, 1.0)], first_id=2)
+        yield Found(1, 1, [Cell(ThinMask.of(mask), 1.0)], first_id=2)
 
     monkeypatch.setattr(TrackingSession, "segment_everything", find)
     for _ in session.propagate_and_find(4):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,40 +35,6 @@ def test_prompt_copies_freezes_and_sorts() -> None:
             array[...] = 0
     with pytest.raises(AttributeError):
         prompt.box = None
-
-
-def test_a_mask_is_copied_unless_nobody_can_change_it() -> None:
-    base = np.eye(5, dtype=bool)
-    view = base[:]
-    view.setflags(write=False)
-    for given_mask in (base, view):  # a view changes with what it shows
-        prompt = Prompt(mask=given_mask)
-        base[0, 4] = True
-        assert not prompt.mask[0, 4]
-        base[0, 4] = False
-    assert base.flags.writeable
-    assert prompt.add_points([[1, 1]], [True]).mask is prompt.mask  # hundreds take room once
-
-
-@settings(deadline=None)
-@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
-def test_the_part_that_holds_a_mask(mask: npt.NDArray[np.bool_]) -> None:
-    prompt = Prompt(mask=mask)
-    if not mask.any():
-        with pytest.raises(ValueError, match="empty"):
-            _ = prompt.part
-        return
-    place, part = prompt.part
-    rest = mask.copy()
-    rest[place] = False
-    assert not rest.any()
-    np.testing.assert_array_equal(part, mask[place])
-    assert all(edge.any() for edge in (part[0], part[-1], part[:, 0], part[:, -1]))
-
-
-def test_a_prompt_without_a_mask_has_no_part() -> None:
-    with pytest.raises(ValueError, match="without a mask"):
-        _ = Prompt(box=[[0, 0], [2, 2]]).part
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.tracking.views import View
 from napari_sam2.tracking.workload import Workload
 from napari_sam2.widgets.opening import SessionRequest
@@ -288,7 +289,7 @@ class FakeSession:
         yield Found(0, 2, [])
         self._begin()
         masks = [blobs == i for i in range(1, blobs.max() + 1)]
-        cells = [Cell(mask, 0.9) for mask in masks if not (mask & (taken > 0)).any()]
+        cells = [Cell(ThinMask.of(mask), 0.9) for mask in masks if not (mask & (taken > 0)).any()]
         if diameter is not None:
             area = np.pi * diameter**2 / 4
             cells = [cell for cell in cells if 2 / 3 < cell.mask.sum() / area < 3 / 2]
@@ -306,7 +307,7 @@ class FakeSession:
         for frame in sorted({t for some in masks.values() for t in some}):
             self._begin()
             for i, text in ((i, some[frame]) for i, some in masks.items() if frame in some):
-                self.tracked[i, frame] = mask = mask_of(text)
+                self.tracked[i, frame] = mask = mask_of(text).whole()
                 if i not in self.prompts:
                     self.prompts[i] = {frame: Prompt(mask=mask)}
                     self.masks[i, frame] = mask

@@ -126,7 +126,7 @@ def read_rois(
                 by_frame = objects.setdefault(i, {})
                 if at in by_frame:
                     raise InputError(f"{described(i, at)} is in the file twice")
-                if prompt.mask is not None and not prompt.mask.any():
+                if prompt.thin is not None and prompt.thin.is_empty:
                     size = f"{shape[0]} x {shape[1]} pixels (Y x X)"
                     raise InputError(f"it covers no pixel of the frames, which are {size}")
                 by_frame[at] = prompt.validate(shape, object_id=i, frame=at)

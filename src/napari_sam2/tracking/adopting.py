@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch.nn.functional as F
 
 from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.mask_text import Place, mask_of, part_of, place_of
+from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, check_mask, described
 from napari_sam2.tracking.resampling import SURE, in_window, resized_mask
+from napari_sam2.tracking.thin_mask import ThinMask, place_of
 from napari_sam2.tracking.windows import Geometry, around, whole
 
 # Of one object: by frame, as `mask_text` writes them.
@@ -42,8 +41,7 @@ def check_given(object_id: int, masks: GivenMasks, shape: tuple[int, int], lengt
         who = described(object_id, frame)
         if not 0 <= frame < length:
             raise InputError(f"{who}: the stack has frames 0 to {length - 1}")
-        mask_shape, _, part = part_of(text)
-        check_mask(shape, mask_shape, part, who)
+        check_mask(shape, mask_of(text), who)
 
 
 def adopt(engine: Engine, obj: TrackedObject, frame: int, text: Mapping[str, Any] | None) -> None:
@@ -67,17 +65,14 @@ def adopt(engine: Engine, obj: TrackedObject, frame: int, text: Mapping[str, Any
         obj.tracked[frame] = False
     else:
         (first,) = obj.prompts
-        _, place, part = part_of(text)
         geometry = engine.geometry(obj.estimates[first].window)
-        obj.pass_frame(frame, False, _estimate(engine, geometry, place, part))
+        obj.pass_frame(frame, False, _estimate(engine, geometry, mask_of(text)))
         obj.given[frame] = text
 
 
-def _estimate(
-    engine: Engine, geometry: Geometry, place: Place, part: npt.NDArray[np.bool_]
-) -> Estimate:
+def _estimate(engine: Engine, geometry: Geometry, mask: ThinMask) -> Estimate:
     """Express a mask as logits, on the level that the object lives on."""
-    (rows, columns), small = resized_mask(geometry, place, part)
+    (rows, columns), small = resized_mask(geometry, mask.place, mask.part)
     ys, xs = place_of(small)
     box = (
         rows.start + ys.start,

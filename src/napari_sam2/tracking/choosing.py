@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from napari_sam2.tracking.mask_text import Place, laid_out
+from napari_sam2.tracking.thin_mask import Place, ThinMask
 
 _ALIKE = 0.7  # IoU of two masks that mean the same object
 _MOST_SHARED = 0.3  # of the smaller of two masks; beyond, only the better one is kept
@@ -56,12 +56,17 @@ class Cell:
 
     Parameters
     ----------
-    mask : (Y, X) bool.
+    thin : its mask, cut to where it is.
     quality : 0 to 1, from the predicted IoU and from how many answers agree.
     """
 
-    mask: Mask
+    thin: ThinMask
     quality: float
+
+    @property
+    def mask(self) -> Mask:
+        """(Y, X) bool, read-only; laid out anew by each reading."""
+        return self.thin.whole()
 
 
 def choose(
@@ -92,7 +97,7 @@ def choose(
         part = _largest_piece(part & free[place])
         if part.any():
             free[place] &= ~part
-            mask = laid_out(taken.shape, place, part)
+            mask = ThinMask.at(taken.shape, place, part)
             cells.append(Cell(mask, float(np.clip(quality[i], 0, 1))))
     return cells
 

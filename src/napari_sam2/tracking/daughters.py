@@ -13,6 +13,7 @@ from napari_sam2.tracking.choosing import Cell, Mask
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.everything import everything
 from napari_sam2.tracking.results import Trace
+from napari_sam2.tracking.thin_mask import ThinMask
 
 _BEFORE = 6  # frames; in mitosis a cell is smaller than it was
 _REACH = 2.5  # radii of the mother, in which her daughters lie
@@ -52,7 +53,7 @@ class Mother:
 
 def find_daughters(
     engine: Engine, frame: int, mother: Mother, others: Mask
-) -> tuple[Mask, Mask] | None:
+) -> tuple[ThinMask, ThinMask] | None:
     """Look for two cells that a mother may have become, the upper one first; None without.
 
     Parameters
@@ -77,22 +78,22 @@ def find_daughters(
     a, b = max(pairs, key=lambda pair: _likely(pair[0], pair[1], mother))
     if _likely(a, b, mother) < _LEAST:
         return None
-    upper, lower = sorted((a.mask, b.mask), key=lambda mask: tuple(_centre(mask)))
+    upper, lower = sorted((a.thin, b.thin), key=lambda mask: tuple(_centre(mask)))
     return upper, lower
 
 
 def _possible(cell: Cell, mother: Mother) -> bool:
     """Whether one cell alone may be a daughter, by its size and place."""
     least, most = (share * mother.area for share in _AREAS)
-    away = float(np.hypot(*(_centre(cell.mask) - mother.centre)))
-    return bool(least <= np.count_nonzero(cell.mask) <= most) and away <= _REACH * mother.radius
+    away = float(np.hypot(*(_centre(cell.thin) - mother.centre)))
+    return bool(least <= cell.thin.area <= most) and away <= _REACH * mother.radius
 
 
 def _likely(one: Cell, other: Cell, mother: Mother) -> float:
     """How well two cells suit as daughters: sure, alike in size, and around their mother."""
-    middle = (_centre(one.mask) + _centre(other.mask)) / 2
+    middle = (_centre(one.thin) + _centre(other.thin)) / 2
     astray = float(np.hypot(*(middle - mother.centre))) / mother.radius
-    unlike = float(np.log(np.count_nonzero(one.mask) / np.count_nonzero(other.mask)))
+    unlike = float(np.log(one.thin.area / other.thin.area))
     return (
         one.quality
         * other.quality
@@ -100,6 +101,7 @@ def _likely(one: Cell, other: Cell, mother: Mother) -> float:
     )
 
 
-def _centre(mask: Mask) -> npt.NDArray[np.float64]:
-    centre: npt.NDArray[np.float64] = np.argwhere(mask).mean(axis=0)
+def _centre(mask: ThinMask) -> npt.NDArray[np.float64]:
+    corner = np.array([along.start for along in mask.place], dtype=float)
+    centre: npt.NDArray[np.float64] = corner + np.argwhere(mask.part).mean(axis=0)
     return centre

@@ -171,7 +171,7 @@ class Engine(Placement):
         self._checked()
         features = self.encodings.windows(frame, [window])
         self._checked()
-        if prompt.mask is not None:
+        if prompt.thin is not None:
             earlier = mask_logits(self.drawn(window, prompt))
         looks = [] if look is None else [look]
         self._awaken(looks)

@@ -62,7 +62,7 @@ class Found:
         They get ids from `first_id` on, by default such as were free in the session.
         """
         first = self.first_id if first_id is None else first_id
-        return {i: {frame: Prompt(mask=c.mask)} for i, c in enumerate(self.cells, start=first)}
+        return {i: {frame: Prompt(mask=c.thin)} for i, c in enumerate(self.cells, start=first)}
 
 
 @torch.inference_mode()
@@ -146,7 +146,7 @@ class _Search:
             covered = self.unclicked.copy()
             if len(self.engine.levels) == 1:
                 for cell in self.choose(_COVERED):
-                    covered |= cell.mask
+                    covered[cell.thin.place] |= cell.thin.part
             rows, columns = np.rint(planned).astype(int).T
             points = planned[~covered[rows, columns]]
             self.done += len(planned) - len(points)
@@ -189,8 +189,8 @@ def _typical(cells: Sequence[Cell]) -> float | None:
     some = [cell for cell in cells if cell.quality >= LEAST_QUALITY] or list(cells[:3])
     if not some:
         return None
-    some.sort(key=lambda cell: int(cell.mask.sum()))
-    areas = np.array([cell.mask.sum() for cell in some])
+    some.sort(key=lambda cell: cell.thin.area)
+    areas = np.array([cell.thin.area for cell in some])
     sure = np.array([max(cell.quality - 0.5, 0.01) for cell in some])
     weights = np.cumsum(np.sqrt(areas) * sure)
     middle = areas[np.searchsorted(weights, weights[-1] / 2)]

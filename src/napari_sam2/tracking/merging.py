@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.mask_text import Place, part_of
+from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.thin_mask import Place, ThinMask
 
 DRAWN_LOGIT = 10.0
 
@@ -76,23 +77,22 @@ def claimed(
     """
     if frame not in obj.given or frame in obj.prompts:
         return placed(engine, obj.prompts.get(frame), obj.estimates[frame])
-    _, place, part = part_of(obj.given[frame])
-    return _drawn(place, part)
+    return _drawn(mask_of(obj.given[frame]))
 
 
 def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
 ) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
-    if prompt is not None and _painted(prompt):
-        return _drawn(*prompt.part)
+    if prompt is not None and prompt.thin is not None and not len(prompt.points):
+        return _drawn(prompt.thin)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
 
 
 def _painted(prompt: Prompt | None) -> bool:
-    return prompt is not None and prompt.mask is not None and not len(prompt.points)
+    return prompt is not None and prompt.thin is not None and not len(prompt.points)
 
 
-def _drawn(place: Place, part: npt.NDArray[np.bool_]) -> tuple[Place, npt.NDArray[np.float32]]:
-    return place, np.where(part, np.float32(DRAWN_LOGIT), np.float32(-DRAWN_LOGIT))
+def _drawn(mask: ThinMask) -> tuple[Place, npt.NDArray[np.float32]]:
+    return mask.place, np.where(mask.part, np.float32(DRAWN_LOGIT), np.float32(-DRAWN_LOGIT))

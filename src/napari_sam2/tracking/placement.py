@@ -58,7 +58,7 @@ class Placement:
         if start is not None and level is None:
             level = start.window.grid
         geometry = self.fitting(extent) if level is None else self.levels[level]
-        known = prompt.mask is not None or prompt.box is not None or seen is not None
+        known = prompt.thin is not None or prompt.box is not None or seen is not None
         return self.window_on(geometry, extent, 8 if known else _CLICK_SIDE)
 
     def extent(self, estimate: Estimate) -> Extent | None:
@@ -85,11 +85,11 @@ class Placement:
 
     def must_find(self, prompt: Prompt) -> bool:
         """Whether clicks alone have to tell how large the object is."""
-        return len(self.levels) > 1 and prompt.box is None and prompt.mask is None
+        return len(self.levels) > 1 and prompt.box is None and prompt.thin is None
 
     def may_average(self, prompt: Prompt) -> bool:
         """Whether a box tells how large the object is, and several levels can show it."""
-        return len(self.levels) > 1 and prompt.box is not None and prompt.mask is None
+        return len(self.levels) > 1 and prompt.box is not None and prompt.thin is None
 
     def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
         """Return a window of a level around something, given in data pixels."""
@@ -103,13 +103,15 @@ class Placement:
 
     def drawn(self, window: Window, prompt: Prompt) -> Tensor:
         """Return the mask of a prompt in model pixels of a window: (16 h, 16 w), 0 or 1."""
-        return in_window(window, *resized_mask(self.geometry(window), *prompt.part))
+        mask = prompt.thin
+        assert mask is not None
+        return in_window(window, *resized_mask(self.geometry(window), mask.place, mask.part))
 
 
 def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
     """Where a prompt and the mask that it corrects are, in data pixels."""
-    if prompt.mask is not None:
-        (rows, columns), _ = prompt.part
+    if prompt.thin is not None:
+        rows, columns = prompt.thin.place
         return float(rows.start), float(columns.start), float(rows.stop), float(columns.stop)
     marks = [prompt.points] if prompt.box is None else [prompt.points, prompt.box]
     if seen is not None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.mask_text import place_of, thin
+from napari_sam2.tracking.thin_mask import ThinMask
 
 # object id -> frame -> prompt
 Prompts = dict[int, dict[int, "Prompt"]]
@@ -25,12 +24,29 @@ def _no_signs() -> npt.NDArray[np.bool_]:
     return np.zeros(0, dtype=bool)
 
 
+class _Mask:
+    """A mask of a prompt: kept cut to where it is, laid out for whoever asks for it."""
+
+    @overload
+    def __get__(self, prompt: None, owner: type[Prompt]) -> None: ...
+
+    @overload
+    def __get__(self, prompt: Prompt, owner: type[Prompt]) -> npt.NDArray[np.bool_] | None: ...
+
+    def __get__(self, prompt: Prompt | None, owner: type[Prompt]) -> npt.NDArray[np.bool_] | None:
+        if prompt is None:  # the default, as `dataclass` asks for it
+            return None
+        return None if prompt.thin is None else prompt.thin.whole()
+
+    def __set__(self, prompt: Prompt, mask: npt.NDArray[Any] | ThinMask | None) -> None:
+        prompt.__dict__["_thin"] = None if mask is None else _thin(mask)
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """Points, a box and a mask for one object on one frame; (y, x) in data pixels.
 
-    The centre of the first pixel is (0, 0). The arrays are copied and read-only; a mask that is
-    read-only already, and no view of another array, is shared.
+    The centre of the first pixel is (0, 0). The arrays are copied and read-only.
 
     Parameters
     ----------
@@ -41,7 +57,8 @@ class Prompt:
     box
         (2, 2) float, two opposite corners; stored as [[y0, x0], [y1, x1]] with y0 <= y1, x0 <= x1.
     mask
-        (Y, X) bool.
+        (Y, X) bool. Only the part of the frame that holds it is kept, as `thin`; each reading lays
+        it out anew.
     absent
         The object is not on this frame: it ends here, or is hidden. Says all there is to say.
 
@@ -54,7 +71,7 @@ class Prompt:
     points: npt.NDArray[np.float64] = field(default_factory=_no_points)
     positive: npt.NDArray[np.bool_] = field(default_factory=_no_signs)
     box: npt.NDArray[np.float64] | None = None
-    mask: npt.NDArray[np.bool_] | None = None
+    mask: _Mask = _Mask()
     absent: bool = False
 
     def __post_init__(self) -> None:
@@ -74,15 +91,6 @@ class Prompt:
             if box.shape != (2, 2):
                 raise InputError(f"a box is [[y0, x0], [y1, x1]], not an array of {box.shape}")
             _freeze(self, "box", np.sort(box, axis=0))
-        if self.mask is not None:
-            mask = np.asarray(self.mask)
-            if mask.ndim != 2:
-                raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
-            if mask.dtype.kind not in "bui":
-                mask = _truths(mask, "a mask")
-            if mask.flags.writeable or not mask.flags.owndata or mask.dtype != np.bool_:
-                mask = thin(mask)
-            _freeze(self, "mask", mask)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prompt):
@@ -91,7 +99,7 @@ class Prompt:
             np.array_equal(self.points, other.points)
             and np.array_equal(self.positive, other.positive)
             and _same(self.box, other.box)
-            and _same(self.mask, other.mask)
+            and self.thin == other.thin
             and self.absent == other.absent
         )
 
@@ -106,32 +114,22 @@ class Prompt:
     def only_negative(self) -> bool:
         """Whether it consists of nothing but clicks on what is not the object."""
         clicks = len(self.points) > 0 and not self.positive.any()
-        return clicks and self.box is None and self.mask is None
+        return clicks and self.box is None and self.thin is None
 
     @property
     def only_mask(self) -> bool:
         """Whether it consists of nothing but a mask."""
-        return self.mask is not None and self.box is None and len(self.points) == 0
+        return self.thin is not None and self.box is None and len(self.points) == 0
 
-    @cached_property
-    def part(self) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
-        """Rows and columns that hold the mask, and the mask there.
-
-        Raises
-        ------
-        ValueError
-            If there is no mask, or an empty one.
-        """
-        if self.mask is None:
-            raise ValueError("a prompt without a mask")
-        place = place_of(self.mask)
-        if place[0].start == place[0].stop:
-            raise ValueError("an empty mask")
-        return place, self.mask[place]
+    @property
+    def thin(self) -> ThinMask | None:
+        """The mask, cut to where it is."""
+        thin: ThinMask | None = self.__dict__["_thin"]
+        return thin
 
     @property
     def _shows_nothing(self) -> bool:
-        return len(self.points) == 0 and self.box is None and self.mask is None
+        return len(self.points) == 0 and self.box is None and self.thin is None
 
     def add_points(
         self, points: npt.ArrayLike | Sequence[Any], positive: npt.ArrayLike | Sequence[bool]
@@ -141,11 +139,11 @@ class Prompt:
 
     def with_box(self, box: npt.ArrayLike | None) -> Prompt:
         """Return this prompt with another box (2, 2), or with none."""
-        return replace(self, box=None if box is None else np.asarray(box))
+        return replace(self, box=None if box is None else np.asarray(box), mask=self.thin)
 
-    def with_mask(self, mask: npt.ArrayLike | None) -> Prompt:
+    def with_mask(self, mask: npt.NDArray[Any] | ThinMask | None) -> Prompt:
         """Return this prompt with another mask (Y, X), or with none."""
-        return replace(self, mask=None if mask is None else np.asarray(mask))
+        return replace(self, mask=mask)
 
     def in_turn(self) -> list[Prompt]:
         """Return what is said after each click; what is on the object is said first."""
@@ -154,7 +152,7 @@ class Prompt:
             first = int(np.argmax(self.positive))
             order = np.concatenate([[first], np.delete(order, first)])
         parts = [order[:count] for count in range(1, len(order) + 1)]
-        return [Prompt(self.points[p], self.positive[p], self.box, self.mask) for p in parts]
+        return [Prompt(self.points[p], self.positive[p], self.box, self.thin) for p in parts]
 
     def merged(self, other: Prompt) -> Prompt:
         """Return both prompts in one: all points; the box and the mask of `other` where it has."""
@@ -162,7 +160,7 @@ class Prompt:
             points=np.concatenate([self.points, other.points]),
             positive=np.concatenate([self.positive, other.positive]),
             box=self.box if other.box is None else other.box,
-            mask=self.mask if other.mask is None else other.mask,
+            mask=self.thin if other.thin is None else other.thin,
         )
 
     def validate(
@@ -197,8 +195,8 @@ class Prompt:
                 f"{who}: the point ({y:g}, {x:g}) lies outside the frame of {size}; "
                 "points are (y, x) in pixels"
             )
-        if self.mask is not None:
-            check_mask(shape, self.mask.shape, self.mask, who)
+        if self.thin is not None:
+            check_mask(shape, self.thin, who)
         if self.box is None:
             return self
         clipped = np.clip(self.box, -0.5, limits)
@@ -212,25 +210,20 @@ class Prompt:
         return self if np.array_equal(clipped, self.box) else self.with_box(clipped)
 
 
-def check_mask(
-    shape: tuple[int, int],
-    mask_shape: tuple[int, ...],
-    part: npt.NDArray[np.bool_],
-    who: str,
-) -> None:
-    """Refuse a mask of `mask_shape` on a frame of `shape` (Y, X); `part` holds all of it.
+def check_mask(shape: tuple[int, int], mask: ThinMask, who: str) -> None:
+    """Refuse a mask that cannot be one of a frame of `shape` (Y, X).
 
     Raises
     ------
     InputError
         If the shapes differ, or the mask is empty.
     """
-    if mask_shape != tuple(shape):
+    if mask.shape != tuple(shape):
         raise InputError(
-            f"{who}: the mask has shape {mask_shape} but the frame is {_size(shape)}; "
+            f"{who}: the mask has shape {mask.shape} but the frame is {_size(shape)}; "
             "paint it on this image"
         )
-    if not part.any():
+    if mask.is_empty:
         raise InputError(f"{who}: the mask is empty; paint the object, or leave the mask out")
 
 
@@ -260,6 +253,15 @@ def _truths(values: Any, name: str) -> npt.NDArray[np.bool_]:
     if found.dtype.kind != "b" and not (found.dtype.kind in "uif" and np.isin(found, (0, 1)).all()):
         raise InputError(f"{name} holds True and False only; of logits, give logits > 0")
     return found.astype(bool)
+
+
+def _thin(mask: npt.NDArray[Any] | ThinMask) -> ThinMask:
+    if isinstance(mask, ThinMask):
+        return mask
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
+    return ThinMask.of(mask if mask.dtype.kind in "bui" else _truths(mask, "a mask"))
 
 
 def _freeze(prompt: Prompt, name: str, array: npt.NDArray[Any]) -> None:

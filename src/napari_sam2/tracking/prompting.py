@@ -174,7 +174,7 @@ class Prompting(Roster):
         count = 0 if known is None else len(known.points)
         if known is not None and count < len(prompt.points):
             earlier = Prompt(
-                prompt.points[:count], prompt.positive[:count], prompt.box, prompt.mask
+                prompt.points[:count], prompt.positive[:count], prompt.box, prompt.thin
             )
             if earlier == known:
                 return self._prompt(object_id, frame, prompt, known)
@@ -191,9 +191,9 @@ class Prompting(Roster):
         """Answer a prompt in the place of the one that is known there."""
         if known is not None:
             self.clear_prompt(object_id, frame)
-        if prompt.absent or (prompt.mask is None and prompt.box is None):
+        if prompt.absent or (prompt.thin is None and prompt.box is None):
             return self._prompt(object_id, frame, prompt, None)
-        drawn = Prompt(mask=prompt.mask) if prompt.mask is not None else Prompt(box=prompt.box)
+        drawn = Prompt(mask=prompt.thin) if prompt.thin is not None else Prompt(box=prompt.box)
         preview = self._prompt(object_id, frame, drawn, None)
         if len(prompt.points):
             clicks = Prompt(prompt.points, prompt.positive)

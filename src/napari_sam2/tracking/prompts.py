@@ -13,7 +13,6 @@ import numpy.typing as npt
 import tifffile
 
 from napari_sam2.tracking.errors import InputError, writing
-from napari_sam2.tracking.mask_text import laid_out, places_of
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 from napari_sam2.tracking.prompts_json import (
     VERSION,
@@ -23,6 +22,7 @@ from napari_sam2.tracking.prompts_json import (
     read_json,
 )
 from napari_sam2.tracking.replacing import replacing
+from napari_sam2.tracking.thin_mask import ThinMask, masks_of
 
 __all__ = [
     "Prompt",
@@ -86,13 +86,10 @@ def seeds_from_labels(labels: npt.ArrayLike, frame: int) -> Prompts:
         image = image.astype(np.uint8)
     if (lowest := image.min(initial=0)) < 0:
         raise InputError(f"labels must be 0 or more, not {lowest}; check the label image")
-    places = places_of(image)
-    if not places:
+    masks = masks_of(image)
+    if not masks:
         raise InputError("the label image has no labels; give one with an object or more")
-    return {
-        i: {frame: Prompt(mask=laid_out(image.shape, place, image[place] == i))}
-        for i, place in places.items()
-    }
+    return {i: {frame: Prompt(mask=mask)} for i, mask in masks.items()}
 
 
 def seeds_from_points(points: npt.ArrayLike, frame: int, first_id: int = 1) -> Prompts:
@@ -207,8 +204,8 @@ def save_prompts(
             unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_mask(path: Path, object_id: int, frame: int, mask: npt.NDArray[np.bool_]) -> str:
+def _write_mask(path: Path, object_id: int, frame: int, mask: ThinMask) -> str:
     name = f"{path.stem}_object{object_id}_frame{frame}.tif"
     with replacing(path.with_name(name)) as unfinished:
-        tifffile.imwrite(unfinished, mask.astype(np.uint8), compression="zlib")
+        tifffile.imwrite(unfinished, mask.whole().astype(np.uint8), compression="zlib")
     return name

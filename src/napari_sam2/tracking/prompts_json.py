@@ -15,13 +15,14 @@ import tifffile
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.mask_text import mask_of, mask_text
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
+from napari_sam2.tracking.thin_mask import ThinMask
 
 VERSION = 1
 
 
 def objects_as_json(
     objects: Mapping[int, Mapping[int, Prompt]],
-    mask_as_json: Callable[[int, int, npt.NDArray[np.bool_]], Any],
+    mask_as_json: Callable[[int, int, ThinMask], Any],
 ) -> list[dict[str, Any]]:
     """Return the "objects" of a prompts file.
 
@@ -30,7 +31,7 @@ def objects_as_json(
     objects
         Object id -> frame -> prompt.
     mask_as_json
-        What stands for a mask (Y, X) of an object on a frame.
+        What stands for a mask of an object on a frame.
     """
     return [
         {
@@ -45,7 +46,7 @@ def objects_as_json(
 
 
 def prompt_as_json(
-    prompt: Prompt, mask_as_json: Callable[[npt.NDArray[np.bool_]], Any] = mask_text
+    prompt: Prompt, mask_as_json: Callable[[ThinMask], Any] = mask_text
 ) -> dict[str, Any]:
     """Return the JSON of one prompt; masks inside it unless `mask_as_json` puts them elsewhere."""
     entry: dict[str, Any] = {}
@@ -54,8 +55,8 @@ def prompt_as_json(
         entry["positive"] = prompt.positive.tolist()
     if prompt.box is not None:
         entry["box"] = prompt.box.tolist()
-    if prompt.mask is not None:
-        entry["mask"] = mask_as_json(prompt.mask)
+    if prompt.thin is not None:
+        entry["mask"] = mask_as_json(prompt.thin)
     if prompt.absent:
         entry["absent"] = True
     return entry
@@ -146,7 +147,7 @@ def parse_prompt(item: dict[str, Any], folder: Path, who: str) -> Prompt:
     return prompt
 
 
-def _parse_mask(mask: Any, folder: Path) -> npt.NDArray[np.bool_]:
+def _parse_mask(mask: Any, folder: Path) -> npt.NDArray[np.bool_] | ThinMask:
     if isinstance(mask, str):
         return _read_mask(folder / mask)
     if isinstance(mask, dict):

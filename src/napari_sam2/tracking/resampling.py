@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam2.tracking.mask_text import Place
+from napari_sam2.tracking.thin_mask import Place
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window
 
 SURE = 10.0  # logit of a mask that is given, and of its being there

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_sam2.model.config import Attention, ModelConfig
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.mask_text import place_of
+from napari_sam2.tracking.thin_mask import place_of
 
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import find_contours
 
-from napari_sam2.tracking.mask_text import place_of
+from napari_sam2.tracking.thin_mask import place_of
 from napari_sam2.widgets.on_canvas import OnCanvas, canvas_node
 
 if TYPE_CHECKING:

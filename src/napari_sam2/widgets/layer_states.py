@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari.layers import Points, Shapes
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
 Key = tuple[int, int]
@@ -30,7 +31,7 @@ class LayerState:
     shapes, shape_types
         Vertices (V, ndim) and kind of each shape.
     painted
-        By object and frame, masks (Y, X) that were painted.
+        By object and frame, masks that were painted.
     absent
         Object and frame where the object was said not to be.
     """
@@ -40,7 +41,7 @@ class LayerState:
     shapes: list[npt.NDArray[Any]]
     shape_types: list[str]
     shape_features: dict[str, npt.NDArray[Any]]
-    painted: Mapping[Key, npt.NDArray[np.bool_]]
+    painted: Mapping[Key, ThinMask]
     absent: frozenset[Key] = frozenset()
 
     @classmethod
@@ -48,7 +49,7 @@ class LayerState:
         cls,
         points: Points,
         shapes: Shapes,
-        painted: Mapping[Key, npt.NDArray[np.bool_]],
+        painted: Mapping[Key, ThinMask],
         absent: Iterable[Key],
     ) -> LayerState:
         """Copy what stands in the layers."""
@@ -86,7 +87,7 @@ class LayerState:
             ],
             [BOX] * len(boxes),
             {"object": np.array([i for i, *_ in boxes], int)},
-            {(i, t): p.mask for i, t, p in flat if p.mask is not None},
+            {(i, t): p.thin for i, t, p in flat if p.thin is not None},
             frozenset((i, t) for i, t, p in flat if p.absent),
         )
 

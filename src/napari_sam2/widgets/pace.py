@@ -185,7 +185,7 @@ def _is_first_click(step: Step) -> bool:
     prompt = step.prompt if isinstance(step, SetPrompt) else None
     return (
         prompt is not None
-        and prompt.mask is None
+        and prompt.thin is None
         and prompt.box is None
         and (len(prompt.points) == 1)
     )

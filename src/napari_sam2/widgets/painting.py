@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.drawing import planes_before, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import Key
@@ -73,8 +74,8 @@ class Painting:
             before, began = self._begun.pop(frame)
             self._strokes.setdefault(frame, []).append(Stroke(before, after, began))
 
-    def read(self, painted: Collection[Key]) -> list[tuple[Key, npt.NDArray[np.bool_], bool]]:
-        """Return the objects and frames with new strokes, and what the labels (Y, X) show of each.
+    def read(self, painted: Collection[Key]) -> list[tuple[Key, ThinMask, bool]]:
+        """Return the objects and frames with new strokes, and what the labels show of each.
 
         The last of the three says whether the strokes are about the object, and did not only cover
         it.
@@ -91,7 +92,7 @@ class Painting:
         keys = own | (self._covered & set(painted))
         self._touched, self._covered = set(), set()
         self._drawn |= keys
-        return [((i, t), self._plane(t) == i, (i, t) in own) for i, t in sorted(keys)]
+        return [((i, t), ThinMask.of(self._plane(t) == i), (i, t) in own) for i, t in sorted(keys)]
 
     def _plane(self, frame: int) -> Plane:
         return np.asarray(self._labels.data[self._geometry.index(frame)])

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.drawing import area_of
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import BOX, Key, LayerState, finished, news
@@ -64,7 +64,7 @@ class PromptLayers:
         self._later: list[Callable[[], None]] = []
         self._absent: set[Key] = set()
         self._changes = 0
-        self._painted: dict[Key, npt.NDArray[np.bool_]] = {}
+        self._painted: dict[Key, ThinMask] = {}
         self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
         self._painting = Painting(self.labels, geometry)
         self._connect()
@@ -164,7 +164,7 @@ class PromptLayers:
         """Return what the layers say now; what is no prompt is removed from them."""
         for key, mask, own in self._painting.read(self._painted):
             self._forget({key})
-            if mask.any():
+            if not mask.is_empty:
                 self._painted[key] = mask
             elif own and self._is_elsewhere(*key):  # all of it was erased
                 self._absent.add(key)
@@ -325,7 +325,8 @@ class PromptLayers:
                 found[key] = prompt.with_box([yx.min(axis=0), yx.max(axis=0)])
             else:
                 area = area_of(yx, self.shapes.shape_type[i], self.geometry.frame_shape)
-                found[key] = prompt.with_mask(area if prompt.mask is None else prompt.mask | area)
+                drawn = prompt.mask
+                found[key] = prompt.with_mask(area if drawn is None else drawn | area)
         for key, mask in self._painted.items():
             found[key] = found.get(key, Prompt()).with_mask(mask)
         for i, frame in enumerate(self.geometry.frames_of(self.points.data)):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.history import Done, History
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.dividing import hint
 from napari_sam2.widgets.notes import Noted
 from napari_sam2.widgets.pace import Pace
@@ -213,10 +214,10 @@ class Record:
     def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
         """Answer a prompt; returns what to say about it."""
         who = f"Object {step.object_id}"
-        if drawn and step.prompt is not None and step.prompt.mask is not None:
+        if drawn and step.prompt is not None and step.prompt.thin is not None:
             # What was done meanwhile may have changed it.
             there = self._writer.read(step.frame) == step.object_id
-            drawn = bool((there == step.prompt.mask).all())
+            drawn = ThinMask.of(there) == step.prompt.thin
         (result,) = self.run(step, change, write=not drawn)
         if step.prompt is None:
             return f"{who}: the prompt on frame {step.frame} was taken back."

@@ -14,10 +14,11 @@ from napari.layers import Labels, Points
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage import possible
-from napari_sam2.tracking.mask_text import part_text, places_of
+from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
 from napari_sam2.tracking.steps import AdoptMasks
+from napari_sam2.tracking.thin_mask import masks_of
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST, free_ids
 from napari_sam2.widgets.layer_adapters import StackGeometry
@@ -235,10 +236,8 @@ def masks_from(
                 f"'{layer.name}' has ids above {HIGHEST - shift}, for which there is no room"
                 f"{first}; renumber them, or import them first of all"
             )
-        for label, place in places_of(plane).items():
-            corner = (place[0].start, place[1].start)
-            text = part_text(plane.shape, corner, plane[place] == label)
-            masks.setdefault(label + shift, {})[frame] = text
+        for label, mask in masks_of(plane).items():
+            masks.setdefault(label + shift, {})[frame] = mask_text(mask)
     if not masks:
         raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
     return masks
