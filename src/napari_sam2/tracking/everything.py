@@ -4,6 +4,7 @@ Kirillov et al. 2023, *Segment Anything*, appendix D ("automatic mask generation
 first look at every octave of magnification tells how large the cells are, and a second one is taken
 at three magnifications that suit them; all answers count, unless the size was given. Clicks share
 windows of a fixed lattice, so that each is encoded once, and go through the network in batches.
+The second look leaves out what was bare in the first one.
 Nothing of the session changes.
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.tracking.choosing import Answer, Cell, Mask, choose
 from napari_sam2.tracking.engine import Engine
@@ -33,9 +35,12 @@ _LEAST_IOU = 0.4  # predicted; what is less sure is no witness either
 _COVERED = 0.75  # quality of cells that get no more clicks, where there is one magnification
 _ALWAYS = 2**21  # model pixels of a frame, up to which a magnification is always looked at
 _FINEST = 1.5  # times the magnification that suits the cells found
-_AROUND = (-2, 0, 1)  # half octaves from the magnification that suits a given diameter
+_AROUND = (0, 1, -2)  # half octaves from the magnification that suits a given diameter
 _APART = 0.5  # of a given diameter, between clicks
 _UNKNOWN_DIAMETER = 30.0  # px, assumed while nothing has been found
+# What shows where cells are: predicted IoU, and so many diameters around it. First at the
+# magnification that suits them best, then at the others, which know what was seen there.
+_SEEN, _SEEN_BEST = (0.45, 0.5), (0.6, 0.25)
 _LEAST_WITNESS = 0.45  # quality of cells that may tell how large cells are
 
 
@@ -100,7 +105,7 @@ def everything(
     if diameter is not None and (len(levels) > 1 or not search.answers):
         near = _near(levels, diameter)
         search.plan([g for g in near if g not in search.answers], diameter)
-        yield from search.ask(cells)
+        yield from search.ask(cells, diameter)
         # A guessed size does not rule out what was seen at other magnifications.
         cells = search.choose(least_quality, near if known else None, diameter)[:most]
     yield Found(search.total, search.total, cells)
@@ -140,10 +145,19 @@ class _Search:
                 self._planned.append((level, points))
                 self.total += len(points)
 
-    def ask(self, cells: Sequence[Cell]) -> Iterator[Found]:
-        """Answer what is planned; `cells` is what is known meanwhile."""
-        for level, planned in self._planned:
+    def ask(self, cells: Sequence[Cell], diameter: float | None = None) -> Iterator[Found]:
+        """Answer what is planned.
+
+        Parameters
+        ----------
+        cells : what is known meanwhile.
+        diameter : of a typical cell in data pixels, once it is known: where nothing was seen until
+            now, nor near it, there is nothing to click on.
+        """
+        for n, (level, planned) in enumerate(self._planned):
             covered = self.unclicked.copy()
+            if diameter is not None:
+                covered |= self._bare(diameter, *(_SEEN_BEST if n else _SEEN))
             if len(self.engine.levels) == 1:
                 for cell in self.choose(_COVERED):
                     covered[cell.thin.place] |= cell.thin.part
@@ -156,6 +170,15 @@ class _Search:
                 self.done += count
                 yield Found(self.done, self.total, cells)
         self._planned = []
+
+    def _bare(self, diameter: float, sure: float, near: float) -> Mask:
+        """Return where no answer that is so sure is within so many diameters."""
+        seen = np.zeros(self.engine.frames.shape, dtype=bool)
+        for answers in self.answers.values():
+            for answer in answers:
+                if answer.iou >= sure:
+                    seen[answer.place] |= answer.mask
+        return seen if not seen.any() else distance_transform_edt(~seen) > near * diameter
 
     def choose(
         self,
@@ -178,7 +201,7 @@ def _near(levels: Sequence[Geometry], diameter: float) -> list[Geometry]:
     """Return the levels that suit cells of a diameter."""
     zoom = suitable_zoom(diameter / 2)
     best = min(range(len(levels)), key=lambda i: abs(np.log(zoom / levels[i].zoom)))
-    return [level for i, level in enumerate(levels) if i - best in _AROUND]
+    return [levels[best + i] for i in _AROUND if 0 <= best + i < len(levels)]
 
 
 def _typical(cells: Sequence[Cell]) -> float | None:
