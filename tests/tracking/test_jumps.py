@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,37 @@ def test_objects_are_followed_through_jumps(model, clip, start):
     for t in range(LENGTH):
         others = np.isin(before[t], ids[1:])
         np.testing.assert_array_equal(session.result(t).labels[others], before[t][others])
+
+
+def two_discs(*paths: Callable[[int], tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc and a dimmer one on an empty ground; paths give their centres by frame."""
+    y, x = np.mgrid[:128, :192]
+    labels = np.zeros((12, 128, 192), np.uint8)
+    for t in range(len(labels)):
+        for i, path in enumerate(paths, start=1):
+            row, column = path(t)
+            labels[t][(y - row) ** 2 + (x - column) ** 2 < 81] = i
+    noise = np.random.default_rng(0).normal(30, 5, labels.shape)
+    return (np.array([0, 170, 90])[labels] + noise).clip(0, 255).astype(np.uint8), labels
+
+
+@pytest.mark.parametrize(
+    ("bright", "dim"),
+    [
+        pytest.param(lambda t: (52, 60 + 6 * t), lambda t: (76, 130 - 6 * t), id="they pass"),
+        pytest.param(lambda t: (56, 60 + 6 * t), lambda t: (72, 130 - 6 * t), id="they touch"),
+        pytest.param(lambda t: (40, 30 + 12 * t), lambda t: (90, 130), id="one is still"),
+    ],
+)
+def test_a_bright_cell_that_moves_takes_no_other_along(model, bright, dim):
+    images, labels = two_discs(bright, dim)
+    assert found(images)  # it passes for the whole picture
+    session = TrackingSession(model, Frames(images))
+    for i in (1, 2):
+        session.add_mask(i, 0, labels[0] == i)
+    for result in session.propagate("forward"):
+        for i in (1, 2):
+            assert overlap(result.labels == i, labels[result.frame] == i) > 0.8, (i, result.frame)
 
 
 def test_whole_frames_are_as_published(model, clip, monkeypatch):

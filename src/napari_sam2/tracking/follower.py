@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.jumps import STILL, between
+from napari_sam2.tracking.jumps import STILL, Shift, between
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
@@ -103,7 +103,7 @@ class Follower:
         for obj in (self.objects[i] for i in ids):
             if not way.follows(obj.anchors, frame):
                 continue
-            if jump != STILL:
+            if jump != STILL and self._jumped(obj, frame, way, later, jump):
                 obj.bank.jumps[later] = jump
             if frame in obj.prompts:
                 obj.pass_frame(frame, way.reverse, obj.estimates[frame])
@@ -131,6 +131,18 @@ class Follower:
             for i, estimate in zip(members, found, strict=True):
                 followed[i].pass_frame(frame, way.reverse, estimate)
                 followed[i].bank.evict(frame)
+
+    def _jumped(
+        self, obj: TrackedObject, frame: int, way: Pass, later: int, jump: Shift
+    ) -> bool:
+        """Whether an object took part in a jump of the picture to a frame."""
+        passed = obj.estimates.get(frame + 1 if way.reverse else frame - 1)
+        box = None if passed is None else passed.box()
+        if passed is None or box is None:
+            return True  # nobody knows where it was
+        sy, sx = self.engine.geometry(passed.window).scale
+        place = (box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx)
+        return self.engine.jumps.takes_along(later, jump, way.reverse, place)
 
     def _brought(self, obj: TrackedObject, there: int, estimate: Estimate, here: int) -> Estimate:
         """Return a mask of another frame where it would be on this one, if only the stage moved."""

@@ -22,10 +22,13 @@ _GAIN = 0.2  # of the correlation; neighbours in real stacks gain up to 0.19 by 
 _FARTHEST = 0.3  # of a side: of what is left, more might be alike by chance
 _LIGHT = 0.25  # of the longer side: what is larger is no cell
 _KEPT = 4  # small frames
+_RIM = 2  # px of a picture, around an object
+_FAR = 0.5  # of an object's shorter side: within less it is found as if it moved
 
 Shift = tuple[float, float]  # (y, x) in data pixels
 Picture = npt.NDArray[np.float32]
 STILL: Shift = (0.0, 0.0)
+Box = tuple[float, float, float, float]  # (y0, x0, y1, x1) in data pixels
 
 
 class Jumps:
@@ -44,6 +47,7 @@ class Jumps:
         self._device = device
         self._known: dict[int, Shift] = {}  # between a frame and the one before it
         self._small: OrderedDict[int, Picture] = OrderedDict()
+        self._pair: tuple[int, dict[int, Picture]] = (-1, {})
 
     def look(self, frame: int, reverse: bool) -> tuple[int, Shift]:
         """Compare a frame with the one that was passed before it.
@@ -66,9 +70,42 @@ class Jumps:
         before, after = pictures[later - 1], pictures[later]
         if _correlation(before, after) >= 1 - _GAIN or _best(before, after) is None:
             return STILL
-        found = _best(*(self._picture(t, _FINE) for t in (later - 1, later)))
+        found = _best(*self._fine(later))
         step = self._step(_FINE)
         return STILL if found is None else (float(step * found[0]), float(step * found[1]))
+
+    def takes_along(self, later: int, jump: Shift, reverse: bool, box: Box) -> bool:
+        """Tell whether an object jumped with the picture, and farther than it may move.
+
+        One bright cell on an empty ground passes for all of the picture; others are still
+        meanwhile, or move on their own.
+
+        Parameters
+        ----------
+        later, jump : see `look`.
+        reverse : the way that is passed.
+        box : where the object was on the frame that was passed before.
+        """
+        if np.hypot(*jump) < _FAR * min(box[2] - box[0], box[3] - box[1]):
+            return False
+        before, after = self._fine(later)[:: -1 if reverse else 1]
+        step, sign = self._step(_FINE), -1 if reverse else 1
+        y0, x0 = (max(int(low // step) - _RIM, 0) for low in box[:2])
+        y1, x1 = (int(-(-high // step)) + _RIM for high in box[2:])
+        y, x = (round(sign * n / step) for n in jump)
+        own = np.zeros(before.shape, dtype=bool)
+        own[y0:y1, x0:x1] = True
+        there, here = _overlapping(own, own, y, x)[0], _overlapping(before, after, y, x)
+        if not there.any():
+            return True  # it left the picture
+        moved, still = (a[there] for a in here), (before[own], after[own])
+        return _correlation(*moved) >= _correlation(*still)
+
+    def _fine(self, later: int) -> tuple[Picture, Picture]:
+        """Return the picture of a frame, and before it that of the frame before."""
+        if self._pair[0] != later:
+            self._pair = later, {t: self._picture(t, _FINE) for t in (later - 1, later)}
+        return self._pair[1][later - 1], self._pair[1][later]
 
     def _step(self, side: int) -> int:
         """Return how many pixels make one of a picture of at most `side`."""
