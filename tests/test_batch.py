@@ -23,10 +23,11 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, save_session
+from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, load_session, save_session
 from napari_sam2.tracking.steps import SetPrompt
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -309,3 +310,19 @@ def test_a_run_without_a_frame_is_refused(folder: Path, way: tuple[object, ...])
     assert result.exit_code == 2, result.output
     assert "no frame of those that are asked for lies" in result.stderr
     assert not list(folder.glob("*a.tif*"))
+
+
+def test_how_new_cells_are_found_is_as_asked_for(folder: Path) -> None:
+    given = {"direction": "forward", "start": 1, "stop": 5, "find_every": 2, "diameter": 20.0}
+    for axes in ("TYX", "ZYX"):
+        session = folder / f"{axes}.ns2.json"
+        job = opened(folder, f"{axes}.tif", axes=axes, session=session, **given)
+        assert batch.track(job, toy_model()).failure is None
+        step = load_session(session).steps[-1]
+        assert step == PropagateAndFind(
+            *("forward", 1, 5),
+            every=2,
+            diameter=20.0,
+            last_id=65535,  # the highest that the labels hold
+            dividing=axes == "TYX",
+        )

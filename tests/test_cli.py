@@ -21,8 +21,11 @@ from napari_sam2.model.checkpoint import save_model
 from napari_sam2.model.config import MICRO
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import open_stack
-from napari_sam2.tracking.errors import OutputError
+from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.steps import CloseGaps, Propagate
 
 FRAMES, SIZE = 4, 48
 
@@ -150,6 +153,36 @@ def test_track_with_a_prompts_file_to_zarr_over_a_range(
     assert track(*args, "--overwrite", prompts="prompts.json").exit_code == 0
 
 
+def test_how_it_was_tracked_is_as_asked_for(track: Callable[..., Result], folder: Path) -> None:
+    session = folder / "a.ns2.json"
+    options = ("--zoom", 2, "--direction", "backward", "--close-gaps", 2)
+    result = track(*options, "--prompt-frame", 1, "--save-session", session)
+    assert result.exit_code == 0, result.output
+    kept = load_session(session)
+    assert kept.zoom == 2
+    assert kept.steps[1:] == (Propagate("backward"), CloseGaps(2))
+    args = ("--attention", "exact", "--encodings", folder / "kept", "--save-session", session)
+    assert track(*args, "--overwrite").exit_code == 0
+    assert load_session(session).attention == "exact"
+    assert len([*(folder / "kept").iterdir()]) == FRAMES
+
+
+def test_cells_are_found_as_they_will_be_tracked(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def none(job: object, network: object, frame: int, policy: object, report: object) -> None:
+        found.append((frame, policy))
+        raise InputError("no cells")
+
+    monkeypatch.setattr(batch, "find_cells", none)
+    given = ("--everything", "--prompt-frame", 2, "--zoom", 2, "--output", folder / "a.tif")
+    options = ("--axes", "TYX", "--device", "cpu", "--model", model)
+    refused(run("track", folder / "stack.tif", *given, *options), "no cells")
+    assert found == [(2, TrackingPolicy(zoom=2))]
+
+
 @pytest.mark.parametrize(
     ("args", "files", "parts"),
     [
@@ -160,6 +193,7 @@ def test_track_with_a_prompts_file_to_zarr_over_a_range(
         (("--output", "out.png"), {}, ("out.png", ".tif or .zarr")),
         (("--prompt-frame", 9), {}, ("prompt frame 9", "0 to 3")),
         (("--start", 3, "--stop", 1), {}, ("start 3 must be below stop 1",)),
+        (("--start", 2, "--stop", 2), {}, ("start 2 must be below stop 2",)),
         (("--stop", 90), {}, ("stop 90", "4 frames")),
         (("--select", "Z"), {}, ("--select Z", "Z=3")),
         (("--contrast", 5, 5), {}, ("contrast",)),

@@ -133,6 +133,24 @@ def test_ome_tiff_scale_and_units(tmp_path: Path) -> None:
     assert open_stack(tmp_path / "a.ome.tif", channel=0, select={"Z": 0}).axes == "TYX"
 
 
+@pytest.mark.parametrize(("per_inch", "unit", "step"), [(72, None, 1), (50_800, "micrometer", 0.5)])
+def test_the_resolution_of_a_printer_is_no_scale(
+    per_inch: int, unit: str | None, step: float, tmp_path: Path
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", ramp(3, 16, 20), photometric="minisblack",
+        resolution=(per_inch, per_inch), resolutionunit="inch",
+    )  # fmt: skip
+    stack = open_stack(tmp_path / "a.tif", "TYX")
+    assert (stack.unit, stack.scale["X"]) == (unit, pytest.approx(step))
+
+
+def test_a_stack_that_was_taken_downward_has_a_step_all_the_same(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "unit": "um", "spacing": -2.0}
+    tifffile.imwrite(tmp_path / "a.tif", ramp(3, 16, 20), imagej=True, metadata=metadata)
+    assert open_stack(tmp_path / "a.tif").scale["Z"] == 2.0
+
+
 def test_imagej_tiff_with_rgb_frames(tmp_path: Path) -> None:
     data = ramp(4, 8, 9, 3, dtype=np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", data, imagej=True, metadata={"axes": "TYXS"})
@@ -312,6 +330,13 @@ def test_spellings_of_one_format_are_frames_of_one_stack(
     assert_holds(open_stack(tmp_path), data)
 
 
+def test_capitals_in_names_do_not_count(tmp_path: Path) -> None:
+    for name, value in (("cell1", 0), ("Cell2", 1), ("cell10", 2)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.full((4, 5), value, np.uint8))
+    stack = open_stack(tmp_path)
+    assert np.asarray(stack.data)[:, 0, 0].tolist() == [0, 1, 2]
+
+
 def test_names_with_raised_digits_are_sorted(tmp_path: Path) -> None:
     data = ramp(3, 8, 9)
     for name, image in zip(("²1.tif", "²2.tif", "²10.tif"), data, strict=True):
@@ -416,6 +441,7 @@ def test_channels_are_mixed(tmp_path: Path) -> None:
     frame = stack.frames().read(3)
     np.testing.assert_array_equal(frame[..., 0], data[3, 1])
     np.testing.assert_array_equal(frame[..., 2], data[3, 0])
+    assert stack.frames((10.0, 20.0)).contrast == ((10.0, 20.0),) * 3
     with pytest.raises(InputError, match="channel 2 does not exist"):
         open_stack(path, channel=(0, 2))
     tifffile.imwrite(path, data[:, 0], imagej=True, metadata={"axes": "TYX"})
@@ -429,6 +455,10 @@ def test_all_of_a_file(tmp_path: Path) -> None:
     tifffile.imwrite(path, data, imagej=True, metadata={"axes": "TZCYX"})
     stack = open_all(path)
     assert (stack.axes, stack.data.shape, stack.rgb) == ("TZCYX", data.shape, False)
+    two = np.zeros((16, 20, 2), np.uint8)
+    tifffile.imwrite(tmp_path / "two.tif", two, photometric="minisblack", planarconfig="contig")
+    stack = open_all(tmp_path / "two.tif")
+    assert (stack.axes, stack.rgb) == ("YXC", False)
     np.save(tmp_path / "plain.npy", data)
     assert open_all(tmp_path / "plain.npy").axes == "QQQYX"
     assert open_all(tmp_path / "plain.npy", "TZCYX").axes == "TZCYX"

@@ -297,6 +297,14 @@ def test_devices() -> None:
             weights.pick_device(missing)
 
 
+def test_of_several_gpus_only_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert weights.pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InputError, match="no device 'cuda:2'"):
+        weights.pick_device("cuda:2")
+
+
 @pytest.fixture
 def tiny_file(tmp_path: Path) -> Path:
     from napari_sam2.model.checkpoint import save_model
@@ -328,6 +336,11 @@ def test_loads_by_path_and_by_name(
     assert info.downloaded
     assert info.size == len(mirror.content)
     assert weights.verify(info.location) == weights.Verified(entry.sha256, NAME)
+
+
+def test_half_precision_is_as_asked_for() -> None:
+    assert not weights.load_model("micro", device="cpu").half_precision
+    assert weights.load_model("micro", device="cpu", half=True).half_precision
 
 
 def test_a_file_placed_by_hand_must_be_the_right_one(mirror: Mirror) -> None:

@@ -156,6 +156,26 @@ def test_what_fails_leaves_what_was_there(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", ["zarr", "ctc"])
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    name: str, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / NAMES[name]
+    export_masklets(path, labels[:2], name)
+    before, real = content(path), Path.replace
+
+    def broken(self: Path, target: Path) -> Path:
+        if Path(target) == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OutputError, match="Input/output error"):
+        export_masklets(path, labels, name, overwrite=True)
+    assert content(path) == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_overwriting_is_asked_for(name: str, labels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / NAMES[name]

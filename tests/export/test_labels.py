@@ -98,6 +98,16 @@ def test_files_are_what_others_expect(labels: np.ndarray, tmp_path: Path) -> Non
     assert group["0"].chunks == (1, 9, 11)
 
 
+@pytest.mark.parametrize(("most", "big"), [(4 * 9 * 11 * 2, False), (4 * 9 * 11 * 2 - 1, True)])
+def test_what_a_classic_tiff_has_no_room_for_becomes_a_big_one(
+    most: int, big: bool, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sam2.export.labels._CLASSIC_TIFF", most)
+    write_labels(tmp_path / "a.tif", labels)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.is_bigtiff == big
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_nothing_is_overwritten_unasked(labels: np.ndarray, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"

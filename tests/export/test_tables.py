@@ -110,8 +110,9 @@ def test_intensities_and_quality(labels: np.ndarray, tmp_path: Path) -> None:
     for row, grey in zip(rows_of(tmp_path / "rgb.csv"), rows_of(tmp_path / "a.csv"), strict=True):
         assert row["intensity_mean_0"] == grey["intensity_mean"]
         assert float(row["intensity_max_1"]) == float(row["intensity_max_0"]) // 2
-    with pytest.raises(InputError, match=r"does not fit labels of shape \(3, 20, 30\)"):
-        export_masklets(tmp_path / "b.csv", labels, image=image[:2])
+    for wrong in (image[:2], colours[..., None]):
+        with pytest.raises(InputError, match=r"does not fit labels of shape \(3, 20, 30\)"):
+            export_masklets(tmp_path / "b.csv", labels, image=wrong)
 
 
 def test_the_columns_are_the_same_whatever_the_first_frame_holds(

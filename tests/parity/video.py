@@ -215,6 +215,8 @@ class ReferenceObject:
         self.predictor = pair.reference
         size = (pair.size, pair.size)
         images = torch.cat([frames.tensor(t, size) for t in range(len(frames))])
+        # Both sides see what `Frames` makes: were it the same of all frames, they would agree, too.
+        assert len(torch.unique(images, dim=0)) == len(images)
         target = "sam2.sam2_video_predictor.load_video_frames"
         with mock.patch(target, return_value=(images, *frames.shape)):
             self.state = self.predictor.init_state("")

@@ -21,7 +21,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import AdoptMasks, CloseGaps, Repair, SetPrompt
+from napari_sam2.tracking.steps import AdoptMasks, CloseGaps, Propagate, Repair, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.weights import load_model
 from tests.tracking.toy import moving_disk
@@ -113,6 +113,16 @@ def test_undone_merged_and_split(history: History, frames: Frames) -> None:
     history.undo()
     assert not labels(history).any()
     history.redo()
+    np.testing.assert_array_equal(labels(history), expected(frames))
+
+
+def test_what_was_given_comes_back_when_following_is_undone(
+    history: History, frames: Frames
+) -> None:
+    history.do(adopting(frames))
+    history.do(Propagate("forward"))
+    assert not np.array_equal(labels(history), expected(frames))
+    history.undo()
     np.testing.assert_array_equal(labels(history), expected(frames))
 
 

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_sam2.model.config import MICRO
+from napari_sam2.model.positions import TokenGrid
+from napari_sam2.model.values import Memory
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.looks import Look, last_masks
-from napari_sam2.tracking.memory_bank import MemoryBank, Selection
+from napari_sam2.tracking.looks import Look, alike, last_masks
+from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data, to_data
 from napari_sam2.tracking.session import TrackingSession
@@ -133,3 +135,19 @@ def test_magnifications_asked_together_answer_as_each_alone():
         torch.testing.assert_close(one.iou, other.iou, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.object_score, other.object_score, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.pointers, other.pointers, rtol=1e-4, atol=1e-4)
+
+
+def remembering(side: int) -> MemoryBank:
+    """A bank with one memory, that of a window with a side of so many tokens."""
+    bank = MemoryBank(7, 16)
+    memory = Memory(torch.zeros(1, 8, side, side), TokenGrid(side, side))
+    bank.remember(0, Remembered(memory, torch.zeros(1, 32)), conditioning=True)
+    return bank
+
+
+def test_only_windows_and_memories_of_one_size_and_level_share_a_batch():
+    fine, coarse = Window(0, 0, 12, 12, (32, 32)), Window(0, 0, 12, 12, (16, 16))
+    pairs = [(12, fine), (8, fine), (12, coarse), (12, fine)]
+    banks = [(remembering(side), window) for side, window in pairs]
+    looks = [Look(bank, window, bank.select(1, False, 5)) for bank, window in banks]
+    assert alike(looks) == [[0, 3], [1], [2]]

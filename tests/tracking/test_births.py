@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_sam2.tracking.births import Division, divisions
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import AddPrompts
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.training.samples import sample_timelapse
 from napari_sam2.weights import load_model
+from tests.tracking.toy import toy_model
 
 LENGTH, SPLITS = 10, 5
 
@@ -112,6 +115,53 @@ def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
     assert session.object_ids == [1, 2, 3]
     assert not session.parents
     assert shown(session, 1) == list(range(LENGTH))
+
+
+LEFT, RIGHT, BELOW, AWAY = (48, 37, 11), (48, 64, 11), (78, 50, 11), (48, 130, 15)
+
+
+def disk(y: int, x: int, radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[:96, :160]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def told(prepare=None, *, mother=range(SPLITS), daughters=(LEFT,), since=3) -> list[Division]:
+    """What is made of the masks of a mother, 1, and of others that are there from SPLITS on."""
+    session = TrackingSession(toy_model(), Frames(film()))
+    new = dict(enumerate(daughters, start=2))
+    masks = {1: dict.fromkeys(mother, mask_text(disk(48, 50, 16)))}
+    for i, place in new.items():
+        masks[i] = dict.fromkeys(range(SPLITS, LENGTH), mask_text(disk(*place)))
+    list(session.adopt_objects(masks))
+    if prepare is not None:
+        prepare(session)
+    return divisions(session._engine, session._objects, [*new], since)
+
+
+def test_where_masks_end_and_begin_tells_of_a_division():
+    assert told() == [Division(1, SPLITS, (2,), goes_on=False)]
+    assert told(mother=range(LENGTH)) == []  # she is as large as before
+    assert told(daughters=(LEFT, RIGHT)) == [Division(1, SPLITS, (2, 3), goes_on=False)]
+    # Of three only the nearest; and what goes on beside two would be a third.
+    assert told(daughters=(BELOW, LEFT, RIGHT)) == [Division(1, SPLITS, (3, 4), goes_on=False)]
+    assert told(mother=range(LENGTH), daughters=(LEFT, RIGHT)) == []
+
+
+def test_who_was_lost_before_or_came_earlier_is_not_told_of():
+    assert told(mother=range(SPLITS - 1)) == []
+    assert told(since=SPLITS) == []
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda session: session.lock_object(1),
+        lambda session: session.add_mask(1, SPLITS + 2, disk(48, 50, 16)),
+        lambda session: (session.add_mask(9, 7, disk(*AWAY)), session.set_parent(9, 1)),
+    ],
+)
+def test_who_is_locked_or_shown_later_or_has_daughters_does_not_divide(prepare):
+    assert told(prepare) == []
 
 
 def test_what_comes_beside_another_is_nobodys_daughter(model):

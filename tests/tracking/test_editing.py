@@ -72,6 +72,12 @@ def test_a_trace_says_what_the_masks_say(model):
             np.testing.assert_allclose(trace.centre[t], np.argwhere(mask).mean(axis=0), atol=1.5)
 
 
+def test_the_centre_of_a_trace_is_that_of_the_pixels(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    np.testing.assert_allclose(session.traces()[1].centre[0], (29.5, 19.5), atol=0.2)
+
+
 def test_traces_are_read_while_another_thread_writes(model):
     session = a_session(model)
     session.add_mask(1, 0, EARLY)
@@ -103,6 +109,28 @@ def test_split_changes_ids_and_nothing_else(model):
     assert {i: list(p) for i, p in session.prompts.items()} == {1: [0], 2: [8]}
     assert session.stale_frames() == {}
     assert np.array_equal(followed(session)[8] == 2, LATE)  # both can be followed
+
+
+def test_both_parts_of_a_locked_object_are_locked(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(1, 8, LATE)
+    session.lock_object(1)
+    new = session.split_object(1, 5)
+    assert session.locked == {1, new}
+
+
+def test_parts_and_what_is_made_of_them_know_of_jumps(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(1, 8, LATE)
+    objects = session._objects
+    objects[1].bank.jumps[6] = (3.0, 4.0)
+    new = session.split_object(1, 5)
+    assert objects[1].bank.jumps == objects[new].bank.jumps == {6: (3.0, 4.0)}
+    objects[new].bank.jumps[9] = (1.0, 0.0)
+    session.merge_objects(1, new)
+    assert objects[1].bank.jumps == {6: (3.0, 4.0), 9: (1.0, 0.0)}
 
 
 def test_a_part_without_prompt_keeps_its_masks(model):

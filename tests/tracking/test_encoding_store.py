@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -126,3 +127,33 @@ def test_others_may_read_what_is_kept(tmp_path):
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_was_used_last_stays_when_the_folder_is_full(tmp_path):
+    store = EncodingStore(tmp_path, toy_model(), most=1_500)  # two files
+    old, new, newest = (store.path(torch.full((1, 3, 32, 32), float(k))) for k in range(3))
+    for age, path in enumerate((old, new)):
+        store.keep(path, maps())
+        os.utime(path, (age, age))
+    assert store.load(old) is not None
+    store.keep(newest, maps())
+    assert old.exists()
+    assert not new.exists()
+
+
+def test_a_disk_that_gets_full_keeps_no_part_of_a_file(tmp_path, monkeypatch):
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    store = EncodingStore(tmp_path, toy_model())
+    with pytest.warns(UserWarning, match="No space left"):
+        store.keep(store.path(torch.zeros(1, 3, 32, 32)), maps())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_frames_of_other_shapes_are_told_apart(tmp_path):
+    store = EncodingStore(tmp_path, toy_model())
+    assert store.path(torch.zeros(1, 3, 32, 64)) != store.path(torch.zeros(1, 3, 64, 32))

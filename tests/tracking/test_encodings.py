@@ -139,3 +139,29 @@ def test_parts_of_tiny_frames(shape, size):
     parts = [(slice(3, 20), slice(5, 30)), (slice(12, 29), slice(0, 25))]
     wanted = torch.stack([whole[:, rows, columns] for rows, columns in parts])
     torch.testing.assert_close(enlarged_parts(planes, size, parts), wanted, rtol=0, atol=1e-5)
+
+
+def test_after_forgetting_there_is_as_much_room_as_before():
+    model, encodings = _counted(kept=1)
+    windows = [Window(row, 0, 24, 24, (80, 80)) for row in range(56)]
+    for window in windows:
+        encodings.windows(0, [window])
+    encodings.forget()
+    model.tiles.clear()
+    for window in [*windows[:2], *windows[:2]]:
+        encodings.windows(0, [window])
+    assert len(model.tiles) == 2
+
+
+def test_what_was_prepared_of_a_whole_frame_is_forgotten_with_it(monkeypatch):
+    model, made = toy_model(), []
+    prepare = model.prepare
+    monkeypatch.setattr(model, "prepare", lambda features: made.append(1) or prepare(features))
+    frames = Frames(np.zeros((1, 60, 90), np.uint8), contrast=(0, 255))
+    geometry = Geometry((60, 90), (128, 192))
+    encodings = Encodings(model, frames, {geometry.tokens: geometry}, divided=False, kept=1)
+    for calls in (1, 2):
+        for _ in range(2):
+            encodings.prepared(0, [Window(0, 0, *geometry.tokens, geometry.tokens)])
+        assert len(made) == calls
+        encodings.forget()

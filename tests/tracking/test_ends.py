@@ -84,6 +84,22 @@ def test_it_comes_back_where_it_is_shown_again(session):
     assert shown(session) == [*range(5), *range(9, FRAMES)]
 
 
+def test_what_was_seen_where_it_is_gone_is_not_remembered(model):
+    shown_again = np.zeros((64, 96), bool)
+    shown_again[20:40, 37:57] = True
+    frames, policy = Frames(moving_disk(FRAMES)), TrackingPolicy(attention="exact")
+    followed, fresh = (TrackingSession(model, frames, policy) for _ in range(2))
+    for session in (followed, fresh):
+        session.add_box(1, 0, box(0))
+        if session is followed:
+            run(session.propagate("forward"))  # before it is said that it ends
+        session.end_object(1, 5)
+        session.add_mask(1, 9, shown_again)
+        run(session.propagate("forward"))
+    for t in range(FRAMES):
+        np.testing.assert_array_equal(followed.result(t).labels, fresh.result(t).labels)
+
+
 def test_others_are_not_concerned(session):
     session.add_box(1, 0, box(0))
     session.add_box(2, 0, [[2, 60], [14, 80]])

@@ -68,3 +68,13 @@ def test_going_over_the_same_frames_does_not_grow_it():
             log[frame] = estimate(round_ * 50 + frame, side=40)
     assert log._store.values.nbytes < 4 * 50 * 40 * 40 * 2
     assert len(log._store.rows) < 4 * 50 + 100
+
+
+def test_a_copy_and_its_original_go_on_apart():
+    log = EstimateLog()
+    log[0] = estimate(0, side=32)
+    other = log.copy()
+    log[1], other[1] = estimate(1, side=32), estimate(2, side=32)
+    for one, number in ((log, 1), (other, 2)):
+        assert same(one[0], estimate(0, side=32))
+        assert same(one[1], estimate(number, side=32))

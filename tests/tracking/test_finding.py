@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import label
 
 from napari_sam2.tracking.engine import Hypotheses
 from napari_sam2.tracking.estimates import Estimate, Quality
@@ -168,3 +169,28 @@ def test_clicks_that_are_all_negative_let_no_other_object_win(points, positive, 
     ys, xs = np.nonzero(values > 0)
     middle = (ys.mean() + place[0].start, xs.mean() + place[1].start)
     np.testing.assert_allclose(middle, centre, atol=3)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_the_answer_to_a_box_has_no_pinholes(seed):
+    session = TrackingSession(toy_model(seed), Frames(moving_disk(1), axis=0))
+    mask = session.add_box(1, 0, [[10, 10], [50, 60]]).mask
+    assert mask.any()
+    assert label(~mask)[1] == 1  # what is around it
+
+
+def test_what_was_clicked_on_one_frame_is_not_answered_for_another():
+    stack = moving_disk(2)
+    stack[1] = stack[1][:, ::-1]
+    busy, alone = (TrackingSession(toy_model(), Frames(stack, axis=0)) for _ in range(2))
+    busy.add_points(1, 0, [[30, 40]], [True])
+    a, b = (session.add_points(2, 1, [[30, 40]], [True]) for session in (busy, alone))
+    np.testing.assert_array_equal(a.mask, b.mask)
+
+
+def test_a_negative_click_is_not_answered_as_the_positive_one_in_its_place():
+    busy, alone = (TrackingSession(toy_model(1), Frames(moving_disk(1), axis=0)) for _ in range(2))
+    points = [[30, 20], [38, 30]]
+    busy.add_points(1, 0, points, [True, True])
+    a, b = (session.add_points(2, 0, points, [True, False]) for session in (busy, alone))
+    np.testing.assert_array_equal(a.mask, b.mask)

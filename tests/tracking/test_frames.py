@@ -107,6 +107,13 @@ def test_what_is_expected_is_bounded_and_read_by_one_at_a_time(stack: np.ndarray
     assert len(slow.read) <= 4
 
 
+def test_what_is_expected_and_never_asked_for_is_dropped(stack: np.ndarray) -> None:
+    frames = Frames(stack)
+    for index in range(len(frames)):
+        frames.expect(index)
+    assert len(frames._expected) <= 2
+
+
 def test_errors_of_an_expected_frame_come_when_it_is_asked_for(stack: np.ndarray) -> None:
     slow = Slow(stack)
     slow.open.set()

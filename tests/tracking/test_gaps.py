@@ -19,6 +19,7 @@ from napari_sam2.tracking.gaps import between
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
@@ -130,6 +131,14 @@ def test_only_short_gaps_between_masks_are_closed(model):
             session.close_gaps(wrong)
     with pytest.raises(InputError, match="no object 7"):
         session.close_gaps(1, [7])
+
+
+def test_that_it_was_not_found_is_forgotten_where_a_gap_is_closed(model):
+    session = painted(model, {1: {0: disk(30, 40, 10), 2: disk(30, 44, 9)}}).session
+    bank = session._objects[1].bank
+    bank.remember(1, Remembered(None, torch.zeros(1, 32)), conditioning=False)
+    session.close_gaps()
+    assert not bank.tracked
 
 
 def test_nothing_is_put_where_an_object_has_ended(model):

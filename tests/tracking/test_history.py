@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -198,13 +199,14 @@ def test_the_oldest_steps_cannot_be_undone_but_still_count(model, monkeypatch):
 
 def identity(history: History, path: str = "") -> SessionFile:
     return SessionFile(
-        ImageIdentity.of(history.session.frames, path),
+        ImageIdentity.of(history.session.frames, path, "TZCYX", 1, {"Z": 3}),
         "toy",
         "00",
         tuple(history.steps),
         "windowed",
         None,
         {1: {"name": "mother", "locked": True}},
+        slice_step=2.5,
     )
 
 
@@ -226,6 +228,27 @@ def test_a_session_file_is_read_as_it_was_written_and_replays(model, tmp_path):
         np.testing.assert_array_equal(frames.get(frame, np.zeros_like(expected)), expected)
     prompts = load_prompts(tmp_path / "a.ns2.json", (64, 96), FRAMES)
     assert prompts.objects == history.session.prompts
+
+
+def test_all_that_decides_about_the_masks_is_in_the_state(model, tmp_path):
+    history = start(model)
+    history.do(STEPS[0])
+    file = identity(history)
+    others = [
+        replace(file, fingerprint="01"),
+        replace(file, zoom=2.0),
+        replace(file, attention="exact"),
+        replace(file, steps=tuple(STEPS[:2])),
+        replace(file, image=replace(file.image, fingerprint="02")),
+    ]
+    states = [save_session(tmp_path / "a.ns2.json", one, {}) for one in (file, *others)]
+    assert len(set(states)) == len(states)
+    assert save_session(tmp_path / "b.ns2.json", replace(file, notes={}), {}) == states[0]
+
+
+def test_ids_of_all_objects_that_there_ever_are(model):
+    file = replace(identity(start(model)), steps=tuple(STEPS))
+    assert file.object_ids == [1, 2, 3, 4]
 
 
 def test_another_image_is_told_from_the_one_that_was_saved(model):

@@ -10,14 +10,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sam2.tracking import engine
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.jumps import STILL, Jumps, Shift, between
+from napari_sam2.tracking.looks import recollection
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
 from napari_sam2.training.samples import sample_timelapse, sample_zstack
 from napari_sam2.weights import load_model
+from tests.tracking.toy import moving_disk, toy_model
 
 HOST = torch.device("cpu")
 JUMP, AT, BACK, LENGTH = (44, -52), 4, 8, 11
@@ -162,6 +165,28 @@ def test_a_bright_cell_that_moves_takes_no_other_along(model, bright, dim):
     for result in session.propagate("forward"):
         for i in (1, 2):
             assert overlap(result.labels == i, labels[result.frame] == i) > 0.8, (i, result.frame)
+
+
+def test_memories_move_with_the_picture(monkeypatch):
+    """Along the axis of the jump, and only along that."""
+    session = TrackingSession(toy_model(), Frames(moving_disk(4)))
+    session.add_box(1, 0, [[20, 10], [40, 30]])
+    jumped = {1: (32.0, 0.0)}
+    monkeypatch.setattr(
+        session._engine.jumps, "look", lambda frame, reverse: (frame, jumped.get(frame, STILL))
+    )
+    monkeypatch.setattr(Jumps, "takes_along", lambda *_: True)
+    moves = []
+
+    def noted(looks, hidden, device, moved):
+        moves.append(moved(looks[0], 0))
+        return recollection(looks, hidden, device, moved)
+
+    monkeypatch.setattr(engine, "recollection", noted)
+    for _ in session.propagate("forward"):
+        pass
+    assert len(moves) == 3
+    assert all(rows > 0 and columns == 0 for rows, columns in moves)
 
 
 def test_whole_frames_are_as_published(model, clip, monkeypatch):

@@ -166,6 +166,14 @@ def test_damage_is_noticed_and_computed_again(model, tmp_path, place, harm, capl
     assert everything(reopened(path, model).session) == everything(history.session)
 
 
+def test_for_how_long_an_object_is_missing_is_kept(model, tmp_path):
+    history = start(model)
+    history.do(STEPS[0])
+    history.session._objects[1].missing = 3
+    save(tmp_path / "a.ns2.json", history)
+    assert reopened(tmp_path / "a.ns2.json", model).session._objects[1].missing == 3
+
+
 def test_results_of_another_state_are_not_used(model, tmp_path):
     history = start(model)
     history.do(STEPS[0])
@@ -197,6 +205,36 @@ def test_a_row_of_another_session_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match="does not have"):
         short.unpack({2: late})
     assert (large.object_ids, short.object_ids) == ([2], [])
+
+
+def packing(data: bytes):
+    """Pack every object as the same bytes."""
+    return lambda ids: ((i, data) for i in ids)
+
+
+def test_objects_come_back_in_their_order(tmp_path):
+    path = tmp_path / "a.ns2.results"
+    ResultsFile(path).write("one", [5, 2], {5, 2}, packing(b"x"))
+    assert [*ResultsFile(path).read("one").items()] == [(5, b"x"), (2, b"x")]
+
+
+def test_what_another_window_wrote_meanwhile_is_not_mixed_with_ours(tmp_path):
+    path = tmp_path / "a.ns2.results"
+    ours, theirs = ResultsFile(path), ResultsFile(path)
+    ours.write("one", [1, 2], {1, 2}, packing(b"ours"))
+    theirs.write("two", [1, 2], {1, 2}, packing(b"theirs"))
+    ours.write("three", [1, 2], {1}, packing(b"ours"))
+    assert ResultsFile(path).read("three") == {1: b"ours", 2: b"ours"}
+
+
+@pytest.mark.parametrize("harm", ["UPDATE objects SET data = X'79'", "DELETE FROM objects"])
+def test_rows_that_are_not_as_they_were_written_are_not_used(tmp_path, harm):
+    path = tmp_path / "a.ns2.results"
+    ResultsFile(path).write("one", [1], {1}, packing(b"x"))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(harm)
+    with pytest.raises(NoResults, match="damaged"):
+        ResultsFile(path).read("one")
 
 
 WRITE = """

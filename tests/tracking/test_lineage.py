@@ -313,6 +313,14 @@ def test_a_mother_merged_with_her_granddaughter_makes_no_circle(toy):
     assert session.parents == {2: 3}
 
 
+def test_a_mother_merged_with_her_daughter_is_not_her_own_mother(toy):
+    session = a_session(toy, {1: 2, 2: 5})
+    session.set_parent(2, 1)
+    session.add_mask(2, 0, square(2))  # the daughter is shown before her mother, too
+    session.merge_objects(1, 2)
+    assert session.parents == {}
+
+
 def test_a_split_leaves_the_mother_before_and_daughters_behind(toy):
     session = a_session(toy, {1: 0, 2: 2, 3: 8, 4: 4})
     session.add_mask(2, 6, square(2))

@@ -58,3 +58,14 @@ def test_eviction_keeps_all_that_the_next_frames_can_ask_for():
     assert sum(i.memory is not None for i in made.tracked.values()) <= 2 * 7 + 1
     # A new start from the conditioning frame, backward, asks for the frames right after it.
     assert made.select(0, True, 500) == whole.select(0, True, 500)
+
+
+def test_a_copy_does_not_know_what_is_remembered_later():
+    made = bank([0], [1])
+    other = made.copy()
+    made.remember(2, item(), conditioning=False)
+    made.remember(3, item(), conditioning=True)
+    made.jumps[2] = (1.0, 1.0)
+    assert list(other.tracked) == [1]
+    assert list(other.conditioning) == [0]
+    assert not other.jumps

@@ -144,6 +144,23 @@ def test_ids_are_those_that_are_free_elsewhere(model, stack):
         assert session.object_ids == ids
 
 
+@pytest.mark.parametrize(("cells", "told"), [(2, False), (3, True)])
+def test_three_cells_tell_how_large_the_others_are(model, stack, monkeypatch, cells, told):
+    session, diameters = TrackingSession(model, Frames(stack)), []
+
+    def find(self, frame, *, diameter, **_):
+        diameters.append(diameter)
+        return iter(())
+
+    monkeypatch.setattr(TrackingSession, "segment_everything", find)
+    y, x = np.mgrid[:96, :128]
+    for i in range(cells):
+        mask = (y - 48) ** 2 + (x - 20 - 40 * i) ** 2 < 10**2
+        session.add_prompts({i + 1: {0: Prompt(mask=mask), EVERY: Prompt(mask=mask)}})
+    list(session.propagate_and_find(EVERY, direction="forward", stop=EVERY + 1))
+    assert diameters == [pytest.approx(20, abs=0.5) if told else None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

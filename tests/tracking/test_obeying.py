@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
+from napari_sam2.model.values import MaskPrediction
+from napari_sam2.tracking.finishing import obey
 from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.windows import Geometry, whole
 
 
 def disk(radius=8.0, size=48, centre=(24, 24)):
@@ -103,3 +108,20 @@ def test_a_session_obeys_every_click_of_a_row_of_odd_ones():
     for k, (y, x, positive) in enumerate(clicks, start=1):
         mask = session.add_points(1, 0, [(y, x)], [positive]).mask
         assert [bool(mask[a, b]) for a, b, _ in clicks[:k]] == [c for _, _, c in clicks[:k]]
+
+
+@given(st.integers(5, 34), st.integers(5, 34), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_click_is_obeyed_around_the_middle_of_its_pixel(y, x, positive):
+    geometry = Geometry((40, 40), (320, 320))  # two cells of a mask along each side of a pixel
+    prediction = MaskPrediction(
+        logits=torch.full((1, 1, 80, 80), -2.0 if positive else 2.0),
+        iou=torch.ones(1, 1),
+        object_score=torch.ones(1),
+        pointer=torch.zeros(1, 8),
+        chosen=torch.zeros(1, dtype=torch.long),
+    )
+    prompt = Prompt([[y, x]], [positive])
+    bent = obey(prediction, geometry, whole(geometry), prompt, None).best_logits[0].numpy() > 0
+    changed = np.argwhere(bent == positive)
+    np.testing.assert_allclose(changed.mean(axis=0), (2 * y + 0.5, 2 * x + 0.5), atol=0.01)

@@ -48,6 +48,19 @@ def test_stretches_reach_to_the_next_prompts(prompted, frame, gaps):
             assert (t in found) == (not between)
 
 
+def test_what_a_daughter_is_awaited_on_is_followed_but_where_it_is_prompted():
+    parts = stretches([3, 6], (), {4: False}, (), awaited=range(2, 9))
+    assert (parts.forward, parts.backward) == ((5, 7, 8), (2,))
+
+
+@given(st.integers(0, 10), frame_sets)
+def test_where_it_begins_concerns_what_lies_before(first, gaps):
+    tracked = dict.fromkeys(sorted(set(range(20)) - gaps), True)
+    parts = stretches([first, 12], [first], tracked, [first])
+    assert parts.forward == ()
+    assert parts.backward == tuple(t for t in reversed(tracked) if t < first)
+
+
 @pytest.mark.parametrize("attention", ["windowed", "exact"])
 def test_a_repair_equals_a_full_run_between_the_prompts(model, attention):
     session = start(model, attention)
@@ -95,6 +108,18 @@ def test_a_prompt_taken_back_makes_its_stretch_stale_too(model):
     assert session.stale_frames() == {}
 
 
+def test_a_prompt_taken_back_is_not_remembered(model):
+    session, never = start(model), start(model)
+    for one in (session, never):
+        one.add_box(1, 0, at(0))
+        list(one.propagate("forward"))
+    session.add_mask(1, 6, np.arange(64)[:, None] + np.zeros(96) > 40)
+    list(session.repair())
+    session.clear_prompt(1, 6)
+    again = [[r.labels for r in one.propagate("forward")] for one in (session, never)]
+    np.testing.assert_array_equal(*again)
+
+
 def test_changing_the_first_prompt_repairs_both_ways(model):
     session = start(model)
     session.add_box(1, 5, at(5))
@@ -118,6 +143,17 @@ def test_a_repair_that_was_stopped_goes_on_later(model):
     assert 1 in session.stale_frames()
     list(session.propagate("forward"))
     assert session.stale_frames() == {}
+
+
+def test_a_correction_during_a_repair_is_left_for_the_next(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(session.propagate("forward"))
+    session.add_box(1, 4, at(5))
+    for result in session.repair():
+        if result.frame == 4:
+            session.add_box(1, 10, at(11))
+    assert session.stale_frames() == {1: (*range(5, 10), *range(11, FRAMES))}
 
 
 def test_nothing_to_repair_is_no_error_but_an_unknown_object_is(model):

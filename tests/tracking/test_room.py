@@ -25,6 +25,7 @@ def full() -> torch.OutOfMemoryError:
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("MPS backend out of memory (allocated 9 GB)"), True),
+        (RuntimeError("Out of memory allocating 9 GB"), True),
         (RuntimeError("shapes do not match"), False),
         (ValueError("out of memory"), False),
     ],

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
@@ -252,6 +253,25 @@ def test_a_pixel_goes_to_the_object_that_claims_it_most(model):
     np.testing.assert_array_equal(session.result(0).labels, expected)
 
 
+def test_what_was_painted_goes_to_nobody_who_is_surer(model):
+    session = a_session(model)
+    session.add_mask(1, 1, drawn())
+    session.add_mask(2, 0, drawn())
+    list(session.propagate())
+    seen = session._objects[1].estimates
+    window = seen[0].window
+    sure = torch.full((4 * window.height, 4 * window.width), 30.0)  # more than of any painted mask
+    seen[0] = Estimate.of(window, sure, seen[0].quality)
+    assert np.array_equal(session.result(0).labels == 2, drawn())
+
+
+def test_of_two_equal_claims_that_of_the_lower_id_counts(model):
+    session = a_session(model)
+    for i in (7, 4):
+        session.add_mask(i, 0, drawn())
+    assert set(np.unique(session.result(0).labels)) == {0, 4}
+
+
 def test_an_object_that_stays_away_is_looked_for_now_and_then(model):
     stack = moving_disk(40)
     session = a_session(model, stack=stack)
@@ -270,10 +290,14 @@ def test_an_object_that_stays_away_is_looked_for_now_and_then(model):
     session._engine.track = watched
     try:
         results = list(session.propagate("forward"))
+        first = [*looked]
+        looked.clear()
+        list(session.propagate("forward", start=20, stop=24))
     finally:
         with torch.no_grad():
             score.bias.copy_(before)
-    assert looked == [*range(1, 9), 9, 17, 25, 33]
+    assert first == [*range(1, 9), 9, 17, 25, 33]
+    assert looked == [20, 21, 22, 23]  # whoever starts there wants to know
     assert len(results) == 40
     assert not any(result.labels.any() for result in results[1:])
     assert all(1 in result.quality for result in results)

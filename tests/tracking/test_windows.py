@@ -114,8 +114,27 @@ def test_a_chosen_zoom_is_the_only_level():
         (MICRO, "exact", 2.0, "leave it out"),
         (PUBLISHED["sam2_hiera_tiny"], "windowed", 2.0, "leave it out"),
         (MICRO, "windowed", 0.01, "0.064 to 33"),
+        (MICRO, "windowed", 100.0, "0.064 to 33"),
         (MICRO, "windowed", -1.0, "0.064 to 33"),
         (MICRO, "windowed", float("nan"), "0.064 to 33"),
     ):
         with pytest.raises(InputError, match=words):
             levels(config, (300, 500), attention, zoom=zoom)
+
+
+def test_whole_frames_are_seen_at_the_magnification_closest_to_one():
+    (geometry,) = levels(MICRO, (512, 512), "exact")
+    assert geometry.zoom == pytest.approx(1)
+
+
+def test_large_frames_are_seen_at_the_finest_magnifications():
+    found = levels(MICRO, (4096, 4096), "windowed")
+    assert len(found) == 9
+    assert found[-1].zoom == pytest.approx(4)
+
+
+def test_a_window_keeps_its_usual_side_unless_that_is_far_too_large():
+    geometry = levels(MICRO, (1000, 1000), "windowed", zoom=1.0)[0]
+    box = (400.0, 400.0, 480.0, 480.0)  # for which 12 tokens are enough
+    sides = [around(geometry, box, usual=usual).height for usual in (0, 8, 16, 48)]
+    assert sides == [12, 12, 16, 12]
