@@ -207,10 +207,10 @@ def test_the_list_of_models_says_size_speed_and_whether_it_is_here(monkeypatch, 
     models = {info.name: info for info in available_models()}
     runs = {"sam2.1_hiera_tiny, as usual, cuda:0": [Ran(10, 10, 1.2)]}
     texts = {name: model_details(info, runs) for name, info in models.items()}
-    assert texts["sam2.1_hiera_tiny"] == "156 MB to download · 0.12 s/frame"
-    assert "~15 s/frame on a CPU" in texts["sam2.1_hiera_large"]
+    assert texts["sam2.1_hiera_tiny"] == "156 MB to download · 0.12 s a frame for one cell"
+    assert "~15 s a frame for one cell on a CPU" in texts["sam2.1_hiera_large"]
     assert texts["sam2.1_hiera_small"].startswith("2 MB downloaded · ~5 s")
-    assert " MB in the package · ~0.03 s/frame on a CPU" in texts["micro"]
+    assert " MB in the package · ~0.03 s a frame for one cell on a CPU" in texts["micro"]
     assert frame_seconds("micro", runs) is None
 
 

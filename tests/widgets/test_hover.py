@@ -95,7 +95,7 @@ def test_it_goes_away(window, way):
         case "mode":
             window.layers.points.mode = "select"
         case "off":
-            window.widget.form.preview.click()
+            window.widget.form.session.preview.trigger()
     assert picture(window).mask is None
     window.rest()
     seen = picture(window).mask
@@ -215,17 +215,17 @@ def test_the_event_loop_goes_on(open_window):
 
 def test_the_switch_is_remembered(open_window):
     window = open_window(blobs())
-    assert window.widget.form.preview.isChecked()
-    window.press(window.widget.form.preview)
+    assert window.widget.form.session.preview.isChecked()
+    window.widget.form.session.preview.trigger()
     window.hover(*LARGE)
     window.rest()
     assert not asked(window)
     window.widget._shut_down()
     again = open_window(blobs())
-    assert not again.widget.form.preview.isChecked()
-    again.press(again.widget.form.preview)
+    assert not again.widget.form.session.preview.isChecked()
+    again.widget.form.session.preview.trigger()
     again.widget._shut_down()
-    assert open_window(blobs()).widget.form.preview.isChecked()
+    assert open_window(blobs()).widget.form.session.preview.isChecked()
 
 
 def test_stretched_and_transposed(open_window):

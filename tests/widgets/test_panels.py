@@ -372,7 +372,7 @@ def test_the_timeline_goes_with_the_widget_and_comes_back(window):
     assert TIMELINE in docks
     window.viewer.window.remove_dock_widget(window.widget.panels.panel)
     window.settle()
-    window.press(window.widget.form.objects.timeline)
+    window.widget.form.session.timeline.trigger()
     shown(window)
     assert TIMELINE in window.viewer.window.dock_widgets
     assert timeline(window).overview.ids == [1, 2]

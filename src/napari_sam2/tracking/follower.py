@@ -132,9 +132,7 @@ class Follower:
                 followed[i].pass_frame(frame, way.reverse, estimate)
                 followed[i].bank.evict(frame)
 
-    def _jumped(
-        self, obj: TrackedObject, frame: int, way: Pass, later: int, jump: Shift
-    ) -> bool:
+    def _jumped(self, obj: TrackedObject, frame: int, way: Pass, later: int, jump: Shift) -> bool:
         """Whether an object took part in a jump of the picture to a frame."""
         passed = obj.estimates.get(frame + 1 if way.reverse else frame - 1)
         box = None if passed is None else passed.box()

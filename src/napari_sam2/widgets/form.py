@@ -10,7 +10,6 @@ from qtpy.QtCore import QRegularExpression, QSize, Qt
 from qtpy.QtGui import QRegularExpressionValidator
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -25,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_sam2.widgets.model_form import ModelForm
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.part_form import PartForm
-from napari_sam2.widgets.parts import VerticalArea, button, heading, narrow, row
+from napari_sam2.widgets.parts import VerticalArea, button, heading, narrow, row, unturned
 from napari_sam2.widgets.progress_form import ProgressForm
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
@@ -54,17 +53,8 @@ class Form(QWidget):
         self.propagation = PropagationForm()
         self.progress = ProgressForm()
         self.session = SessionForm()
-        above = _column(
-            self._image_form(), heading("Object"), self._object_row(), self.objects, stretched=True
-        )
-        below = _column(
-            heading("Prompt"),
-            self._tool_rows(),
-            heading("Propagate"),
-            self.propagation,
-            self.session,
-            stretched=False,
-        )
+        above = _column(self._image_form(), self._object_row(), self.objects, stretched=True)
+        below = _column(self._tool_rows(), heading("Propagate"), self.propagation, stretched=False)
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(above)
@@ -78,6 +68,7 @@ class Form(QWidget):
         layout.addWidget(self.sample)
         layout.addWidget(VerticalArea(parts), 1)
         # Below what scrolls: always in sight.
+        layout.addWidget(self.session)
         layout.addWidget(self.progress)
         layout.addWidget(self._status_line())
 
@@ -110,6 +101,7 @@ class Form(QWidget):
         )
         self.object_id.native.setAccessibleName("Current object")
         self.object_id.native.setFixedWidth(86)
+        unturned(self.object_id.native)
         self.new_object = button("New (N)", "Start another object [N]", "New object")
         self.delete_object = button(
             "Delete", "Delete this object: its prompts and its masks on all frames", "Delete object"
@@ -139,17 +131,12 @@ class Form(QWidget):
         rows.addLayout(row(*self.tools.values()))
         rows.addLayout(row(self.positive, self.negative))
         rows.addLayout(self._find_row())
-        self.preview = QCheckBox("Preview under the mouse")
-        self.preview.setToolTip(
-            "Resting the mouse shows what the first click there would give. Models that encode "
-            "whole frames show it on frames that they have encoded already"
-        )
-        rows.addWidget(self.preview)
         return rows
 
     def _find_row(self) -> QHBoxLayout:
         self.find_all = button(
-            "Find all cells of this frame", "Make every cell that is no object yet an object"
+            "Find all cells of this frame",
+            "Turn every cell on this frame that is not an object yet into one",
         )
         tip = "Diameter of a typical cell in pixels; empty or 0: found out from the frame"
         self.diameter_box = QLineEdit()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, QSettings, QTimer
-from qtpy.QtWidgets import QCheckBox
+from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.hover_picture import HoverPicture
@@ -55,7 +55,7 @@ class Hover(QObject):
         Turns previews on and off; its state is remembered.
     """
 
-    def __init__(self, bench: Workbench, worker: Worker, switch: QCheckBox) -> None:
+    def __init__(self, bench: Workbench, worker: Worker, switch: QAction) -> None:
         super().__init__(switch)
         self._bench, self._worker, self._switch = bench, worker, switch
         self._viewer = bench.viewer

@@ -21,7 +21,7 @@ def short_name(name: str) -> str:
 
 
 def model_details(info: ModelInfo, runs: Mapping[str, list[Ran]]) -> str:
-    """Say what a model costs: "156 MB to download · 5 s/frame".
+    """Say what a model costs: "156 MB to download · 5 s a frame for one cell".
 
     The time is that of a frame with one object, as measured on this computer before, or else
     roughly that on a CPU.
@@ -34,8 +34,8 @@ def model_details(info: ModelInfo, runs: Mapping[str, list[Ran]]) -> str:
 def _speed(info: ModelInfo, runs: Mapping[str, list[Ran]]) -> str:
     measured, costs = frame_seconds(info.name, runs), costs_of(info.name)
     if measured is not None:
-        return f" · {measured:.2g} s/frame"
+        return f" · {measured:.2g} s a frame for one cell"
     if costs is None:
         return ""
     seconds = costs.frame + costs.look
-    return f" · ~{round(seconds) or round(seconds, 2)} s/frame on a CPU"
+    return f" · ~{round(seconds) or round(seconds, 2)} s a frame for one cell on a CPU"

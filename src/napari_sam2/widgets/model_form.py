@@ -10,12 +10,11 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QLabel,
     QStyledItemDelegate,
     QStyleOptionViewItem,
 )
 
-from napari_sam2.widgets.parts import narrow
+from napari_sam2.widgets.parts import narrow, row
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _DETAIL = Qt.ItemDataRole.UserRole + 1
@@ -28,7 +27,7 @@ _LOOKS = (
 
 
 class ModelForm:
-    """Boxes whose text is short, for narrow docks; the lists and the line below say the rest.
+    """Boxes whose text is short, for narrow docks; the lists and the tooltips say the rest.
 
     Parameters
     ----------
@@ -54,13 +53,12 @@ class ModelForm:
             choices=DEVICES,
             tooltip="Where the network runs; 'auto' takes a GPU if there is one",
         )
-        self.details = QLabel()
-        self.details.setWordWrap(True)
-        self.details.setAccessibleName("What the model costs")
-        for box in (self.model, self.looks, self.device):
-            layout.addRow(box.label, narrow(box))
-            if box is self.model:
-                layout.addRow(self.details)
+        where = narrow(self.device, 3)
+        where.setMaximumWidth(76)
+        both = row(narrow(self.model), where)
+        both.setStretchFactor(self.model.native, 1)
+        layout.addRow(self.model.label, both)
+        layout.addRow(self.looks.label, narrow(self.looks))
         for box in (self.model, self.looks):
             box.native.setItemDelegate(_Detailed(box.native))
         self.model.changed.connect(lambda _: self._show_details())
@@ -87,8 +85,6 @@ class ModelForm:
 
     def _show_details(self) -> None:
         detail = self._details.get(str(self.model.value), "")
-        self.details.setText(detail)
-        self.details.setVisible(bool(detail))
         native: QComboBox = self.model.native
         lines = (str(self.model.value), detail, _MODEL_TIP)
         native.setToolTip("\n".join(line for line in lines if line))

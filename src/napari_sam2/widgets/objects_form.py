@@ -35,12 +35,11 @@ class ObjectsForm(QTabWidget):
             "Split object at this frame",
         )
         self.divide = button(
-            "Divides here (D)",
+            "Divides (D)",
             "The current object ends before the frame on screen, and two daughters begin there. "
             "They are looked for; if none is found, click on one, then N, and on the other [D]",
             "Object divides here",
         )
-        self.timeline = button("Timeline", "Show the timeline of confidence below the canvas")
         self.space = button("3D", "Show the slices and masklets in 3D, or go back [Shift+Y]", "3D")
         self.space.setCheckable(True)
         self.previous = button(
@@ -58,16 +57,16 @@ class ObjectsForm(QTabWidget):
             "Object ends here",
         )
         self.close_gaps = button(
-            "Close gaps",
+            "Fill gaps",
             "Fill single frames on which an object was not found with what lies between the masks "
             "before and after",
         )
         self.setDocumentMode(True)
         self.setAccessibleName("Objects and frames to check")
-        editing = row(self.merge, self.split, self.timeline, self.space)
-        self.addTab(_page(self.table, editing, row(self.divide)), "Objects")
-        decisions = row(self.previous, self.next, self.accept, self.end)
-        self.addTab(_page(self.checks, decisions, row(self.close_gaps)), "Frames to check")
+        editing = row(self.merge, self.split, self.divide, self.space)
+        self.addTab(_page(self.table, editing), "Objects")
+        decisions = row(self.previous, self.next, self.accept, self.end, self.close_gaps)
+        self.addTab(_page(self.checks, decisions), "Frames to check")
 
     def show_checks(self, overview: Overview, place: int | None) -> None:
         """Show the frames to check, and which of them is on screen."""
@@ -78,12 +77,11 @@ class ObjectsForm(QTabWidget):
             self.setTabText(1, text)
 
 
-def _page(table: QWidget, *rows: QLayout) -> QWidget:
+def _page(table: QWidget, buttons: QLayout) -> QWidget:
     page = QWidget()
     layout = QVBoxLayout(page)
     layout.setContentsMargins(0, 2, 0, 0)
     layout.setSpacing(4)
     layout.addWidget(table, 1)
-    for line in rows:
-        layout.addLayout(line)
+    layout.addLayout(buttons)
     return page

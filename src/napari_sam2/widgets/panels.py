@@ -106,7 +106,6 @@ class Panels(QObject):
         )
         form.merge.clicked.connect(lambda: self._do("merge"))
         form.split.clicked.connect(lambda: self._do("split"))
-        form.timeline.clicked.connect(lambda: self.show_timeline())
         form.checks.visited.connect(self.review.visit)
         form.next.clicked.connect(lambda: self.review.step(1))
         form.previous.clicked.connect(lambda: self.review.step(-1))

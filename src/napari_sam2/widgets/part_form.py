@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.parts import narrow
+from napari_sam2.widgets.parts import narrow, unturned
 from napari_sam2.widgets.sources import Part, Source
 
 MIX = "mix"
@@ -61,8 +61,8 @@ class PartForm:
         self._plane_label = QLabel("Plane")
         for box in (self.channel_axis, self.channel, *self.colours):
             narrow(box, 3)
-        layout.addRow("Channels along", self.channel_axis.native)
-        layout.addRow("Channel", self.channel.native)
+        self._channels, _ = _side_by_side([self.channel_axis.native, self.channel.native])
+        layout.addRow("Channel", self._channels)
         layout.addRow("R, G, B", self._mix)
         layout.addRow(self._plane_label, self._planes)
         self.channel_axis.changed.connect(self._on_axis)
@@ -171,7 +171,8 @@ class PartForm:
         if source is not None and choices:
             value: Any = source.channel if source.channel is not None else _WHOLE
             self.channel.value = (LAYERS if source.layers else MIX) if mixed else value
-        self._row(self.channel.native, len(choices) > 1)
+        self.channel.native.setVisible(len(choices) > 1)
+        self._row(self._channels, self._has_channels(source) or len(choices) > 1)
         if source is not None and mixed:
             assert isinstance(source.channel, tuple)
             self._show_colours(self._texts(bool(source.layers)), source.channel)
@@ -186,8 +187,14 @@ class PartForm:
         self.channel_axis.choices = choices
         here = None if source is None else source.channel_axis
         self.channel_axis.value = _NO_AXIS if here is None else here
-        deep = source is not None and not source.image.rgb and source.image.ndim > 3
-        self._row(self.channel_axis.native, deep or here is not None)
+        self.channel_axis.native.setVisible(self._has_channels(source))
+
+    @staticmethod
+    def _has_channels(source: Source | None) -> bool:
+        """Whether an axis of the image may hold channels."""
+        if source is None or source.channel_axis is not None:
+            return source is not None
+        return not source.image.rgb and source.image.ndim > 3
 
     def _choices(self, source: Source) -> list[tuple[str, Any]]:
         if source.channel_axis is not None:
@@ -221,6 +228,7 @@ class PartForm:
             for axis in fixed:
                 box = SpinBox(value=0, min=0, max=0)
                 box.native.setKeyboardTracking(False)  # a plane for every digit would be many
+                unturned(box.native)
                 box.changed.connect(self._on_change)
                 self._plane_row.addWidget(box.native)
                 self.planes[axis] = box

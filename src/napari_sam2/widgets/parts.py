@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -49,6 +50,29 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     return made
 
 
+class _WheelGuard(QObject):
+    """Leaves the wheel to what scrolls around a box that is not being worked with."""
+
+    def eventFilter(self, box: QObject | None, event: QEvent | None) -> bool:
+        """Refuse turns of the wheel over a box without the keyboard."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        assert isinstance(box, QWidget)
+        if box.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+def unturned(box: QWidget) -> None:
+    """Let the wheel change a box only while it has the keyboard: else it scrolls the dock."""
+    if box.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+        box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    guard = _WheelGuard(box)
+    for part in (box, *box.findChildren(QLineEdit)):
+        part.installEventFilter(guard)
+
+
 def narrow(box: Any, least: int = 6) -> QComboBox:
     """Return the native box of a magicgui ComboBox, made to fit into a narrow dock.
 
@@ -63,6 +87,7 @@ def narrow(box: Any, least: int = 6) -> QComboBox:
     native.setMinimumContentsLength(least)
     native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    unturned(native)
     return native
 
 

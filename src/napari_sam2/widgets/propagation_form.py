@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QRangeSlider
 from superqt.utils import signals_blocked
 
-from napari_sam2.widgets.parts import button, row
+from napari_sam2.widgets.parts import button, row, unturned
 
 
 class PropagationForm(QWidget):
@@ -37,23 +37,21 @@ class PropagationForm(QWidget):
             "Estimated from propagations with this model on this computer, or before the first "
             "one, roughly, from what clicks take. The buttons' tooltips say it for each way"
         )
-        self.follow = QCheckBox("Show as they are done")
+        self.follow = QCheckBox("Show as they finish")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
-        self.only_stale = QCheckBox("Only changed objects")
+        self.only_stale = QCheckBox("Only changed ones")
         self.only_stale.setToolTip(
             "Follow only objects that are new or whose prompts changed since they were followed"
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        *ways, repair = self.directions.values()
-        layout.addLayout(row(*ways))
+        layout.addLayout(row(*self.directions.values()))
         layout.addWidget(self.forecast)
         layout.addLayout(self._range_row())
-        layout.addWidget(self.only_stale)
         layout.addLayout(self._find_row())
-        layout.addLayout(row(self.follow, repair))
+        layout.addLayout(row(self.only_stale, self.follow))
 
     def _find_row(self) -> QHBoxLayout:
         self.find_new = QCheckBox("Find new cells every")
@@ -65,6 +63,7 @@ class PropagationForm(QWidget):
         self.every = SpinBox(value=10, min=1, max=9999, tooltip="Frames from one look to the next")
         self.every.native.setAccessibleName("Frames between two looks for new cells")
         self.every.native.setStyleSheet("min-width: 44px; max-width: 60px;")
+        unturned(self.every.native)
         made = row(self.find_new, self.every.native, QLabel("frames"))
         made.addStretch(1)
         return made
@@ -81,11 +80,13 @@ class PropagationForm(QWidget):
         self.last.native.setAccessibleName("Last frame")
         for box in (self.first, self.last):
             box.native.setStyleSheet("min-width: 44px; max-width: 60px;")  # napari has 90 px
+            unturned(box.native)
         self.range = QRangeSlider(Qt.Orientation.Horizontal)
         self.range.setAccessibleName("Frames to follow objects over")
         self.range.setToolTip("Drag an end, or the bar, to follow objects over some frames only")
         self.range.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.range.setMinimumWidth(50)
+        unturned(self.range)
         self.range.valueChanged.connect(self._take_range)
         self.first.changed.connect(lambda first: self._keep_order(first, self.last))
         self.last.changed.connect(lambda last: self._keep_order(last, self.first))

@@ -149,7 +149,7 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
             object_ids = tuple(session.stale_objects())
             if not object_ids:
                 raise InputError(
-                    "no object has changed since it was followed; untick 'Only changed objects' "
+                    "no object has changed since it was followed; untick 'Only changed ones' "
                     "to follow all of them again"
                 )
         step = Propagate(direction, wish.start, wish.stop, object_ids)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QFileDialog,
     QInputDialog,
@@ -47,6 +48,14 @@ class SessionForm(QWidget):
             "More", "Objects and masklets of other programs; save, open and restore sessions"
         )
         self.restore = button("Restore", "Bring back what was done to this image the last time")
+        self.preview = _choice(
+            self,
+            "Preview under the mouse",
+            "Resting the mouse shows what the first click there would give. Models that encode "
+            "whole frames show it on frames that they have encoded already",
+        )
+        self.timeline = QAction("Timeline", self)
+        self.timeline.setToolTip("Show the timeline of confidence below the canvas")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -59,6 +68,13 @@ class SessionForm(QWidget):
         for part in (self.undo, self.redo, self.export, self.more):
             part.setEnabled(has_image and not running)
         self.restore.setVisible(has_image and earlier and not running)
+
+
+def _choice(parent: QWidget, text: str, tip: str) -> QAction:
+    made = QAction(text, parent)
+    made.setCheckable(True)
+    made.setToolTip(tip)
+    return made
 
 
 class SessionActions:
@@ -89,6 +105,7 @@ class SessionActions:
     def menu(self) -> QMenu:
         """Make the menu of 'More'."""
         bench, menu = self._bench, QMenu(self._form)
+        menu.setToolTipsVisible(True)
         seeds = menu.addMenu("Objects from a layer, on this frame")
         assert seeds is not None
         for layer in bench.seeding.sources:
@@ -112,6 +129,8 @@ class SessionActions:
         where = "Go back to 2D" if bench.space.on else "Show in 3D"
         menu.addAction(f"{where} (Shift+Y)", lambda: bench.space.toggle())
         menu.addAction("Step between slices …", self.ask_step)
+        menu.addAction(self._form.timeline)
+        menu.addAction(self._form.preview)
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)
         menu.addAction("Open a session …", self.open)
