@@ -69,9 +69,16 @@ class Window:
         assert 0 <= py < self.canvas.height()
         return QPointF(float(px), float(py))
 
-    def _mouse(self, kind: Any, at: QPointF, button: Any, buttons: Any) -> None:
+    def _mouse(
+        self,
+        kind: Any,
+        at: QPointF,
+        button: Any,
+        buttons: Any,
+        modifiers: Any = Qt.KeyboardModifier.NoModifier,
+    ) -> None:
         where = QPointF(self.canvas.mapToGlobal(at.toPoint()))
-        event = QMouseEvent(kind, at, where, button, buttons, Qt.KeyboardModifier.NoModifier)
+        event = QMouseEvent(kind, at, where, button, buttons, modifiers)
         QApplication.sendEvent(self.canvas, event)
         process_events()
 
@@ -96,16 +103,22 @@ class Window:
             time.sleep(0.005)
         raise AssertionError("it never ended")
 
-    def drag(self, *places: tuple[float, float]) -> None:
+    def drag(
+        self,
+        *places: tuple[float, float],
+        modifiers: Any = Qt.KeyboardModifier.NoModifier,
+    ) -> None:
         """Press at the first place, move over the others, release at the last; data pixels."""
         none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
         points = [self.pixel(*place) for place in places]
         self._mouse(QEvent.Type.MouseMove, points[0], none, none)
-        self._mouse(QEvent.Type.MouseButtonPress, points[0], left, left)
+        self._mouse(QEvent.Type.MouseButtonPress, points[0], left, left, modifiers)
         for start, end in itertools.pairwise(points):
             for part in (0.25, 0.5, 0.75, 1.0):
-                self._mouse(QEvent.Type.MouseMove, start + (end - start) * part, none, left)
-        self._mouse(QEvent.Type.MouseButtonRelease, points[-1], left, none)
+                self._mouse(
+                    QEvent.Type.MouseMove, start + (end - start) * part, none, left, modifiers
+                )
+        self._mouse(QEvent.Type.MouseButtonRelease, points[-1], left, none, modifiers)
 
     def click(self, y: float, x: float) -> None:
         self.drag((y, x))

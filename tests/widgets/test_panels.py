@@ -456,10 +456,8 @@ def test_a_narrow_table_keeps_the_names(window):
 
 def test_single_missing_frames_are_filled(open_window):
     window = open_window(blobs())
-    form = window.widget.form.objects
-    form.setCurrentIndex(1)
-    window.done()
-    window.press(form.close_gaps)
+    fill = window.widget.form.session.fill_gaps
+    fill.trigger()
     window.done()
     assert "No object is missing" in window.status
     for frame in (0, 2):
@@ -467,7 +465,7 @@ def test_single_missing_frames_are_filled(open_window):
         window.click(20, 20 + 2 * frame)
         window.done()
     assert not window.frame(1).any()
-    window.press(form.close_gaps)
+    fill.trigger()
     window.done()
     assert "1 mask was filled in" in window.status
     assert (window.frame(1) == 1).any()

@@ -87,4 +87,4 @@ def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
     window.key("H")
     window.done()
     assert window.widget.session.stale_frames() == {}
-    assert "Done: 2 frames," in window.status  # the corrected one, and the one behind it
+    assert "Done: 2 frames in" in window.status  # the corrected one, and the one behind it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -15,10 +17,13 @@ from test_undo import seen
 
 from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.everything import Found
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.exporting import filters, with_suffix
 from napari_sam2.widgets.live_session import LiveSession
+from napari_sam2.widgets.runs import Run
 from napari_sam2.widgets.scripting import open_dock
+from napari_sam2.widgets.seeding import _show_search
 from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.worker import process_events
 
@@ -331,6 +336,40 @@ def type_diameter(window, text):
     QTest.mouseDClick(box, Qt.MouseButton.LeftButton)  # selects what is there
     QTest.keyClicks(box, text) if text else QTest.keyClick(box, Qt.Key.Key_Delete)
     return box.text()
+
+
+def test_a_search_that_is_cancelled_keeps_the_cells_so_far(open_desk, monkeypatch):
+    desk = open_desk(blobs())
+    session = desk.widget.session
+    search = session.segment_everything
+
+    def looked(*args, **kwargs):
+        *_, last = search(*args, **kwargs)
+        yield replace(last, done=1, total=9, cells=[], look=1)
+        yield replace(last, done=10, total=30, cells=last.cells[:1], look=2)
+        desk.widget.cancel()
+        yield replace(last, done=11, total=30, cells=last.cells[:1], look=2)
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(session, "segment_everything", looked)
+    desk.widget.form.find_all.click()
+    desk.done()
+    assert "Cancelled. 1 cell was found until then" in desk.status
+    assert sorted(desk.widget.session.prompts) == [1]
+    desk.widget.undo()
+    desk.done()
+    assert not desk.widget.session.prompts
+
+
+def test_each_look_of_a_search_is_counted_from_its_beginning():
+    run, before = Run(), None
+    found = [Found(0, 100, []), Found(90, 100, []), Found(110, 400, [], look=2)]
+    shown = []
+    for now in found:
+        before = _show_search(run, now, before)
+        shown.append((run.done, run.total, run.label))
+    assert shown[1] == (90, 100, "look 1: 90 of 100")
+    assert shown[2] == (20, 310, "look 2: 20 of 310")
 
 
 def test_the_diameter_of_a_cell_is_typed(open_window):

@@ -54,12 +54,14 @@ class Found:
         is known how large the cells are.
     cells : the best first; none before the first look is over, and final in the last item.
     first_id : from here on, ids are free in the session.
+    look : how many times the frame was looked at, this time included; each has a plan of its own.
     """
 
     done: int
     total: int
     cells: Sequence[Cell]
     first_id: int = 1
+    look: int = 1
 
     def prompts(self, frame: int, first_id: int | None = None) -> Prompts:
         """Return the cells as mask prompts, object id -> {`frame`: prompt}, the best first.
@@ -108,7 +110,7 @@ def everything(
         yield from search.ask(cells, diameter)
         # A guessed size does not rule out what was seen at other magnifications.
         cells = search.choose(least_quality, near if known else None, diameter)[:most]
-    yield Found(search.total, search.total, cells)
+    yield Found(search.total, search.total, cells, look=search.look)
 
 
 class _Search:
@@ -127,7 +129,7 @@ class _Search:
         self.occupied = occupied
         self.unclicked = unclicked
         self.answers: dict[Geometry, list[Answer]] = {}
-        self.done = self.total = 0
+        self.done = self.total = self.look = 0
         self._planned: list[tuple[Geometry, npt.NDArray[np.float64]]] = []
 
     def plan(self, levels: Sequence[Geometry], diameter: float | None = None) -> None:
@@ -154,6 +156,7 @@ class _Search:
         diameter : of a typical cell in data pixels, once it is known: where nothing was seen until
             now, nor near it, there is nothing to click on.
         """
+        self.look += bool(self._planned)
         for n, (level, planned) in enumerate(self._planned):
             covered = self.unclicked.copy()
             if diameter is not None:
@@ -168,7 +171,7 @@ class _Search:
             for count, part in _answered(self.engine, self.frame, level, points):
                 known += part
                 self.done += count
-                yield Found(self.done, self.total, cells)
+                yield Found(self.done, self.total, cells, look=self.look)
         self._planned = []
 
     def _bare(self, diameter: float, sure: float, near: float) -> Mask:

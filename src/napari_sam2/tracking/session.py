@@ -192,7 +192,7 @@ class TrackingSession(Prompting, Propagating):
         diameter: float | None = None,
         least_quality: float = LEAST_QUALITY,
         most: int | None = None,
-    ) -> Iterator[Found]:
+    ) -> Generator[Found, None, None]:
         """Look for all cells of a frame, without a click; the session stays as it is.
 
         Stop iterating at any time: what was yielded stays valid. To follow what was found, add

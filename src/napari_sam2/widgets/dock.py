@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.choices import Choices
 from napari_sam2.widgets.controller import Controller
+from napari_sam2.widgets.current_outline import CurrentOutline
 from napari_sam2.widgets.exporting import export
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.forecast import Forecaster
@@ -70,6 +71,7 @@ class MaskletsWidget(QWidget):
         self._session_actions = SessionActions(self.form.session, self.workbench, keys.texts)
         self.panels = Panels(self.workbench, self.form.objects, keys, self)
         self.hover = Hover(self.workbench, self._worker, self.form.session.preview)
+        self.outline = CurrentOutline(self.workbench, self.form.session.outline)
         self.forecaster = Forecaster(self.workbench, self._worker, self.form.propagation, self)
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
@@ -127,7 +129,8 @@ class MaskletsWidget(QWidget):
 
     def toggle_polarity(self) -> None:
         """Switch between positive and negative points."""
-        self.workbench.set_positive(not self.workbench.positive)
+        if self.workbench.require_layers() is not None:
+            self.workbench.set_positive(not self.workbench.positive)
 
     def remove_last_point(self) -> None:
         """Take back the newest point."""
@@ -244,6 +247,7 @@ class MaskletsWidget(QWidget):
         form.progress.cancel.clicked.connect(lambda: self.cancel())
         form.find_all.clicked.connect(lambda: bench.seeding.find_all(form.diameter))
         form.objects.space.clicked.connect(lambda: self.show_in_3d())
+        form.session.fill_gaps.triggered.connect(lambda: self.panels.editor.close_gaps())
         form.session.timeline.triggered.connect(lambda: self.panels.show_timeline())
         form.sample.clicked.connect(lambda: bench.open_sample())
         form.progress.pause.clicked.connect(lambda: self.pause())
@@ -320,6 +324,7 @@ class MaskletsWidget(QWidget):
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.hover.close()
+        self.outline.close()
         self.panels.close()
         self.workbench.close()
         self._worker.close()
@@ -367,7 +372,7 @@ class MaskletsWidget(QWidget):
         run, download = self.controller.run, self.controller.download
         if run is not None:
             self.panels.request()
-            self.form.progress.show_progress(run.done, run.total, run.rate, run.left)
+            self.form.progress.show_progress(run.done, run.total, run.rate, run.left, run.label)
         elif download is not None:
             self.form.progress.show_download(*download)
 

@@ -62,7 +62,7 @@ class Form(QWidget):
         parts.setStretchFactor(0, 1)
         parts.setStretchFactor(1, 0)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 4, 4)
+        layout.setContentsMargins(4, 6, 4, 4)
         layout.setSpacing(4)
         self.sample = button("Try it on a sample", "Open nuclei that move and divide, made by us")
         layout.addWidget(self.sample)
@@ -85,8 +85,8 @@ class Form(QWidget):
         layout = QFormLayout(form)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for box in (self.image, self.axis):
-            layout.addRow(box.label, narrow(box))
+        for text, box in (("Image", self.image), ("Frames", self.axis)):
+            layout.addRow(text, narrow(box))
         self.part = PartForm(layout)
         self.models = ModelForm(layout)
         self.model, self.device = self.models.model, self.models.device

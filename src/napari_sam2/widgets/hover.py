@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, QSettings, QTimer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.hover_picture import HoverPicture
 from napari_sam2.widgets.opening import Cancelled
+from napari_sam2.widgets.remembered import settings
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 REST_MS = 120
 _KEY = "preview"
-
-
-def settings() -> QSettings:
-    """Return what the window remembers of the user's choices."""
-    return QSettings(
-        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-sam2", "napari-sam2"
-    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from napari_sam2.tracking.thin_mask import place_of
 from napari_sam2.widgets.on_canvas import OnCanvas, canvas_node
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
     from napari_sam2.widgets.prompt_layers import PromptLayers
 
 _ALPHA = 0.3  # of the area
@@ -19,7 +21,19 @@ _MARGIN = 1  # px around a mask, for its outline
 
 
 class HoverPicture(OnCanvas):
-    """Shows one mask at a time."""
+    """Shows one mask at a time.
+
+    Parameters
+    ----------
+    viewer
+        Without a window nothing is ever shown.
+    area
+        How opaque the area within the outline is, 0 to 1.
+    """
+
+    def __init__(self, viewer: ViewerModel, area: float = _ALPHA) -> None:
+        super().__init__(viewer)
+        self._alpha = area
 
     mask: npt.NDArray[np.bool_] | None = None
     """What is shown, (Y, X); None if nothing is."""
@@ -42,7 +56,7 @@ class HoverPicture(OnCanvas):
         # One array for all lines: the last point of each is not joined to the next line.
         joined = np.concatenate([np.arange(len(line)) < len(line) - 1 for line in lines])
         area = np.zeros((*image.shape, 4), np.float32)
-        area[image] = (*colour[:3], _ALPHA)
+        area[image] = (*colour[:3], self._alpha)
         self._area.set_data(area)
         self._area.transform.translate = (x0 - 0.5, y0 - 0.5)
         for part, tint in ((self._edge, (0, 0, 0, 0.6)), (self._line, (*colour[:3], 1))):

@@ -56,16 +56,11 @@ class ObjectsForm(QTabWidget):
             "The current object is gone from this frame on; Repair removes what comes after",
             "Object ends here",
         )
-        self.close_gaps = button(
-            "Fill gaps",
-            "Fill single frames on which an object was not found with what lies between the masks "
-            "before and after",
-        )
         self.setDocumentMode(True)
         self.setAccessibleName("Objects and frames to check")
         editing = row(self.merge, self.split, self.divide, self.space)
         self.addTab(_page(self.table, editing), "Objects")
-        decisions = row(self.previous, self.next, self.accept, self.end, self.close_gaps)
+        decisions = row(self.previous, self.next, self.accept, self.end)
         self.addTab(_page(self.checks, decisions), "Frames to check")
 
     def show_checks(self, overview: Overview, place: int | None) -> None:

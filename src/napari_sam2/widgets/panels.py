@@ -95,7 +95,7 @@ class Panels(QObject):
     def _connect(self) -> None:
         form, editor, bench = self.form, self.editor, self._bench
         table = form.table
-        table.picked.connect(bench.set_object)
+        table.picked.connect(self.review.go_to)
         table.frame_wanted.connect(self.review.go_to)
         table.objects.renamed.connect(editor.rename)
         table.objects.locked.connect(editor.lock)
@@ -111,7 +111,6 @@ class Panels(QObject):
         form.previous.clicked.connect(lambda: self.review.step(-1))
         form.accept.clicked.connect(lambda: self.review.accept())
         form.end.clicked.connect(lambda: bench.prompting.end_here())
-        form.close_gaps.clicked.connect(lambda: editor.close_gaps())
         self.review.changed.connect(self._show)
         bench.changed.connect(self._on_bench)
         bench.viewer.dims.events.point.connect(self._on_frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QProgressBar, QSizePolicy, QWidget
 
 from napari_sam2.widgets.parts import button, row
+from napari_sam2.widgets.words import duration
 
 _PAUSE = "Rest after this frame, and go on later"
 _REST = "Follow the objects over the frames that the cancelled propagation has not reached"
@@ -18,7 +19,7 @@ class ProgressForm(QWidget):
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress of the propagation")
         self.pause = button("Pause", _PAUSE)
-        self.cancel = button("Cancel", "Stop after this frame; what is done is kept")
+        self.cancel = button("Cancel", "Stop here; what is done is kept")
         for part in (self.pause, self.cancel):
             part.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setLayout(row(self.bar, self.pause, self.cancel))
@@ -28,11 +29,21 @@ class ProgressForm(QWidget):
         self.setSizePolicy(policy)
         self.hide()
 
-    def show_progress(self, done: int, total: int, rate: float, left: float | None = None) -> None:
-        """Show the state of a propagation; `left` are the seconds until its end."""
-        speed = f" · {rate:.1f}/s" if rate else ""
-        rest = f" · {_duration(left)} left" if left is not None and left >= 5 else ""
-        text = f"{done} of {total}{speed}{rest}" if total else "preparing"
+    def show_progress(
+        self,
+        done: int,
+        total: int,
+        rate: float,
+        left: float | None = None,
+        label: str = "",
+    ) -> None:
+        """Show the state of long work.
+
+        `left` are the seconds until its end; `label` says how far it is, in place of the numbers.
+        """
+        speed = "" if not rate else f" · {rate:.1f}/s" if rate >= 1 else f" · {1 / rate:.1f} s each"
+        rest = f" · {duration(left)} left" if left is not None and left >= 5 else ""
+        text = label or (f"{done} of {total}{speed}{rest}" if total else "preparing")
         self._show(done, total, text)
 
     def show_download(self, have: int, total: int | None) -> None:
@@ -65,10 +76,3 @@ class ProgressForm(QWidget):
         self.pause.setToolTip(_REST if left else _PAUSE)
         self.cancel.setVisible(not left)
         self.cancel.setEnabled(running or loading)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02} h"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.steps import AddPrompts, SetPrompt
 from napari_sam2.widgets.acting import act_long
+from napari_sam2.widgets.clicking import CHOOSES
 from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import LayerChange, Record
 from napari_sam2.widgets.runs import Run
@@ -68,6 +71,8 @@ class Prompting:
             bench.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
 
         ticket = self._wait((object_id, frame), change)
+        other = self._clicked_on(object_id, frame, prompt)
+        aside = f" Object {other} is there: {CHOOSES[0].lower()}{CHOOSES[1:]}." if other else ""
 
         def job() -> str | None:
             try:
@@ -88,7 +93,7 @@ class Prompting:
             unseen = "" if bench.source is None else bench.source.unseen(bench.viewer)
             locked = object_id in bench.notes.locked
             held = " It is locked: G leaves its other masks." if locked else ""
-            bench.status.emit((text or answer) + held + unseen, "done")
+            bench.status.emit((text or answer) + aside + held + unseen, "done")
             bench.changed.emit()
             controller.save()
 
@@ -98,6 +103,15 @@ class Prompting:
             controller.tell(error)
 
         controller.submit(job, done, failed, key=(object_id, frame))
+
+    def _clicked_on(self, object_id: int, frame: int, prompt: Prompt | None) -> int:
+        """Return the other object whose mask the newest click is on, if it says 'this is it'."""
+        writer = self._bench.writer
+        if writer is None or prompt is None or not len(prompt.points) or not prompt.positive[-1]:
+            return 0
+        y, x = np.rint(prompt.points[-1]).astype(int)
+        found = writer.at(frame, int(y), int(x))
+        return 0 if found == object_id else found
 
     def _take_back(self, object_id: int, frame: int, record: Record) -> None:
         """Let the layers say of an object on a frame what the session knows."""
@@ -176,6 +190,7 @@ class Prompting:
     def _add(self, prompts: Prompts, text: str, record: Record) -> None:
         bench, count = self._bench, len(prompts)
         assert bench.layers is not None
+        bench.tools.take_ours()  # Undo is ours, too
         change = bench.layers.put(prompts)
         added: list[bool] = []
 

@@ -19,9 +19,9 @@ class PropagationForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.directions = {
-            "backward": button("◀ Backward", "Follow all objects to the first frame"),
+            "backward": button("◀ Back", "Follow all objects to the first frame"),
             "both": button("Both (G)", "Follow all objects through the whole stack [G]"),
-            "forward": button("Forward ▶", "Follow all objects to the last frame"),
+            "forward": button("Ahead ▶", "Follow all objects to the last frame"),
             "repair": button(
                 "Repair (H)",
                 "After corrections and divisions: compute only the frames that they concern [H]",
@@ -40,7 +40,7 @@ class PropagationForm(QWidget):
         self.follow = QCheckBox("Show as they finish")
         self.follow.setToolTip("Move along with the propagation until you move the slider yourself")
         self.follow.setChecked(True)
-        self.only_stale = QCheckBox("Only changed ones")
+        self.only_stale = QCheckBox("Only changed")
         self.only_stale.setToolTip(
             "Follow only objects that are new or whose prompts changed since they were followed"
         )

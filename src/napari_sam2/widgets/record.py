@@ -23,9 +23,12 @@ from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.painting import Stroke
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
+
+_HUGE = 5  # times the area that an object had: a click seldom means that
 
 
 @dataclass(frozen=True)
@@ -213,12 +216,17 @@ class Record:
 
     def prompt(self, step: SetPrompt, change: LayerChange | None, drawn: bool) -> str:
         """Answer a prompt; returns what to say about it."""
-        who = f"Object {step.object_id}"
         if drawn and step.prompt is not None and step.prompt.thin is not None:
             # What was done meanwhile may have changed it.
             there = self._writer.read(step.frame) == step.object_id
             drawn = ThinMask.of(there) == step.prompt.thin
+        usual = self._usual_area(step)
         (result,) = self.run(step, change, write=not drawn)
+        return self._answer_in_words(step, result, usual)
+
+    def _answer_in_words(self, step: SetPrompt, result: FrameResult, usual: int) -> str:
+        """Say what came of a prompt; `usual` is the area that the object had."""
+        who = f"Object {step.object_id}"
         if step.prompt is None:
             return f"{who}: the prompt on frame {step.frame} was taken back."
         size = int((result.labels == step.object_id).sum())
@@ -231,7 +239,21 @@ class Record:
         quality = result.quality.get(step.object_id)
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
         more = hint(self.history.session, step.object_id)
+        if usual and size > _HUGE * usual and not step.prompt.only_mask:
+            more = (
+                f" That is {size / usual:.0f} times as large as before; {COMMAND}+Z takes it back."
+            )
         return f"{who}, frame {step.frame}: {size} pixels{sure}.{more}"
+
+    def _usual_area(self, step: SetPrompt) -> int:
+        """Return the area of an object before a prompt: on that frame, or one beside it."""
+        length = len(self.history.session.frames)
+        for frame in (step.frame, step.frame - 1, step.frame + 1):
+            if 0 <= frame < length:
+                area = int(np.count_nonzero(self._writer.read(frame) == step.object_id))
+                if area:
+                    return area
+        return 0
 
     def undo(self) -> Undone | None:
         """Take back what was done last; None if there is nothing."""

@@ -85,6 +85,12 @@ class ResultWriter:
         """Return a copy of the labels (Y, X) of `frame`."""
         return np.array(self._array[self._geometry.index(frame)])
 
+    def at(self, frame: int, y: int, x: int) -> int:
+        """Return the object at a pixel of `frame`; 0 where there is none, or beyond the frame."""
+        plane = self._array[self._geometry.index(frame)]
+        inside = 0 <= y < plane.shape[0] and 0 <= x < plane.shape[1]
+        return int(plane[y, x]) if inside else 0
+
     def write(self, frame: int, labels: npt.NDArray[Any], object_ids: Iterable[int]) -> None:
         """Write the labels (Y, X) of the objects that are known on `frame`.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_sam2.widgets.in_view import bring_into_view
 from napari_sam2.widgets.overview import EMPTY, Overview
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ class Review:
         self.changed.emit()
 
     def go_to(self, object_id: int, frame: int | None = None) -> None:
-        """Make an object the current one and show a frame."""
+        """Make an object the current one and show a frame, and the object if it is there."""
         self._bench.set_object(object_id)
         if frame is not None:
             self._bench.show_frame(frame)
+        bring_into_view(self._bench)
 
     def visit(self, place: int) -> None:
         """Show what is at a place of the list of doubts, and say why."""

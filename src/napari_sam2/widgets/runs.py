@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -13,33 +14,46 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair, Step
 from napari_sam2.widgets.opening import Cancelled
+from napari_sam2.widgets.words import duration
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
 
+_RECENT = 9  # frames that tell how long the next ones take
 Direction = Literal["both", "forward", "backward", "repair"]
 
 
 @dataclass
 class Run:
-    """One propagation, as the window sees it."""
+    """One propagation, or other long work, as the window sees it."""
 
     total: int = 0
     done: int = 0
+    label: str = ""
     seconds: float = 0.0
     newest: int | None = None
     follow: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
     _written: set[int] = field(default_factory=set)
+    _frames: set[int] = field(default_factory=set)
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    _rested: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def left(self) -> float | None:
-        """Seconds until the end at this rate, once that can be told."""
-        if not self.rate or self.done < 3:
+        """Seconds until the end at the rate of the last frames, once that can be told."""
+        if self.done < 3 or len(self._times) < 3:
             return None
-        return max(self.total - self.done, 0) / self.rate
+        times = [*self._times]
+        each = (times[-1] - times[0]) / (len(times) - 1)
+        return max(self.total - self.done, 0) * each
+
+    @property
+    def frames(self) -> int:
+        """How many frames were done, each counted once."""
+        return len(self._frames)
 
     @property
     def rate(self) -> float:
@@ -49,29 +63,32 @@ class Run:
     def consume(self, results: Generator[FrameResult, None, None]) -> bool:
         """Take results until there are no more (True), or until it is cancelled (False)."""
         start = time.monotonic() - self.seconds
+        self._rested = 0.0
         with closing(results):
             while not self.cancelled.is_set():
                 result = next(results, None)
                 if result is None:
                     return True
+                self.seconds = time.monotonic() - start - self._rested
                 self.note(result.frame)
-                self.seconds = time.monotonic() - start
-                start += self._rest()
+                self._rest()
         return False
 
     def note(self, frame: int) -> None:
         """Take note that a frame was written."""
         with self._lock:
             self._written.add(frame)
+        self._frames.add(frame)
+        self._times.append(self.seconds)
         self.newest = frame
         self.done += 1
 
-    def _rest(self) -> float:
-        """Wait while it is paused; returns for how long."""
+    def _rest(self) -> None:
+        """Wait while it is paused."""
         start = time.monotonic()
         while self.paused.is_set() and not self.cancelled.is_set():
             time.sleep(0.02)
-        return time.monotonic() - start
+        self._rested += time.monotonic() - start
 
     def check(self) -> None:
         """Wait while it is paused, and end what goes on if it is cancelled."""
@@ -149,7 +166,7 @@ def planned(session: Any, wish: Wish) -> tuple[Step, int]:
             object_ids = tuple(session.stale_objects())
             if not object_ids:
                 raise InputError(
-                    "no object has changed since it was followed; untick 'Only changed ones' "
+                    "no object has changed since it was followed; untick 'Only changed' "
                     "to follow all of them again"
                 )
         step = Propagate(direction, wish.start, wish.stop, object_ids)
@@ -180,5 +197,5 @@ def summary(run: Run) -> str:
     """Say how far a run came."""
     if run.cancelled.is_set():
         return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
-    frames = "1 frame" if run.done == 1 else f"{run.done} frames"
-    return f"Done: {frames}, {run.rate:.1f} per second."
+    frames = "1 frame" if run.frames == 1 else f"{run.frames} frames"
+    return f"Done: {frames} in {duration(run.seconds)}."

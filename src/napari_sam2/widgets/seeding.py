@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.everything import Found
@@ -61,31 +63,36 @@ class Seeding:
 
         def work(record: Record, run: Run) -> None:
             run.follow = False
-            session = record.history.session
-            for now in session.segment_everything(frame, taken=taken, diameter=diameter):
-                last[:] = [now]
-                run.done, run.total = now.done, now.total
-                if run.cancelled.is_set():
-                    raise Cancelled
+            session, before = record.history.session, None
+            found = session.segment_everything(frame, taken=taken, diameter=diameter)
+            with closing(found):
+                for now in found:
+                    before = _show_search(run, now, before)
+                    last[:] = [now]
+                    if run.cancelled.is_set():
+                        return
 
         def said(run: Run) -> str:
             return "The search was cancelled." if run.cancelled.is_set() else "Found."
 
         def after(ended: bool) -> None:
-            if ended:
-                self._add_found(last[0], frame)
+            if last and (ended or last[0].cells):
+                self._add_found(last[0], frame, ended)
 
         bench.controller.start(
             work, "Looking for all cells of this frame …", said=said, after=after
         )
 
-    def _add_found(self, found: Found, frame: int) -> None:
+    def _add_found(self, found: Found, frame: int, ended: bool) -> None:
         bench = self._bench
         first = bench.free_ids(max(len(found.cells), 1))
         if not found.cells:
             bench.status.emit("No other cells were found on this frame.", "info")
         elif first is not None:
-            bench.prompting.add(found.prompts(frame, first))
+            count = len(found.cells)
+            cells = "1 cell was" if count == 1 else f"{count} cells were"
+            text = f"Cancelled. {cells} found until then; {COMMAND}+Z takes that back."
+            bench.prompting.add(found.prompts(frame, first), "" if ended else text)
 
     @property
     def sources(self) -> list[Any]:
@@ -147,6 +154,7 @@ class Seeding:
         record = bench.controller.require_record()
         if record is None:
             return
+        bench.tools.take_ours()
         geometry, layers_of = layers.geometry, layers.state_of
         shift = max(bench.used_ids, default=0)
         mothers = layer.metadata.get(PARENTS_KEY, {}) if parents is None else parents
@@ -172,6 +180,16 @@ class Seeding:
             return "Imported. J goes to frames to check; a click corrects, H repairs around it."
 
         act_long(bench, work, "Importing …", said, lambda _: bench.show_layers(record.layers))
+
+
+def _show_search(run: Run, now: Found, before: tuple[int, int] | None) -> tuple[int, int]:
+    """Let a run show how far a search is; returns the look, and the clicks before it."""
+    if before is None or before[0] != now.look:
+        before = now.look, 0 if before is None else run.done + before[1]
+    run.done, run.total = now.done - before[1], now.total - before[1]
+    cells = f" · {len(now.cells)} cells so far" if now.cells else ""
+    run.label = f"look {now.look}: {run.done} of {run.total}{cells}"
+    return before
 
 
 def seeds_from(

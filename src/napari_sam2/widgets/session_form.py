@@ -54,6 +54,14 @@ class SessionForm(QWidget):
             "Resting the mouse shows what the first click there would give. Models that encode "
             "whole frames show it on frames that they have encoded already",
         )
+        self.outline = _choice(
+            self, "Outline the current object", "A white line around it on the frame on screen"
+        )
+        self.fill_gaps = QAction("Fill gaps of one frame", self)
+        self.fill_gaps.setToolTip(
+            "Where an object was not found on a single frame: what lies between the masks before "
+            "and after"
+        )
         self.timeline = QAction("Timeline", self)
         self.timeline.setToolTip("Show the timeline of confidence below the canvas")
         layout = QVBoxLayout(self)
@@ -124,6 +132,7 @@ class SessionActions:
         imports.addAction("From a folder (Cell Tracking Challenge, OME-Zarr) …", self.import_folder)
         menu.addAction("The object ends here", lambda: bench.prompting.end_here())
         menu.addAction("The object divides here (D)", lambda: bench.dividing.divide())
+        menu.addAction(self._form.fill_gaps)
         menu.addAction("Tracks as a layer", lambda: show_tracks(bench))
         menu.addAction("What the model sees", lambda: show_current(bench))
         where = "Go back to 2D" if bench.space.on else "Show in 3D"
@@ -131,6 +140,7 @@ class SessionActions:
         menu.addAction("Step between slices …", self.ask_step)
         menu.addAction(self._form.timeline)
         menu.addAction(self._form.preview)
+        menu.addAction(self._form.outline)
         menu.addSeparator()
         menu.addAction("Save the session as …", self.save)
         menu.addAction("Open a session …", self.open)

@@ -10,6 +10,8 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.clicking import DRAG
+from napari_sam2.widgets.in_view import camera_of
 from napari_sam2.widgets.picking import masklet_under
 from napari_sam2.widgets.slice_mark import SliceMark
 from napari_sam2.widgets.tools import PROMPTS_IN_2D
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 _BACK = "Shift+Y goes back to 2D"
 # Obliquely from above the first slice, y down on screen; in world coordinates (frames, y, x).
 _VIEW, _UP = (1.0, 0.6, 0.5), (0.0, -1.0, 0.0)
-_DRAG = 5  # px; hands tremble
 # Modes of the points that leave the data alone.
 _IDLE = ("pan_zoom", "transform")
 
@@ -114,7 +115,7 @@ class Space:
 
     @property
     def _camera(self) -> Any:
-        return getattr(self._viewer, "scene", self._viewer).camera  # napari < 0.9
+        return camera_of(self._viewer)
 
     def fit(self) -> None:
         """Show all of the volume, from where it is seen now."""
@@ -273,7 +274,7 @@ class Space:
         yield
         while event.type == "mouse_move":
             yield
-        if np.linalg.norm(np.array(event.pos) - start) < _DRAG:
+        if np.linalg.norm(np.array(event.pos) - start) < DRAG:
             hidden = self._bench.notes.hidden
             self._choose(masklet_under(self._viewer, layers, event, hidden))
 

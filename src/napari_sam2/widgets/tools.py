@@ -56,6 +56,11 @@ class Tools:
             layers.apply_current()
         bench.changed.emit()
 
+    def take_ours(self) -> None:
+        """Take up points, unless a tool of ours is in use or the view is 3D."""
+        if self.current is None and not self._bench.space.on:
+            self.use("point")
+
     def put_aside(self, name: str | None) -> None:
         """Leave the mouse to the view, until `take_up` goes on with a tool."""
         self._aside = name or self._aside

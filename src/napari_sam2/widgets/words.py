@@ -13,12 +13,23 @@ logger = logging.getLogger(__name__)
 COMMAND = "Cmd" if sys.platform == "darwin" else "Ctrl"
 """The key that is held for commands; what Qt and napari call Control."""
 
+OPTION = "Option" if sys.platform == "darwin" else "Alt"
+"""The other one, that Qt and napari call Alt."""
+
 _NOT_LOADED = (126, 127, 1114)  # what Windows says of libraries
 _NO_TORCH = (
     "Windows could not load a library of PyTorch. Start napari by 'napari-sam2 gui', or install "
     "the newest Microsoft Visual C++ Redistributable."
 )
 _NO_MEMORY = "Out of memory. Choose a smaller model or the device 'cpu', and close other programs."
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, or took: "8 s", "2:05 min", "1:30 h"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{max(rest, 1)} s"
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
 
 
 def in_words(error: Exception) -> str:

@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import ids, results, seen
 from napari_sam2.widgets import layer_adapters as adapters
+from napari_sam2.widgets.clicking import Clicking
 from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.controller import Controller
 from napari_sam2.widgets.dividing import Dividing
@@ -100,6 +101,7 @@ class Workbench:
         self.following = Following(self)
         self.undoing = Undoing(self)
         self.new_pixels = NewPixels(self, defer)
+        self.clicking = Clicking(self)
         self.restoring = Restoring(self)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -274,6 +276,7 @@ class Workbench:
         self.controller.close()
         self.new_pixels.leave()
         self.space.close()
+        self.clicking.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._keys.unbind()
 
@@ -339,8 +342,8 @@ class Workbench:
             if free is None:
                 return
             self.set_object(free)
-        if self.tools.current is None and not self.space.on:
-            self.tools.use("point")
+        self.tools.take_ours()
+        self.set_positive(True)  # what is not the object says nothing of a new one
         what = "a cell" if daughter is None else "the other daughter"
         where = " in 2D" if self.space.on else ""
         self.status.emit(f"Object {self.object_id} is new: click on {what}{where}.", "info")

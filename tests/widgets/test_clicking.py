@@ -1,0 +1,92 @@
+"""Objects chosen by the mouse in 2D, and clicks that reach nobody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import blobs
+from qtpy.QtCore import QEvent, Qt
+
+SMALL, LARGE, EMPTY = (20, 20), (55, 60), (5, 75)
+RIGHT, ALT = Qt.MouseButton.RightButton, Qt.KeyboardModifier.AltModifier
+
+
+@pytest.fixture
+def window(open_window):
+    window = open_window(blobs())
+    window.click(*SMALL)
+    window.done()
+    window.key("N")
+    window.click(*LARGE)
+    window.done()
+    assert window.widget.object_id == 2
+    return window
+
+
+def right_click(window, y: float, x: float, to: tuple[float, float] | None = None) -> None:
+    at, end = window.pixel(y, x), window.pixel(*(to or (y, x)))
+    none = Qt.MouseButton.NoButton
+    window._mouse(QEvent.Type.MouseButtonPress, at, RIGHT, RIGHT)
+    window._mouse(QEvent.Type.MouseMove, end, none, RIGHT)
+    window._mouse(QEvent.Type.MouseButtonRelease, end, RIGHT, none)
+    window.done()
+
+
+@pytest.mark.parametrize("tool", ["point", "box", "polygon", "brush"])
+def test_a_right_click_chooses_and_says_nothing_of_the_cell(window, tool):
+    window.press(window.widget.form.tools[tool])
+    before = window.layers.prompts, np.array(window.layers.labels.data)
+    right_click(window, *SMALL)
+    assert window.widget.object_id == 1
+    assert "Object 1 is chosen" in window.status
+    assert window.widget.workbench.tools.current == tool
+    assert window.layers.prompts == before[0]
+    np.testing.assert_array_equal(window.layers.labels.data, before[1])
+    right_click(window, *EMPTY)
+    assert "no masklet" in window.status
+    assert window.widget.object_id == 1
+    assert window.layers.prompts == before[0]
+
+
+def test_so_does_a_click_with_alt(window):
+    before = window.layers.prompts
+    window.drag(SMALL, modifiers=ALT)
+    window.done()
+    assert window.widget.object_id == 1
+    assert window.layers.prompts == before
+    window.click(*LARGE)  # a plain one is a prompt as ever
+    window.done()
+    assert len(window.layers.prompts[1][0].points) == 2
+
+
+def test_a_drag_of_the_right_button_chooses_nothing(window):
+    right_click(window, *SMALL, to=(60, 20))
+    assert window.widget.object_id == 2
+    assert window.widget.workbench.tools.current == "point"
+
+
+def test_hidden_ones_are_not_chosen(window):
+    window.widget.panels.editor.show([1], False)
+    window.done()
+    right_click(window, *SMALL)
+    assert window.widget.object_id == 2
+
+
+def test_a_click_while_another_layer_is_selected_says_why_nothing_happens(window):
+    window.viewer.layers.selection.active = window.viewer.layers["cells"]
+    window.settle()
+    before = window.layers.prompts
+    window.click(*SMALL)
+    window.done()
+    assert "'cells' is selected in napari" in window.status
+    assert "press Point" in window.status
+    assert window.layers.prompts == before
+    right_click(window, *SMALL)
+    assert window.widget.object_id == 1
+
+
+def test_a_new_object_begins_with_what_is_on_it(window):
+    window.key("Q")
+    assert not window.widget.workbench.positive
+    window.key("N")
+    assert window.widget.workbench.positive
