@@ -149,6 +149,9 @@ def test_the_lineage_is_the_same_in_a_folder(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     written = {p.name: p.read_bytes() for p in (tmp_path / "01_RES").iterdir()}
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "live").iterdir()}
+    flat = again(tmp_path)
+    assert flat.exit_code == 0
+    assert "1 division is not in it, only in a Cell Tracking Challenge folder" in flat.stderr
 
 
 def test_a_big_endian_tiff_is_the_image_that_napari_showed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from napari_sam2.cli import app
 from napari_sam2.export import converting
 from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
 from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.masklets import Masklets
 
 NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
@@ -118,6 +119,17 @@ def test_a_wrong_name_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(InputError, match=message):
         export_masklets(tmp_path / path, object(), format)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_leaves_out_is_said(name: str, labels: np.ndarray, tmp_path: Path) -> None:
+    quality = {3: {0: Quality(0.9, 8.0, 0.9)}}
+    given = {"parents": {4: 3, 5: 3, 12: 9}, "quality": quality}
+    said = "; ".join(export_masklets(tmp_path / NAMES[name], labels, name, **given))
+    assert ("2 divisions are not in it" in said) == (name not in ("ctc", "csv"))
+    assert ("the quality of the masks is not in it" in said) == (name not in ("coco", "csv"))
+    path = tmp_path / "plain" / NAMES[name]
+    assert export_masklets(path, labels, name, parents={}, quality={}) == ()
 
 
 @pytest.mark.parametrize("name", FORMATS)
