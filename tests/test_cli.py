@@ -159,6 +159,11 @@ def test_track_with_a_prompts_file_to_zarr_over_a_range(
         (("--axes", "TYQ"), {}, ("axes",)),
         (("--output", "out.png"), {}, ("out.png", ".tif or .zarr")),
         (("--prompt-frame", 9), {}, ("prompt frame 9", "0 to 3")),
+        (
+            ("--prompt-frame", 0),
+            {"prompts": "prompts.json"},
+            ("leave out --prompt-frame", "prompts.json have their frames"),
+        ),
         (("--start", 3, "--stop", 1), {}, ("start 3 must be below stop 1",)),
         (("--stop", 90), {}, ("stop 90", "4 frames")),
         (("--select", "Z"), {}, ("--select Z", "Z=3")),
@@ -345,6 +350,9 @@ def test_evaluate_refuses_what_it_cannot_do(dev: Path, tmp_path: Path) -> None:
     refused(run("evaluate", "--protocol", "box"), "--sequences")
     refused(run("evaluate", "a.tif", "b.tif", "--card", "a.md"), "--sequences")
     refused(run("evaluate", "a.tif", "b.tif", "--protocol", "box"), "--sequences")
+    for option in ("--model", "--device", "--only", "--frames", "--objects", "--rounds"):
+        result = run("evaluate", "a.tif", "b.tif", option, 2)
+        refused(result, f"leave out {option}: PRED and TRUTH", "without a model")
     (dev / "cells" / "images.tif").unlink()
     refused(run("evaluate", *folder, "--model", tmp_path / "none.pt"), "no images.tif")
 
