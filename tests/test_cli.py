@@ -199,6 +199,16 @@ def test_prompts_outside_the_stack_are_named(track: Callable[..., Result], folde
     refused(track("--axes", "TYX"), "seeds.tif has 3 frames")
 
 
+@pytest.mark.filterwarnings("default:every value looked at")
+def test_an_empty_channel_is_said(track: Callable[..., Result], folder: Path) -> None:
+    tifffile.imwrite(folder / "stack.tif", np.full((FRAMES, SIZE, SIZE), 7, np.uint16))
+    result = track()
+    assert result.exit_code == 0, result.output
+    assert result.stderr == (
+        "napari-sam2: note: every value looked at is 7: is it the right channel or plane?\n"
+    )
+
+
 def test_damaged_weights_are_refused(track: Callable[..., Result], folder: Path) -> None:
     (folder / "bad.pt").write_bytes(b"no weights")
     refused(track("--model", folder / "bad.pt"), "bad.pt is damaged", "--model micro")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def spread(
 ) -> tuple[float, float]:
     """Return percentiles of the values; the extremes where those coincide.
 
-    Zeros that were filled in (see `_without_padding`) do not count.
+    Zeros that were filled in (see `_without_padding`) do not count. Where all values are the same,
+    a warning says so.
 
     Raises
     ------
@@ -62,6 +64,9 @@ def spread(
     if low == high:  # nearly all background: take what little there is
         low, high = float(values.min()), float(values.max())
     if low == high:
+        warnings.warn(
+            f"every value looked at is {low:g}: is it the right channel or plane?", stacklevel=2
+        )
         high = max(low + 1.0, float(np.nextafter(low, np.inf)))
     return low, high
 
