@@ -211,6 +211,17 @@ def test_unusable_arguments(stack: np.ndarray) -> None:
         Frames(stack, axis=3)
     with pytest.raises(InputError, match="low < high"):
         Frames(stack, contrast=(5, 5))
+    for contrast in ((1, 2, 3), (1,), 5, ((0, 1),) * 3):
+        with pytest.raises(InputError, match=r"contrast must be \(low, high\), not"):
+            Frames(stack, contrast=contrast)
+    for words in ("auto", ("low", "high"), (1, (2, 3)), {}):
+        with pytest.raises(InputError, match=r"contrast must be \(low, high\), two numbers"):
+            Frames(stack, contrast=words)
+    for name in ("axis", "channel_axis"):
+        for axis in ("T", 0.0):
+            with pytest.raises(InputError, match=f"{name} is the number of an axis"):
+                Frames(stack, **{name: axis})
+    assert Frames(stack, axis=np.int64(0), contrast=np.array([0, 9])).contrast == (0.0, 9.0)
     with pytest.raises(InputError, match="percentiles"):
         Frames(stack, percentiles=(50, 10))
     for index in (-1, 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from collections.abc import Sequence
@@ -339,10 +340,16 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     return checked
 
 
-def _normalised(axis: int, ndim: int, name: str) -> int:
-    if not -ndim <= axis < ndim:
+def _normalised(axis: Any, ndim: int, name: str) -> int:
+    try:
+        number = operator.index(axis)
+    except TypeError as error:
+        raise InputError(
+            f"{name} is the number of an axis, counted from 0, not {axis!r}"
+        ) from error
+    if not -ndim <= number < ndim:
         raise InputError(f"{name} {axis} does not exist; the image has {ndim} axes")
-    return axis % ndim
+    return number % ndim
 
 
 def _channel_axis(
