@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import OutputError
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.weights import Verified
 
 FRAMES, SIZE = 4, 48
 
@@ -207,6 +210,30 @@ def test_an_empty_channel_is_said(track: Callable[..., Result], folder: Path) ->
     assert result.stderr == (
         "napari-sam2: note: every value looked at is 7: is it the right channel or plane?\n"
     )
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning", "default:.* was cut short")
+def test_whatever_warns_or_logs_is_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def warned(path: Path) -> Verified:
+        warnings.warn("out of memory:\ngoing on", RuntimeWarning, stacklevel=1)
+        return Verified("0" * 64, "micro")
+
+    monkeypatch.setattr(weights, "verify", warned)
+    with pytest.raises(SystemExit, match="0"):
+        app(["models", "verify", str(folder)])
+    assert capfd.readouterr().err == "napari-sam2: note: out of memory: going on\n"
+    whole = (folder / "truth.tif").read_bytes()
+    (folder / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    # As in a process of its own: pytest listens to what is logged.
+    monkeypatch.setattr(logging.getLogger("tifffile"), "propagate", False)
+    with pytest.raises(SystemExit, match="2"):
+        app(["export", str(folder / "cut.tif"), "--output", str(folder / "out.tif")])
+    lines = capfd.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("napari-sam2: ") for line in lines)
+    assert logging.getLogger("tifffile").level != logging.CRITICAL
 
 
 def test_damaged_weights_are_refused(track: Callable[..., Result], folder: Path) -> None:
