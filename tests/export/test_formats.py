@@ -168,6 +168,36 @@ def test_what_fails_leaves_what_was_there(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scale": {"Y": -3}}, "the scale of Y must be a number above 0, not -3"),
+        ({"scale": {"T": float("nan")}}, "the scale of T must be"),
+        ({"scale": {"X": "0.5"}}, "the scale of X must be"),
+        ({"scale": {"y": 2.0}}, "scale has no axis 'y'; its axes are T, Z, Y and X"),
+        ({"unit": "parsnip"}, "unit 'parsnip' is no known one; use angstrom, nanometer"),
+    ],
+)
+def test_steps_that_no_file_can_hold_are_refused(
+    given: dict[str, Any], message: str, labels: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        export_masklets(tmp_path / "a.tif", labels, **given)
+    assert not list(tmp_path.iterdir())
+    export_masklets(tmp_path / "a.tif", labels, unit="pixel", scale={"Z": 2, "Y": np.float32(3)})
+
+
+def test_steps_backward_in_a_file_are_no_reason_to_fail(labels: np.ndarray, tmp_path: Path) -> None:
+    export_masklets(tmp_path / "a.zarr", labels, scale={"Y": 0.5, "X": 0.25}, unit="um")
+    (meta,) = (tmp_path / "a.zarr").glob("zarr.json")
+    text = meta.read_text()
+    assert text.count("0.25") == 1
+    meta.write_text(text.replace("0.25", "-0.25"))
+    result = run(tmp_path / "a.zarr", "--output", tmp_path / "b.zarr")
+    assert result.exit_code == 0, result.output
+    assert open_masklets(tmp_path / "b.zarr").scale == {"T": 1.0, "Y": 0.5, "X": 0.25}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_overwriting_is_asked_for(name: str, labels: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / NAMES[name]

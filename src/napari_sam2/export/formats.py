@@ -124,7 +124,7 @@ def export_masklets(
     scale
         Step along T in seconds, along Z, Y, X in `unit`; 1.0 where missing.
     unit
-        Of the lengths, e.g. "micrometer"; None for pixels.
+        Of the lengths, e.g. "micrometer" or "nm", see `LENGTHS`; None for pixels.
     image
         (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv").
     quality

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.physical_units import length_unit
 from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
@@ -114,7 +115,7 @@ class Export:
             name,
             axes=self._axes,
             scale=self._scale,
-            unit=self._unit,
+            unit=length_unit(self._unit),  # napari knows more of them than files do
             image=_Pixels(session.frames) if name == MEASURED else None,
             quality=session.qualities() if FORMATS[name].quality else None,
             parents=session.parents,
