@@ -22,10 +22,10 @@ STAMP := $(VENV)/.stamp
 TESTS = $(BIN)/python -m pytest -q -m "not slow and not gpu"
 SPACE = tests/widgets/test_space.py
 
-.PHONY: help install demo test test-window test-rest lint format parity bench docs screenshots clean
+.PHONY: help install demo test test-window test-rest lint format parity bench bench-full docs screenshots clean
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## Set up .venv with the package (editable) and everything the tests need
 
@@ -64,7 +64,10 @@ format: install  ## Format the code
 parity: install  ## Compare with the reference, all variants; writes docs/parity.md
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/parity $(ARGS)
 
-bench: install  ## Time against the reference
+bench: install  ## Time everything in its short form
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script" --quick $(ARGS) || exit 1; done
+
+bench-full: install  ## Time everything against the reference; writes docs/performance.md
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
 docs: install  ## Build the documentation into out/site, links checked

@@ -88,6 +88,28 @@ def test_prompts_drawn_in_fiji(folder: Path) -> None:
         TrackJob.open(folder / "stack.tif", output, output, axes="TYX", overwrite=True)
 
 
+@pytest.mark.parametrize(
+    ("axis", "select", "along"),
+    [(1, {"Z": 0}, "T, which is axis 0"), (7, {"Z": 0}, "T, which is axis 0"), (2, {"T": 0}, "Z")],
+)
+def test_prompts_for_another_axis_are_refused(
+    folder: Path, axis: int, select: dict[str, int], along: str
+) -> None:
+    """Their frames would be those of time for one, and of depth for the other."""
+    images = np.stack([moving_disk(LENGTH)] * 4, axis=1)
+    tifffile.imwrite(folder / "volume.tif", images, metadata={"axes": "TZYX"}, ome=True)
+    objects = [{"id": 1, "prompts": [{**BOX, "frame": 1}]}]
+    for given in (axis, 0, 0 if "Z" in select else 1):
+        content = {"version": 1, "axis": given, "objects": objects}
+        (folder / "volume.json").write_text(json.dumps(content))
+        files = folder / "volume.tif", folder / "volume.json", folder / "a.tif"
+        if given != axis:
+            assert TrackJob.open(*files, select=select).prompts
+            continue
+        with pytest.raises(InputError, match=f"along axis {axis} .* followed along {along}"):
+            TrackJob.open(*files, select=select)
+
+
 def bytes_of(path: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in [path, *path.rglob("*")] if p.is_file()}
 

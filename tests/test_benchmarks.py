@@ -6,6 +6,7 @@ The heavy ones, which run the reference or need a screen, are left to `-m slow`.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,14 @@ def test_a_heavy_benchmark_runs(name: str) -> None:
 def test_every_benchmark_is_run_by_a_test() -> None:
     known = {path.stem for path in FOLDER.glob("[a-z]*.py")}
     assert known == {*LIGHT, *HEAVY, *ELSEWHERE}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_runs_the_short_forms_unless_asked() -> None:
+    def commands(target: str) -> str:
+        dry = ["make", "--dry-run", "--no-print-directory", target]
+        return subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert "benchmarks/" in commands("bench-full")
+    assert "--quick" in commands("bench")
+    assert "--quick" not in commands("bench-full")

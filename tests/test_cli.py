@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import CloseGaps, Propagate
+from napari_sam2.weights import Verified
 
 FRAMES, SIZE = 4, 48
 
@@ -192,6 +195,11 @@ def test_cells_are_found_as_they_will_be_tracked(
         (("--axes", "TYQ"), {}, ("axes",)),
         (("--output", "out.png"), {}, ("out.png", ".tif or .zarr")),
         (("--prompt-frame", 9), {}, ("prompt frame 9", "0 to 3")),
+        (
+            ("--prompt-frame", 0),
+            {"prompts": "prompts.json"},
+            ("leave out --prompt-frame", "prompts.json have their frames"),
+        ),
         (("--start", 3, "--stop", 1), {}, ("start 3 must be below stop 1",)),
         (("--start", 2, "--stop", 2), {}, ("start 2 must be below stop 2",)),
         (("--stop", 90), {}, ("stop 90", "4 frames")),
@@ -226,6 +234,40 @@ def test_prompts_outside_the_stack_are_named(track: Callable[..., Result], folde
     refused(track(), "seeds.tif", "object 1")
     tifffile.imwrite(folder / "seeds.tif", np.ones((3, SIZE, SIZE), np.uint8))
     refused(track("--axes", "TYX"), "seeds.tif has 3 frames")
+
+
+@pytest.mark.filterwarnings("default:every value looked at")
+def test_an_empty_channel_is_said(track: Callable[..., Result], folder: Path) -> None:
+    tifffile.imwrite(folder / "stack.tif", np.full((FRAMES, SIZE, SIZE), 7, np.uint16))
+    result = track()
+    assert result.exit_code == 0, result.output
+    assert result.stderr == (
+        "napari-sam2: note: every value looked at is 7: is it the right channel or plane?\n"
+    )
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning", "default:.* was cut short")
+def test_whatever_warns_or_logs_is_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def warned(path: Path) -> Verified:
+        warnings.warn("out of memory:\ngoing on", RuntimeWarning, stacklevel=1)
+        return Verified("0" * 64, "micro")
+
+    monkeypatch.setattr(weights, "verify", warned)
+    with pytest.raises(SystemExit, match="0"):
+        app(["models", "verify", str(folder)])
+    assert capfd.readouterr().err == "napari-sam2: note: out of memory: going on\n"
+    whole = (folder / "truth.tif").read_bytes()
+    (folder / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    # As in a process of its own: pytest listens to what is logged.
+    monkeypatch.setattr(logging.getLogger("tifffile"), "propagate", False)
+    with pytest.raises(SystemExit, match="2"):
+        app(["export", str(folder / "cut.tif"), "--output", str(folder / "out.tif")])
+    lines = capfd.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("napari-sam2: ") for line in lines)
+    assert logging.getLogger("tifffile").level != logging.CRITICAL
 
 
 def test_damaged_weights_are_refused(track: Callable[..., Result], folder: Path) -> None:
@@ -379,6 +421,9 @@ def test_evaluate_refuses_what_it_cannot_do(dev: Path, tmp_path: Path) -> None:
     refused(run("evaluate", "--protocol", "box"), "--sequences")
     refused(run("evaluate", "a.tif", "b.tif", "--card", "a.md"), "--sequences")
     refused(run("evaluate", "a.tif", "b.tif", "--protocol", "box"), "--sequences")
+    for option in ("--model", "--device", "--only", "--frames", "--objects", "--rounds"):
+        result = run("evaluate", "a.tif", "b.tif", option, 2)
+        refused(result, f"leave out {option}: PRED and TRUTH", "without a model")
     (dev / "cells" / "images.tif").unlink()
     refused(run("evaluate", *folder, "--model", tmp_path / "none.pt"), "no images.tif")
 

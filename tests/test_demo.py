@@ -94,6 +94,7 @@ def test_seeds_in_one_cell_become_one_object() -> None:
     assert sorted(cells) == [3, 5]
 
 
+@pytest.mark.filterwarnings("ignore:every value looked at")
 @pytest.mark.usefixtures("no_window")
 def test_nothing_to_track(tmp_path: Path, model: SAM2) -> None:
     path = tmp_path / "dark.tif"

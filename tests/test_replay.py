@@ -113,6 +113,44 @@ def test_an_image_that_moved_is_found_or_asked_for(worked: np.ndarray, tmp_path:
     assert again(tmp_path, *given).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--model", "micro"),
+        ("--zoom", 2, "--attention", "exact"),
+        ("--contrast", 0, 1),
+        ("--close-gaps", 0),
+        ("--start", 0, "--stop", 2, "--direction", "both"),
+        ("--prompt-frame", 0),
+        ("--find-every", 2, "--diameter", 20),
+    ],
+)
+def test_options_that_do_not_count_are_refused(
+    worked: np.ndarray, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    """Also where what is given is the default: who gives it thinks that it counts."""
+    names = [str(o) for o in options if str(o).startswith("--")]
+    refused(again(tmp_path, "--axes", "TYX", *options), *names, "the file says how")
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.filterwarnings("default:micro looks through windows")
+def test_encodings_of_a_session_are_kept(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", moving_disk(2), metadata={"axes": "TYX"})
+    frames = open_stack(tmp_path / "stack.tif", "TYX").frames()
+    for attention, kept in (("windowed", 0), ("exact", 2)):
+        policy = TrackingPolicy(attention=attention)
+        history = History(TrackingSession(load_model("micro", "cpu"), frames, policy))
+        history.do(SetPrompt(3, 0, Prompt([[30, 20]], [True])))
+        history.do(Propagate("forward"))
+        content = SessionFile.of(history, "micro", str(tmp_path / "stack.tif"), "TYX")
+        save_session(tmp_path / "stack.ns2.json", content, {})
+        result = again(tmp_path, "--encodings", tmp_path / "kept", "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert len([*(tmp_path / "kept").glob("*")]) == kept
+        assert ("note: micro looks through windows" in result.stderr) == (not kept)
+
+
 def test_what_does_not_belong_together_is_refused(worked: np.ndarray, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "other.tif", moving_disk(LENGTH)[::-1].copy())
     refused(again(tmp_path, tmp_path / "other.tif", "--axes", "TYX"), "other pixels")
@@ -149,6 +187,9 @@ def test_the_lineage_is_the_same_in_a_folder(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     written = {p.name: p.read_bytes() for p in (tmp_path / "01_RES").iterdir()}
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "live").iterdir()}
+    flat = again(tmp_path)
+    assert flat.exit_code == 0
+    assert "1 division is not in it, only in a Cell Tracking Challenge folder" in flat.stderr
 
 
 def test_a_big_endian_tiff_is_the_image_that_napari_showed(tmp_path: Path) -> None:

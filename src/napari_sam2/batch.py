@@ -146,7 +146,7 @@ class TrackJob:
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
         planes = {letter.upper(): index for letter, index in (select or {}).items()}
-        objects = _read(prompts, opened, frames, prompt_frame, planes)
+        objects = _read(prompts, opened, frames, prompt_frame, planes, axes)
         if prompts is not None and prompts.suffix.lower() == ".json":
             for written in filter(None, (output, quality, session)):
                 check_apart(written, *_mask_files(prompts))
@@ -311,12 +311,19 @@ def _mask_files(prompts: Path) -> list[Path]:
 
 
 def _read(
-    path: Path | None, stack: Stack, frames: Frames, frame: int, planes: Mapping[str, int]
+    path: Path | None,
+    stack: Stack,
+    frames: Frames,
+    frame: int,
+    planes: Mapping[str, int],
+    axes: str | None,
 ) -> Prompts:
     """Read prompts of any kind; those of a label image, or none yet, are for `frame`."""
     kind = None if path is None else path.suffix.lower()
     if path is not None and kind == ".json":
-        return load_prompts(path, frames.shape, len(frames)).objects
+        file = load_prompts(path, frames.shape, len(frames))
+        _check_axis(file.axis, path, stack, axes)
+        return file.objects
     _check_frame(frame, frames)
     if path is None:
         return {}
@@ -324,6 +331,20 @@ def _read(
         along = stack.axes[0]
         return read_rois(path, frames.shape, len(frames), along=along, frame=frame, planes=planes)
     return _seeds(path, frame, frames, planes)
+
+
+def _check_axis(axis: int, prompts: Path, stack: Stack, axes: str | None) -> None:
+    """Refuse prompts whose frames count along another axis than that of the stack."""
+    if axis == stack.propagation_axis:  # what this program writes, whatever the image is
+        return
+    along, letters = stack.axes[0], axes_of(stack.path, axes)
+    if letters.find(along) == axis:
+        return
+    place = max(letters.find(along), 0)
+    raise InputError(
+        f'{prompts.name}: its frames count along axis {axis} of the image ("axis"), but the stack '
+        f"is followed along {along}, which is axis {place}; write that, or follow the other axis"
+    )
 
 
 def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2.layer_data import PARENTS_KEY
-from napari_sam2.physical_units import common_steps
+from napari_sam2.physical_units import common_steps, length_unit
 from napari_sam2.tracking.errors import InputError
 
 _DEPTH = ("z", "depth", "slice", "plane")
@@ -73,7 +73,7 @@ def write_labels(path: Path, data: Any, meta: dict[str, Any], format: str) -> li
         format,
         axes=axes,
         scale=common_steps(axes, steps, units, unit),
-        unit=None if unit in ("pixel", "dimensionless") else unit,
+        unit=length_unit(unit),  # napari knows more of them than files do
         parents=meta.get("metadata", {}).get(PARENTS_KEY),
         overwrite=True,
     )

@@ -14,6 +14,7 @@ _LENGTHS = {
     "meter": (1.0, "m"),
     "inch": (0.0254, "in"),
 }
+LENGTHS = tuple(_LENGTHS)
 _OTHER_NAMES = {
     "nanometre": "nanometer",
     "um": "micrometer",

@@ -44,6 +44,8 @@ class ReplayJob:
         Session file to write.
     resume
         The session file, if its results are to be taken over and only what is left is to be done.
+    encodings
+        Folder of encodings, as for `TrackingPolicy`.
     """
 
     stack: Stack
@@ -54,6 +56,7 @@ class ReplayJob:
     quality: Path | None = None
     keep: Keep | None = None
     resume: Path | None = None
+    encodings: Path | None = None
 
     @classmethod
     def open(
@@ -69,6 +72,7 @@ class ReplayJob:
         quality: Path | None = None,
         keep: Path | None = None,
         resume: bool = False,
+        encodings: Path | None = None,
     ) -> ReplayJob:
         """Open the files and check everything that can be checked without a model.
 
@@ -81,7 +85,7 @@ class ReplayJob:
         axes, channel, select
             The part of the image, as for `open_stack`; where they are not given, the session's
             channel and planes are taken, and its axes where the file does not say them.
-        output, overwrite, quality
+        output, overwrite, quality, encodings
             As in the class.
         keep
             Session file to write, .ns2.json.
@@ -114,7 +118,7 @@ class ReplayJob:
             about = replace(content, image=image, steps=(), left=())
             kept = Keep(keep, about, overwrite)
         resumed = session if resume else None
-        return cls(opened, frames, content, output, overwrite, quality, kept, resumed)
+        return cls(opened, frames, content, output, overwrite, quality, kept, resumed, encodings)
 
 
 def _opened(
@@ -160,7 +164,7 @@ def replay(
     """
     content = job.session
     content.check_model(model)
-    policy = TrackingPolicy(attention=content.attention, zoom=content.zoom)
+    policy = TrackingPolicy(attention=content.attention, zoom=content.zoom, encodings=job.encodings)
     history = History(TrackingSession(model, job.frames, policy))
     session = history.session
     target = Target(job.stack, job.output, job.overwrite, lambda: session.parents, job.quality)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run and exit."""
         kwargs["standalone_mode"] = False
-        with _warnings_said():
+        with _notes_in_lines():
             try:
                 code = super().main(*args, **kwargs)
             except Exception as error:
@@ -47,19 +48,27 @@ class OneLineErrors(TyperGroup):
 
 
 @contextmanager
-def _warnings_said() -> Iterator[None]:
-    """Say warnings for users in one line, without the line of code that Python shows."""
-    usual = warnings.showwarning
+def _notes_in_lines() -> Iterator[None]:
+    """Say each warning in one line, without the line of code that Python shows.
 
-    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category is UserWarning and not debugging():
-            say(f"note: {message}")
-        else:
-            usual(message, category, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
+    What tifffile logs of damaged files is left out: what can be done about them, our messages say.
+    """
+    if debugging():
         yield
+        return
+
+    def show(message: Any, *where: Any, **more: Any) -> None:
+        say(f"note: {message}")
+
+    log = logging.getLogger("tifffile")
+    usual = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        log.setLevel(usual)
 
 
 def debugging() -> bool:

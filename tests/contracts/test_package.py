@@ -58,6 +58,13 @@ def test_no_qt_in_the_base_dependencies() -> None:
     assert project["optional-dependencies"]["all"] == ["napari[all]>=0.7"]
 
 
+def test_the_lowest_napari_is_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (lowest,) = (d.partition(">=")[2] for d in project["dependencies"] if d.startswith("napari"))
+    jobs = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f'napari: "=={lowest}.0"' in jobs
+
+
 def test_manifest() -> None:
     manifest = PluginManifest.from_file(MANIFEST)
     manifest.validate_imports()

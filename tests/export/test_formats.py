@@ -17,6 +17,7 @@ from napari_sam2.cli import app
 from napari_sam2.export import converting
 from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
 from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.masklets import Masklets
 
 NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
@@ -121,6 +122,17 @@ def test_a_wrong_name_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_leaves_out_is_said(name: str, labels: np.ndarray, tmp_path: Path) -> None:
+    quality = {3: {0: Quality(0.9, 8.0, 0.9)}}
+    given = {"parents": {4: 3, 5: 3, 12: 9}, "quality": quality}
+    said = "; ".join(export_masklets(tmp_path / NAMES[name], labels, name, **given))
+    assert ("2 divisions are not in it" in said) == (name not in ("ctc", "csv"))
+    assert ("the quality of the masks is not in it" in said) == (name not in ("coco", "csv"))
+    path = tmp_path / "plain" / NAMES[name]
+    assert export_masklets(path, labels, name, parents={}, quality={}) == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("how", ["cancelled", "full disk", "broken labels"])
 def test_what_fails_leaves_what_was_there(
     name: str, how: str, labels: np.ndarray, tmp_path: Path
@@ -174,6 +186,36 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
         export_masklets(path, labels, name, overwrite=True)
     assert content(path) == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scale": {"Y": -3}}, "the scale of Y must be a number above 0, not -3"),
+        ({"scale": {"T": float("nan")}}, "the scale of T must be"),
+        ({"scale": {"X": "0.5"}}, "the scale of X must be"),
+        ({"scale": {"y": 2.0}}, "scale has no axis 'y'; its axes are T, Z, Y and X"),
+        ({"unit": "parsnip"}, "unit 'parsnip' is no known one; use angstrom, nanometer"),
+    ],
+)
+def test_steps_that_no_file_can_hold_are_refused(
+    given: dict[str, Any], message: str, labels: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        export_masklets(tmp_path / "a.tif", labels, **given)
+    assert not list(tmp_path.iterdir())
+    export_masklets(tmp_path / "a.tif", labels, unit="pixel", scale={"Z": 2, "Y": np.float32(3)})
+
+
+def test_steps_backward_in_a_file_are_no_reason_to_fail(labels: np.ndarray, tmp_path: Path) -> None:
+    export_masklets(tmp_path / "a.zarr", labels, scale={"Y": 0.5, "X": 0.25}, unit="um")
+    (meta,) = (tmp_path / "a.zarr").glob("zarr.json")
+    text = meta.read_text()
+    assert text.count("0.25") == 1
+    meta.write_text(text.replace("0.25", "-0.25"))
+    result = run(tmp_path / "a.zarr", "--output", tmp_path / "b.zarr")
+    assert result.exit_code == 0, result.output
+    assert open_masklets(tmp_path / "b.zarr").scale == {"T": 1.0, "Y": 0.5, "X": 0.25}
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -190,6 +190,8 @@ def test_conversion_keeps_what_the_folder_says(tmp_path: Path) -> None:
     assert all(
         (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names
     )
+    flat = run(tmp_path / "a", "--output", tmp_path / "a.tif")
+    assert "1 division is not in it, only in a Cell Tracking Challenge folder" in flat.stderr
     assert run(tmp_path / "a", "--output", tmp_path / "a.csv").exit_code == 0
     with (tmp_path / "a.csv").open(newline="") as file:
         assert {r["object_id"]: r["parent"] for r in csv.DictReader(file)} == {

@@ -151,6 +151,7 @@ def test_encodings_on_disk_serve_again(sample, tmp_path):
     assert overlap(again, first) > 0.97
 
 
+@pytest.mark.filterwarnings("ignore:out of memory")
 def test_little_memory_costs_time_but_no_masks(sample):
     wanted = followed(load_model(device=GPU), sample)
     model = load_model(device=GPU)
@@ -183,6 +184,7 @@ def test_without_any_gpu_memory_the_cpu_goes_on(sample):
     assert overlap(found, followed(load_model(device="cpu"), sample)) > 0.97
 
 
+@pytest.mark.filterwarnings("ignore:out of memory")
 def test_a_real_shortage_of_memory_is_survived(sample):
     model = load_model(device=GPU)
     torch.cuda.empty_cache()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,17 @@ def test_unusable_arguments(stack: np.ndarray) -> None:
         Frames(stack, axis=3)
     with pytest.raises(InputError, match="low < high"):
         Frames(stack, contrast=(5, 5))
+    for contrast in ((1, 2, 3), (1,), 5, ((0, 1),) * 3):
+        with pytest.raises(InputError, match=r"contrast must be \(low, high\), not"):
+            Frames(stack, contrast=contrast)
+    for words in ("auto", ("low", "high"), (1, (2, 3)), {}):
+        with pytest.raises(InputError, match=r"contrast must be \(low, high\), two numbers"):
+            Frames(stack, contrast=words)
+    for name in ("axis", "channel_axis"):
+        for axis in ("T", 0.0):
+            with pytest.raises(InputError, match=f"{name} is the number of an axis"):
+                Frames(stack, **{name: axis})
+    assert Frames(stack, axis=np.int64(0), contrast=np.array([0, 9])).contrast == (0.0, 9.0)
     with pytest.raises(InputError, match="percentiles"):
         Frames(stack, percentiles=(50, 10))
     for index in (-1, 5):
@@ -235,19 +247,28 @@ def test_odd_values() -> None:
     data = np.random.default_rng(3).normal(0, 100, (3, 20, 20)).astype(np.float32)
     data[1, 0, :3] = np.nan, np.inf, -np.inf
     frames = Frames(data)
-    low, high = frames.contrast
+    with pytest.warns(UserWarning, match="some values are NaN or infinite") as said:
+        low, high = frames.contrast
+    assert len(said) == 1
     assert np.isfinite([low, high]).all()
     assert low < 0 < high
     np.testing.assert_array_equal(frames.image(1)[0, :3, 0], [0, 1, 0])
     assert torch.isfinite(frames.tensor(1, (32, 32))).all()
+    fixed = Frames(data, contrast=(low, high))  # whose values were not looked at before
+    with pytest.warns(UserWarning, match="NaN and -inf are seen as black, inf as white") as said:
+        np.testing.assert_array_equal([fixed.image(1), fixed.image(1)], [frames.image(1)] * 2)
+    assert len(said) == 1
     with pytest.raises(InputError, match="no finite values"):
         _ = Frames(np.full((2, 5, 5), np.nan)).contrast
 
 
 @pytest.mark.parametrize("value", [0, 7.0, -3.5, 1e20])
-def test_constant_images_divide_by_no_zero(value: float) -> None:
+def test_constant_images_are_said_and_divide_by_no_zero(value: float) -> None:
     frames = Frames(np.full((2, 5, 5), value))
-    low, high = frames.contrast
+    told = f"every value looked at is {value:g}: is it the right channel or plane?"
+    with pytest.warns(UserWarning, match=re.escape(told)) as said:
+        low, high = frames.contrast
+    assert len(said) == 1
     assert low == value
     assert high > low
     assert not frames.image(0).any()

@@ -364,6 +364,25 @@ def test_a_stack_is_not_taken_for_frames(model):
         TrackingSession("micro", Frames(np.zeros((3, 64, 64))))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"attention": "exakt"}, "attention is 'exact' or 'windowed', not 'exakt'"),
+        ({"attention": ["exact"]}, "attention is"),
+        ({"zoom": 0}, "zoom is a number above 0, .* not 0"),
+        ({"zoom": float("nan")}, "zoom is"),
+        ({"zoom": "2"}, "zoom is"),
+        ({"cached_frames": -1}, "cached_frames is a whole number, 0 or more, not -1"),
+        ({"cached_frames": None}, "cached_frames is"),
+        ({"batch_tokens": -5}, "batch_tokens is a whole number, 1 or more, not -5"),
+        ({"batch_tokens": 2.5}, "batch_tokens is"),
+    ],
+)
+def test_policies_that_make_no_sense_are_refused(given, words):
+    with pytest.raises(InputError, match=words):
+        TrackingPolicy(**given)
+
+
 def test_numbers_of_numpy_are_integers_too(model):
     session = a_session(model)
     session.add_points(np.int64(8), np.uint8(1), [[20, 20]], [True])

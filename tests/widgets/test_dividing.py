@@ -169,6 +169,10 @@ def test_a_mother_that_was_not_repaired_is_said_at_the_export(mother, tmp_path):
     window.widget.export(tmp_path / "res")
     window.done()
     assert "Note: object 1 has masks beside its daughters, from frame 6 on" in window.status
+    window.widget.export(tmp_path / "flat.tif")
+    window.done()
+    assert "Note: 1 division is not in it, only in" in window.status
+    assert "quality" not in window.status  # nobody asked for it
 
 
 def test_one_undo_takes_a_division_back(mother):

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_sam2.cli.options import DeviceOption, ModelOption, SelectOption, load, selection
+from napari_sam2.cli.options import DeviceOption, ModelOption, SelectOption, load, refuse, selection
 from napari_sam2.terminal import say
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
     from napari_sam2.evaluation.metrics import LabelScores
+
+
+# What counts only where a model is examined.
+_OF_MODELS = ("model", "device", "only", "frames", "objects", "rounds")
 
 
 class Protocol(StrEnum):
@@ -30,6 +34,7 @@ class Protocol(StrEnum):
 
 
 def evaluate(
+    context: typer.Context,
     prediction: Annotated[
         Path | None,
         typer.Argument(metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."),
@@ -86,6 +91,7 @@ def evaluate(
         raise InputError("--protocol examines a model: add --sequences DIR")
     if card is not None:
         raise InputError("--card is about a model: add --sequences DIR")
+    refuse(context, _OF_MODELS, "PRED and TRUTH are scored as they are, without a model")
     from napari_sam2.evaluation.label_files import evaluate_files
 
     scores, remarks = evaluate_files(prediction, truth, selection(select))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,6 +36,37 @@ def load(model: str, device: str) -> SAM2:
 
     with progress(f"downloading {model}", "bytes") as report:
         return load_model(model, device, progress=report)
+
+
+def refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that were given and would not count.
+
+    Parameters
+    ----------
+    context
+        Of the command.
+    names
+        Of the parameters that do not count.
+    why
+        The second half of the message.
+
+    Raises
+    ------
+    InputError
+        If any of them was given.
+    """
+    options = [
+        max(one.opts, key=len)
+        for one in context.command.params
+        if one.name in names and _given(context, one.name)
+    ]
+    if options:
+        raise InputError(f"leave out {' and '.join(options)}: {why}")
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def channels(text: str | None) -> Channels | None:

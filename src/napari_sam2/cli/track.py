@@ -15,6 +15,7 @@ from napari_sam2.cli.options import (
     SelectOption,
     channels,
     load,
+    refuse,
     selection,
 )
 from napari_sam2.terminal import debugging, explained, progress, say
@@ -23,6 +24,13 @@ from napari_sam2.tracking.errors import InputError
 if TYPE_CHECKING:
     from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
+
+
+# What a session says itself.
+_OF_SESSION = (
+    *("model", "attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
+    *("direction", "start", "stop", "close_gaps"),
+)
 
 
 class Direction(StrEnum):
@@ -41,6 +49,7 @@ class Attention(StrEnum):
 
 
 def track(
+    context: typer.Context,
     output: Annotated[
         Path,
         typer.Option(
@@ -121,10 +130,14 @@ def track(
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
 
     With --session, the image, the model and all that was done come from the file, and options
-    that would change the outcome are ignored.
+    that would change the outcome are refused.
     """
     if (prompts is not None) + (session is not None) + everything > 1:
         raise InputError("give one of --prompts, --everything and --session, not several")
+    if session is not None:
+        refuse(context, _OF_SESSION, "with --session, the file says how everything was done")
+    if prompts is not None and prompts.suffix.lower() == ".json":
+        refuse(context, ["prompt_frame"], f"the prompts in {prompts.name} have their frames")
     if diameter is not None and not (everything or find_every):
         raise InputError(
             "--diameter is for --everything and --find-every; leave it out, or find cells"
@@ -145,6 +158,7 @@ def track(
             quality=quality,
             keep=save_session,
             resume=resume,
+            encodings=encodings,
         )
         _replay(replayed, device)
         return

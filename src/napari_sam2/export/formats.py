@@ -62,6 +62,8 @@ class Format(NamedTuple):
         Whether something is of this kind, and so may be replaced.
     least
         What it takes on a disk in any case, as a share of the labels in 16 bits.
+    lineage, quality
+        Whether it holds `parents`, and how sure the network was.
     """
 
     title: str
@@ -70,6 +72,8 @@ class Format(NamedTuple):
     passes: int = 1
     ours: Callable[[Path], bool] = Path.is_file
     least: float = 0.0
+    lineage: bool = False
+    quality: bool = False
 
 
 # The first one with a suffix is what the suffix stands for.
@@ -77,11 +81,11 @@ FORMATS: dict[str, Format] = {
     "tiff": Format("OME-TIFF", TIFF, write_ome_tiff, least=_ZLIB),
     "imagej": Format("ImageJ TIFF", TIFF, write_imagej_tiff, least=1.0),
     "zarr": Format("OME-Zarr", ZARR, write_ome_zarr, ours=is_label_zarr, least=_SPARSE),
-    "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us, _ZLIB),
-    "coco": Format("COCO JSON", (".json",), write_coco),
+    "ctc": Format("Cell Tracking Challenge folder", (), write_ctc, 2, written_by_us, _ZLIB, True),
+    "coco": Format("COCO JSON", (".json",), write_coco, quality=True),
     "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
     "rois": Format("ImageJ regions (ROI Manager)", ROIS[:1], write_rois),
-    "csv": Format("Measurements (CSV)", (".csv",), write_measurements),
+    "csv": Format("Measurements (CSV)", (".csv",), write_measurements, lineage=True, quality=True),
     "tracks": Format("Tracks (CSV)", (".csv",), write_tracks),
 }
 
@@ -120,7 +124,7 @@ def export_masklets(
     scale
         Step along T in seconds, along Z, Y, X in `unit`; 1.0 where missing.
     unit
-        Of the lengths, e.g. "micrometer"; None for pixels.
+        Of the lengths, e.g. "micrometer" or "nm", see `LENGTHS`; None for pixels.
     image
         (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv").
     quality
@@ -136,7 +140,7 @@ def export_masklets(
 
     Returns
     -------
-    What the format could not hold, in words: where a mother goes on beside her daughters, say.
+    What the format could not hold of what was given, in words: divisions, say.
 
     Raises
     ------
@@ -161,7 +165,20 @@ def export_masklets(
     )
     with completed(path, overwrite, chosen.ours) as partial:
         chosen.write(partial, source)
-    return tuple(source.remarks)
+    return *source.remarks, *_left_out(chosen, source)
+
+
+def _left_out(chosen: Format, source: LabelSource) -> list[str]:
+    """Say what was given and a format has no place for, and which ones have."""
+    said = []
+    divisions = len(set((source.parents or {}).values()))
+    if divisions and not chosen.lineage:
+        what = "1 division is" if divisions == 1 else f"{divisions} divisions are"
+        where = "a Cell Tracking Challenge folder, measurements or a session file"
+        said.append(f"{what} not in it, only in {where}")
+    if source.quality and not chosen.quality:
+        said.append("the quality of the masks is not in it, only in COCO and measurements")
+    return said
 
 
 def check_target(path: Path, format: str | None = None, overwrite: bool = False) -> str:
@@ -170,9 +187,23 @@ def check_target(path: Path, format: str | None = None, overwrite: bool = False)
     Raises
     ------
     InputError
-        If the format is unknown, the name does not go with it, or it is taken.
+        As from `format_of`, or if the path is taken.
     OutputError
         If nothing can be written there.
+    """
+    name = format_of(path, format)
+    check_free(path, overwrite, FORMATS[name].ours)
+    check_writable(path)
+    return name
+
+
+def format_of(path: Path, format: str | None = None) -> str:
+    """Return the name of the format for a path; None: by the suffix.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown, or the name does not go with it.
     """
     suffix = path.suffix.lower()
     fitting = [name for name, one in FORMATS.items() if suffix in (one.suffixes or ("",))]
@@ -189,8 +220,6 @@ def check_target(path: Path, format: str | None = None, overwrite: bool = False)
     if name not in fitting and (chosen.suffixes or fitting):
         remedy = f"in {chosen.suffixes[0]}" if chosen.suffixes else f"without {suffix}"
         raise InputError(f"{path.name} is no name for {chosen.title}; choose one {remedy}")
-    check_free(path, overwrite, chosen.ours)
-    check_writable(path)
     return name
 
 

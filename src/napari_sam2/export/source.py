@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.physical_units import length_unit
+from napari_sam2.physical_units import LENGTHS, length_unit
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 # Object id -> frame -> how sure the network was.
 Qualities = Mapping[int, Mapping[int, "Quality"]]
 Progress = Callable[[int, int], None]
+
+_PIXELS = ("pixel", "pixels", "px")
 
 
 class LabelSource:
@@ -48,7 +52,7 @@ class LabelSource:
     Raises
     ------
     InputError
-        If the labels or axes are unusable, or the image does not fit.
+        If the labels, axes, scale or unit are unusable, or the image does not fit.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class LabelSource:
         self.axes = axes.upper()
         # As given: (T, Y, X) or (Y, X).
         self.shape = tuple(int(n) for n in self.labels.shape)
-        self.unit = length_unit(unit)
+        self.unit = _checked_unit(unit)
         dtype = np.dtype(self.labels.dtype)
         if self.axes not in ("TYX", "ZYX", "YX") or len(self.axes) != len(self.shape):
             raise InputError(
@@ -84,7 +88,7 @@ class LabelSource:
         # The two types that Fiji, napari and the challenges all read as labels.
         small = dtype.itemsize <= 2
         self.dtype: np.dtype[Any] = np.dtype(np.uint16 if small else np.uint32)
-        self.scale = {letter: float((scale or {}).get(letter, 1.0)) for letter in self.axes}
+        self.scale = _checked_scale(scale or {}, self.axes)
         self.name = name
         self.image = image if image is None or hasattr(image, "shape") else np.asarray(image)
         self.quality: Qualities = quality or {}
@@ -139,6 +143,23 @@ class LabelSource:
             if self._progress is not None:
                 self._progress(self._done, self._total)
             yield plane.astype(target)
+
+
+def _checked_unit(unit: str | None) -> str | None:
+    """Return the canonical name of a unit that readers know; None for pixels."""
+    known = length_unit(unit)
+    if known is None and unit is not None and unit.lower() not in _PIXELS:
+        raise InputError(f"unit {unit!r} is no known one; use {', '.join(LENGTHS)}, or None")
+    return known
+
+
+def _checked_scale(scale: Mapping[str, Any], axes: str) -> dict[str, float]:
+    for letter, step in scale.items():
+        if letter not in tuple("TZYX"):
+            raise InputError(f"scale has no axis {letter!r}; its axes are T, Z, Y and X")
+        if not (isinstance(step, Real) and 0 < float(step) < math.inf):
+            raise InputError(f"the scale of {letter} must be a number above 0, not {step!r}")
+    return {letter: float(scale.get(letter, 1.0)) for letter in axes}
 
 
 def read_plane(stack: Any, index: Any, what: str) -> npt.NDArray[Any]:

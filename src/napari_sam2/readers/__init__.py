@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ def read_raw(path: Path) -> RawStack:
     with reading(path):
         reader = _reader(path)
         try:
-            return reader(path)
+            raw = reader(path)
         except (InputError, PermissionError):
             raise
         except Exception as error:  # the libraries share no base for what a damaged file raises
@@ -37,6 +39,12 @@ def read_raw(path: Path) -> RawStack:
                 f"cannot read {path} ({type(error).__name__}: {error}); it may be damaged, "
                 f"or not what its name says. Give {_READABLE}"
             ) from error
+    return replace(raw, scale=tuple(_step(float(step)) for step in raw.scale))
+
+
+def _step(step: float) -> float:
+    """Return a step as it can be used: some files have steps backward, of 0 or NaN."""
+    return abs(step) if step and math.isfinite(step) else 1.0
 
 
 def _reader(path: Path) -> Callable[[Path], RawStack]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,23 @@ def checked_contrast(contrast: Any, mixed: bool) -> Contrast:
     InputError
         If it is no rising pair of numbers.
     """
-    pairs = contrast if mixed and np.ndim(contrast) == 2 else (contrast,) * 3
+    try:
+        values = np.asarray(contrast, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"contrast must be (low, high), two numbers, not {contrast!r}; or leave it out"
+        ) from error
+    pairs = values if mixed and values.ndim == 2 else (values,) * 3
     if len(pairs) != 3:
         raise InputError(f"a mix has a contrast for each of three colours, not {len(pairs)}")
     checked = tuple(_checked_pair(pair) for pair in pairs)
     return checked if mixed else checked[0]
 
 
-def _checked_pair(contrast: Any) -> tuple[float, float]:
-    low, high = float(contrast[0]), float(contrast[1])
+def _checked_pair(contrast: npt.NDArray[np.float64]) -> tuple[float, float]:
+    if contrast.shape != (2,):
+        raise InputError(f"contrast must be (low, high), not {contrast.tolist()}; or leave it out")
+    low, high = contrast.tolist()
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"contrast must be (low, high) with low < high, not ({low:g}, {high:g})")
     return low, high
@@ -44,7 +53,8 @@ def spread(
 ) -> tuple[float, float]:
     """Return percentiles of the values; the extremes where those coincide.
 
-    Zeros that were filled in (see `_without_padding`) do not count.
+    Zeros that were filled in (see `_without_padding`) do not count. Where all values are the same,
+    a warning says so.
 
     Raises
     ------
@@ -62,6 +72,9 @@ def spread(
     if low == high:  # nearly all background: take what little there is
         low, high = float(values.min()), float(values.max())
     if low == high:
+        warnings.warn(
+            f"every value looked at is {low:g}: is it the right channel or plane?", stacklevel=2
+        )
         high = max(low + 1.0, float(np.nextafter(low, np.inf)))
     return low, high
 

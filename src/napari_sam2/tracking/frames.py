@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, cached_property
@@ -112,6 +114,7 @@ class Frames:
         self._last_resized: (
             tuple[tuple[int, tuple[int, int], torch.device], torch.Tensor] | None
         ) = None
+        self._replaced = False
         self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
 
     def __len__(self) -> int:
@@ -129,15 +132,18 @@ class Frames:
         mix = self._channel if isinstance(self._channel, tuple) else None
         if self.dtype == np.bool_:
             return (0.0, 1.0) if mix is None else ((0.0, 1.0),) * 3
-        if mix is not None:
-            sample = _sample(self)
-            return tuple(
-                (0.0, 1.0) if one is None else spread(sample[..., colour], self._percentiles)
-                for colour, one in enumerate(mix)
-            )
-        if self.rgb and self.dtype == np.uint8:
+        if mix is None and self.rgb and self.dtype == np.uint8:
             return (0.0, 255.0)
-        return spread(_sample(self), self._percentiles)
+        sample = _sample(self)
+        finite = np.isfinite(sample)
+        if finite.any() and not finite.all():
+            self._say_replaced()
+        if mix is None:
+            return spread(sample, self._percentiles)
+        return tuple(
+            (0.0, 1.0) if one is None else spread(sample[..., colour], self._percentiles)
+            for colour, one in enumerate(mix)
+        )
 
     def read(self, index: int) -> npt.NDArray[Any]:
         """Frame `index` in its own dtype, (Y, X) or (Y, X, 3).
@@ -266,6 +272,15 @@ class Frames:
             self._last_resized = (key, resized[0])
         return self._last_resized[1]
 
+    def _say_replaced(self) -> None:
+        """Say once what becomes of values that are no numbers."""
+        if not self._replaced:
+            self._replaced = True
+            warnings.warn(
+                "some values are NaN or infinite: NaN and -inf are seen as black, inf as white",
+                stacklevel=2,
+            )
+
     def _scaled(self, index: int) -> npt.NDArray[np.float32]:
         exact = self.dtype.name in _FLOAT32_EXACT
         values: npt.NDArray[Any] = self.read(index).astype(np.float32 if exact else np.float64)
@@ -273,8 +288,9 @@ class Frames:
         np.subtract(values, low.astype(values.dtype), out=values)
         np.divide(values, (high - low).astype(values.dtype), out=values)
         np.clip(values, 0, 1, out=values)
-        if self.dtype.kind == "f":
-            np.nan_to_num(values, copy=False, nan=0.0)
+        if self.dtype.kind == "f" and (missing := np.isnan(values)).any():
+            values[missing] = 0
+            self._say_replaced()
         return values.astype(np.float32, copy=False)
 
 
@@ -324,10 +340,16 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     return checked
 
 
-def _normalised(axis: int, ndim: int, name: str) -> int:
-    if not -ndim <= axis < ndim:
+def _normalised(axis: Any, ndim: int, name: str) -> int:
+    try:
+        number = operator.index(axis)
+    except TypeError as error:
+        raise InputError(
+            f"{name} is the number of an axis, counted from 0, not {axis!r}"
+        ) from error
+    if not -ndim <= number < ndim:
         raise InputError(f"{name} {axis} does not exist; the image has {ndim} axes")
-    return axis % ndim
+    return number % ndim
 
 
 def _channel_axis(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any, get_args
 
 from napari_sam2.model.config import Attention
+from napari_sam2.tracking.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class TrackingPolicy:
         holds.
     encodings : folder in which the encodings of whole frames are kept, 8 MB each for the published
         models, at most 20 GB: a stack that is opened again is not encoded again. None: not kept.
+
+    Raises
+    ------
+    InputError
+        If any of it is something else.
     """
 
     attention: Attention | None = None
@@ -30,3 +39,25 @@ class TrackingPolicy:
     cached_frames: int = 4
     batch_tokens: int | None = None
     encodings: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.attention not in (None, *get_args(Attention)):
+            known = " or ".join(repr(one) for one in get_args(Attention))
+            raise InputError(f"attention is {known}, not {self.attention!r}; or leave it out")
+        if self.zoom is not None and not _is_length(self.zoom):
+            raise InputError(
+                f"zoom is a number above 0, of model pixels per data pixel, not {self.zoom!r}; or "
+                "leave it out"
+            )
+        _check_count("cached_frames", self.cached_frames, 0)
+        if self.batch_tokens is not None:
+            _check_count("batch_tokens", self.batch_tokens, 1)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < math.inf
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or int(value) < least:
+        raise InputError(f"{name} is a whole number, {least} or more, not {value!r}")

@@ -56,6 +56,7 @@ class Room:
         self.model = model
         self.encodings = encodings
         self.batch_tokens = batch_tokens
+        self._said = False
 
     def in_batches(
         self, items: Sequence[T], window: Window, compute: Callable[[Sequence[T]], list[U]]
@@ -78,10 +79,21 @@ class Room:
             batch = items[start : start + max(1, self.batch_tokens // tokens)]
             found = self._unless_full(batch, compute)
             if found is None:
+                self._say_smaller()
                 self.batch_tokens = len(batch) // 2 * tokens
             else:
                 yield from found
                 start += len(batch)
+
+    def _say_smaller(self) -> None:
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"out of memory on {self.model.device.type}: going on with fewer objects at a "
+                "time, which is slower",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _unless_full(
         self, items: Sequence[T], compute: Callable[[Sequence[T]], list[U]]

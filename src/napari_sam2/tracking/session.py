@@ -7,6 +7,7 @@ into the network.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -75,6 +76,12 @@ class TrackingSession(Prompting, Propagating):
             self.policy.batch_tokens or tokens_at_once(model.device),
             None if self.policy.encodings is None else EncodingStore(self.policy.encodings, model),
         )
+        if self.policy.encodings is not None and engine.encodings.store is None:
+            warnings.warn(
+                f"{model.config.name} looks through windows, which are encoded anew each time: no "
+                f"encodings are kept in {self.policy.encodings}",
+                stacklevel=1,  # a run makes several sessions, and says it once
+            )
         super().__init__(frames, engine)
 
     def adopt_masks(self, object_id: int, masks: GivenMasks) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.physical_units import length_unit
 from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
 from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
@@ -98,7 +99,7 @@ class Export:
 
         # Its tables come with scikit-image, which the window does not wait for.
         from napari_sam2.export.files import check_apart
-        from napari_sam2.export.formats import export_masklets
+        from napari_sam2.export.formats import FORMATS, export_masklets, format_of
 
         check_apart(self.path, *self._images)
 
@@ -107,16 +108,16 @@ class Export:
             if run.cancelled.is_set():
                 raise Cancelled
 
-        measured = self._format == MEASURED or self.path.suffix.lower() == ".csv"
+        name = format_of(self.path, self._format)
         return export_masklets(
             self.path,
             self._labels,
-            self._format,
+            name,
             axes=self._axes,
             scale=self._scale,
-            unit=self._unit,
-            image=_Pixels(session.frames) if measured else None,
-            quality=session.qualities(),
+            unit=length_unit(self._unit),  # napari knows more of them than files do
+            image=_Pixels(session.frames) if name == MEASURED else None,
+            quality=session.qualities() if FORMATS[name].quality else None,
             parents=session.parents,
             overwrite=self._overwrite,
             progress=progress,
