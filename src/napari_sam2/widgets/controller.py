@@ -320,6 +320,8 @@ class Controller:
         """
         keeper, notes = self.keeper, self.notes()
         if keeper is None:
+            if path is not None:
+                self.require_record()
             return
 
         def job() -> None:

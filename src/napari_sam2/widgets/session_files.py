@@ -74,8 +74,10 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     OutputError
-        If the layer is not the one that the dock works on, or the file cannot be written.
+        If the layer is not the one that the dock works on, objects are being followed, or the
+        file cannot be written.
     """
+    from napari_sam2.widgets.live_session import LiveSession
     from napari_sam2.widgets.scripting import open_widget
 
     viewer = napari.current_viewer()
@@ -87,9 +89,11 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"'{name}' is not being worked on in the dock, so it has no session; save the layer "
             "'masklets' of the dock, or choose another kind of file"
         )
+    if widget.controller.run is not None:  # saving would wait for its end, and napari with it
+        raise OutputError("Cancel the propagation first, or save once it is done.")
     target = Path(path if path.lower().endswith(SUFFIX) else Path(path).with_suffix(SUFFIX))
-    widget.save_session(target)
-    widget.wait()
-    if not target.is_file():
-        raise OutputError(widget.form.status.text())
+    try:
+        LiveSession(widget).save(target)
+    except InputError as error:
+        raise OutputError(str(error)) from error
     return [str(target)]
