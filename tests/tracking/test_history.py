@@ -278,6 +278,7 @@ def test_another_image_is_told_from_the_one_that_was_saved(model):
         ({"image": {}}, "damaged"),
         ({"model": 3}, "damaged"),
         ({"notes": {"x": {}}}, "damaged"),
+        ({"notes": {"1": {"accepted": None}}}, "damaged"),
     ],
 )
 def test_damaged_files_are_refused_in_words(model, tmp_path, change, words):

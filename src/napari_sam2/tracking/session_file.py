@@ -315,7 +315,7 @@ def load_session(path: str | Path) -> SessionFile:
             steps,
             settings.get("attention"),
             settings.get("zoom"),
-            {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
+            {int(i): _note(notes) for i, notes in content.get("notes", {}).items()},
             None if content.get("slice_step") is None else float(content["slice_step"]),
             left,
             tuple(int(entry["id"]) for entry in content.get("objects", ())),
@@ -325,6 +325,13 @@ def load_session(path: str | Path) -> SessionFile:
         if isinstance(error, InputError):
             raise InputError(f"{path.name}: {error}") from error
         raise InputError(f"{path.name} is damaged ({error}); restore it from a copy") from error
+
+
+def _note(found: Mapping[str, Any]) -> dict[str, Any]:
+    note = dict(found)
+    if "accepted" in note:
+        note["accepted"] = [int(frame) for frame in note["accepted"]]
+    return note
 
 
 def _identity(image: Mapping[str, Any]) -> ImageIdentity:

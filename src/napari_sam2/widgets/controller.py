@@ -131,7 +131,6 @@ class Controller:
             keeper = SessionKeeper(record.history, request)
             if saved is not None:
                 saved.content.check(record.history.session)
-                keeper.begin_restoring(saved)
                 return _Opened(record, keeper, None)
             if prompts:
                 record.history.do(AddPrompts(prompts))
