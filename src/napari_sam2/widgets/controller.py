@@ -226,7 +226,9 @@ class Controller:
         said: Callable[[Run], str] | None = None,
         after: Callable[[bool], None] | None = None,
     ) -> bool:
-        """Begin long work on the worker's thread, if none is going on; returns whether it began.
+        """Begin long work on the worker's thread; returns whether it began.
+
+        Where other work is going on or there is no session, the user is told.
 
         Parameters
         ----------
@@ -240,6 +242,7 @@ class Controller:
             Told whether it came to its end.
         """
         if self.run is not None:
+            self.status.emit("Cancel the propagation first.", "error")
             return False
         record, keeper = self.require_record(), self.keeper
         if record is None or keeper is None:

@@ -156,9 +156,9 @@ class Restoring:
         def said(run: Run) -> str:
             return _said(run, reason) + ("" if whole else _CUT_SHORT)
 
-        bench.following.leave_from_here()
         text = "Restoring what was done …"
-        act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers))
+        if act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers)):
+            bench.following.leave_from_here()
 
 
 def _said(run: Run, reason: str) -> str:
