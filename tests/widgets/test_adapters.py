@@ -185,6 +185,25 @@ def test_a_job_keeps_the_garbage_collection_from_what_exists(fails):
     worker.close()
 
 
+def test_a_job_of_another_worker_does_not_end_that():
+    frozen, began, resume = [], threading.Event(), threading.Event()
+
+    def long_job():
+        began.set()
+        resume.wait(5)
+        frozen.append(gc.get_freeze_count())
+
+    long, short, over = Worker(run_now), Worker(run_now), threading.Event()
+    long.submit(long_job, done=lambda _: over.set())
+    assert began.wait(5)
+    short.submit(lambda: None, done=lambda _: resume.set())
+    assert over.wait(10)
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0
+    long.close()
+    short.close()
+
+
 def test_errors_in_words():
     assert in_words(InputError("no such file; check it")) == "No such file; check it."
     assert in_words(MemoryError()).startswith("Out of memory")
