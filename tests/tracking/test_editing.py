@@ -155,8 +155,10 @@ def test_nothing_to_split(model, frame):
     followed(session)
     with pytest.raises(InputError, match=f"cannot be split at frame {frame}"):
         session.split_object(1, frame)
-    with pytest.raises(InputError, match="id 1 cannot"):
-        session.split_object(1, 3, new_id=1)
+    for new, words in ((1, "object 1 already"), (2**33, "must be in 1 to"), (3.5, "an integer")):
+        with pytest.raises(InputError, match=words):
+            session.split_object(1, 3, new_id=new)
+    assert session.object_ids == [1]
     with pytest.raises(InputError, match="no object 4"):
         session.split_object(4, 3)
 
