@@ -197,6 +197,36 @@ def test_the_oldest_steps_cannot_be_undone_but_still_count(model, monkeypatch):
     assert history.undo() is None
 
 
+def test_what_snapshots_take_beside_memories_counts(model, monkeypatch):
+    history = start(model)
+    history.do(SetPrompt(1, 0, box(0)))
+    history.do(Propagate("forward"))
+    for frame in range(2, 6):
+        history.do(SetPrompt(1, frame, None))
+    memories = history_module._bytes([history._past[-1]])
+    monkeypatch.setattr(history_module, "_ENTRY_BYTES", 1 << 20)
+    lists = history_module._bytes([history._past[-1]]) - memories
+    assert lists > 2 * FRAMES << 19  # estimates, and how each frame was passed
+    monkeypatch.setattr(history_module, "_MOST_BYTES", 3 * lists)
+    history.do(SetPrompt(1, 7, None))
+    assert len(history._past) < 4
+
+
+def test_a_repair_keeps_only_what_it_changes(model):
+    history = start(model)
+    history.do(AddPrompts({i: {0: box(0, i)} for i in range(1, 4)}))
+    history.do(Propagate("forward"))
+    before = everything(history.session)
+    history.do(SetPrompt(2, 4, click((30, 32, True))))
+    stale = everything(history.session)
+    history.do(Repair())
+    assert set(history.last.before) == {2}
+    history.undo()
+    assert everything(history.session) == stale
+    history.undo()
+    assert everything(history.session) == before
+
+
 def identity(history: History, path: str = "") -> SessionFile:
     return SessionFile(
         ImageIdentity.of(history.session.frames, path, "TZCYX", 1, {"Z": 3}),
