@@ -10,6 +10,7 @@ import pytest
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
 from napari_sam2.tracking.steps import MergeObjects, SetPrompt
@@ -96,6 +97,20 @@ def test_traces_are_read_while_another_thread_writes(model):
     over.set()
     thread.join()
     assert not wrong
+
+
+def test_prompts_are_read_while_another_thread_adds_objects(model, monkeypatch):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(2, 0, LATE)
+    known = session._objects[1].prompts
+
+    def read(_):
+        session._objects.setdefault(3, session._objects[2])  # as if in the middle of the reading
+        return known
+
+    monkeypatch.setattr(TrackedObject, "prompts", property(read), raising=False)
+    assert [*session.prompts] == [1, 2]
 
 
 def test_split_changes_ids_and_nothing_else(model):

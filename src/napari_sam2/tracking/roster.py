@@ -48,8 +48,8 @@ class Roster:
 
     @property
     def prompts(self) -> dict[int, dict[int, Prompt]]:
-        """Prompts by object id and frame."""
-        return {i: dict(o.prompts) for i, o in self._objects.items()}
+        """Prompts by object id and frame. May be asked for from any thread."""
+        return {i: dict(o.prompts) for i, o in [*self._objects.items()]}
 
     @property
     def parents(self) -> dict[int, int]:
