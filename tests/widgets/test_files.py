@@ -132,7 +132,9 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     assert get_reader([str(tmp_path / "package.json")]) is None
     (tmp_path / "bad.ns2.json").write_text('{"images": 1, "file_name": 2}')
     assert get_reader(str(tmp_path / "bad.ns2.json")) is None
-    assert session_files.get_reader(str(tmp_path / "bad.ns2.json")) is None
+    read = session_files.get_reader(str(tmp_path / "bad.ns2.json"))
+    with pytest.raises(InputError, match="lacks"):
+        read(str(tmp_path / "bad.ns2.json"))
 
 
 @pytest.fixture

@@ -17,14 +17,12 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return a reader for a session (`.ns2.json`), or None for whatever else it is."""
-    if not isinstance(path, str) or not path.lower().endswith(SUFFIX):
-        return None
-    try:
-        load_session(path)
-    except InputError:
-        return None
-    return read_session
+    """Return a reader for a session (`.ns2.json`), or None for whatever else it is.
+
+    By the name alone: napari asks on the window's thread, and a session may be large.
+    """
+    ours = isinstance(path, str) and path.lower().endswith(SUFFIX)
+    return read_session if ours else None
 
 
 def read_session(path: str) -> list[LayerData]:
