@@ -255,6 +255,7 @@ def test_merged_with_what_was_shown_elsewhere(history: History, frames: Frames) 
     [
         ({4: {}}, "has no masks"),
         ({0: {0: mask_text(np.ones((64, 96), bool))}}, "start at 1"),
+        ({2**33: {0: mask_text(np.ones((64, 96), bool))}}, "must be in 1 to"),
         ({4: {99: mask_text(np.ones((64, 96), bool))}}, "frames 0 to"),
         ({4: {0: mask_text(np.ones((5, 5), bool))}}, "shape"),
         ({4: {0: {"bits": "x"}}}, "cannot be read"),

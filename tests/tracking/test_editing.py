@@ -10,6 +10,7 @@ import pytest
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
 from napari_sam2.tracking.steps import MergeObjects, SetPrompt
@@ -98,6 +99,20 @@ def test_traces_are_read_while_another_thread_writes(model):
     assert not wrong
 
 
+def test_prompts_are_read_while_another_thread_adds_objects(model, monkeypatch):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(2, 0, LATE)
+    known = session._objects[1].prompts
+
+    def read(_):
+        session._objects.setdefault(3, session._objects[2])  # as if in the middle of the reading
+        return known
+
+    monkeypatch.setattr(TrackedObject, "prompts", property(read), raising=False)
+    assert [*session.prompts] == [1, 2]
+
+
 def test_split_changes_ids_and_nothing_else(model):
     session = a_session(model)
     session.add_mask(1, 0, EARLY)
@@ -155,8 +170,10 @@ def test_nothing_to_split(model, frame):
     followed(session)
     with pytest.raises(InputError, match=f"cannot be split at frame {frame}"):
         session.split_object(1, frame)
-    with pytest.raises(InputError, match="id 1 cannot"):
-        session.split_object(1, 3, new_id=1)
+    for new, words in ((1, "object 1 already"), (2**33, "must be in 1 to"), (3.5, "an integer")):
+        with pytest.raises(InputError, match=words):
+            session.split_object(1, 3, new_id=new)
+    assert session.object_ids == [1]
     with pytest.raises(InputError, match="no object 4"):
         session.split_object(4, 3)
 

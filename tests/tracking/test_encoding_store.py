@@ -141,6 +141,41 @@ def test_what_was_used_last_stays_when_the_folder_is_full(tmp_path):
     assert not new.exists()
 
 
+def test_what_another_job_removes_meanwhile_is_passed_over(tmp_path):
+    store = EncodingStore(tmp_path, toy_model())
+    try:
+        (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    except OSError:
+        pytest.skip("no permission to make links")
+    path = store.path(torch.zeros(1, 3, 32, 32))
+    store.keep(path, maps())
+    assert path.exists()
+
+
+def test_parts_that_nobody_completes_go(tmp_path):
+    old, new = tmp_path / "old-1.part", tmp_path / "new-1.part"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store = EncodingStore(tmp_path, toy_model())
+    store.keep(store.path(torch.zeros(1, 3, 32, 32)), maps())
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_the_folder_is_not_looked_through_for_every_frame(tmp_path, monkeypatch):
+    looks, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *args: looks.append(1) or glob(*args))
+    store = EncodingStore(tmp_path, toy_model(), most=40_000)  # some sixty files
+    for k in range(50):
+        store.keep(store.path(torch.full((1, 3, 32, 32), float(k))), maps())
+    assert len(looks) < 20
+    for k in range(50, 100):
+        store.keep(store.path(torch.full((1, 3, 32, 32), float(k))), maps())
+    assert len(looks) < 100
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 40_000
+
+
 def test_a_disk_that_gets_full_keeps_no_part_of_a_file(tmp_path, monkeypatch):
     def full(path, data):
         with path.open("wb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import blake2b
 from itertools import islice
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.tracking import history as history_module
+from napari_sam2.tracking import session_text
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
@@ -26,6 +28,7 @@ from napari_sam2.tracking.session_file import (
     load_session,
     save_session,
 )
+from napari_sam2.tracking.session_text import SessionText
 from napari_sam2.tracking.steps import (
     AddPrompts,
     Propagate,
@@ -34,6 +37,7 @@ from napari_sam2.tracking.steps import (
     SetPrompt,
     Step,
 )
+from napari_sam2.tracking.steps_json import step_as_json
 from tests.tracking.toy import moving_disk, toy_model
 
 FRAMES = 10
@@ -197,6 +201,36 @@ def test_the_oldest_steps_cannot_be_undone_but_still_count(model, monkeypatch):
     assert history.undo() is None
 
 
+def test_what_snapshots_take_beside_memories_counts(model, monkeypatch):
+    history = start(model)
+    history.do(SetPrompt(1, 0, box(0)))
+    history.do(Propagate("forward"))
+    for frame in range(2, 6):
+        history.do(SetPrompt(1, frame, None))
+    memories = history_module._bytes([history._past[-1]])
+    monkeypatch.setattr(history_module, "_ENTRY_BYTES", 1 << 20)
+    lists = history_module._bytes([history._past[-1]]) - memories
+    assert lists > 2 * FRAMES << 19  # estimates, and how each frame was passed
+    monkeypatch.setattr(history_module, "_MOST_BYTES", 3 * lists)
+    history.do(SetPrompt(1, 7, None))
+    assert len(history._past) < 4
+
+
+def test_a_repair_keeps_only_what_it_changes(model):
+    history = start(model)
+    history.do(AddPrompts({i: {0: box(0, i)} for i in range(1, 4)}))
+    history.do(Propagate("forward"))
+    before = everything(history.session)
+    history.do(SetPrompt(2, 4, click((30, 32, True))))
+    stale = everything(history.session)
+    history.do(Repair())
+    assert set(history.last.before) == {2}
+    history.undo()
+    assert everything(history.session) == stale
+    history.undo()
+    assert everything(history.session) == before
+
+
 def identity(history: History, path: str = "") -> SessionFile:
     return SessionFile(
         ImageIdentity.of(history.session.frames, path, "TZCYX", 1, {"Z": 3}),
@@ -246,6 +280,66 @@ def test_all_that_decides_about_the_masks_is_in_the_state(model, tmp_path):
     assert save_session(tmp_path / "b.ns2.json", replace(file, notes={}), {}) == states[0]
 
 
+def test_what_was_written_before_is_not_made_again(model, tmp_path, monkeypatch):
+    history, text, made = start(model), SessionText(), []
+    one, other = tmp_path / "a.ns2.json", tmp_path / "b.ns2.json"
+
+    def counted(step):
+        made.append(step)
+        return step_as_json(step)
+
+    def saved() -> list[Step]:
+        """Save both ways; returns the steps that the first had to make."""
+        made.clear()
+        prompts = history.session.prompts
+        state = save_session(one, identity(history), prompts, text)
+        new = [*made]
+        assert state == save_session(other, identity(history), prompts)
+        assert one.read_bytes() == other.read_bytes()
+        assert load_session(one).state == state
+        return new
+
+    monkeypatch.setattr(session_text, "step_as_json", counted)
+    for step in STEPS[:8]:
+        history.do(step)
+        assert saved() == [history.steps[-1]]
+    assert saved() == []
+    for _ in range(3):
+        history.undo()
+    assert saved() == []
+    history.redo()
+    history.do(SetPrompt(1, 5, None))
+    assert saved() == history.steps[-2:]
+
+
+def test_the_digest_is_that_of_earlier_versions(model, tmp_path):
+    history = start(model)
+    for step in STEPS[:2]:
+        history.do(step)
+    path = tmp_path / "a.ns2.json"
+    for steps in ((), tuple(STEPS[:2])):
+        state = save_session(path, replace(identity(history), steps=steps), {})
+        content = json.loads(path.read_text())
+        image = {k: v for k, v in content["image"].items() if k not in ("path", "axes")}
+        parts = [image, content["model"]["fingerprint"], content["settings"], content["steps"]]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+        assert state == blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def test_masks_of_prompts_are_not_packed_again(model, tmp_path, monkeypatch):
+    history, text, packed = start(model), SessionText(), []
+    monkeypatch.setattr(session_text, "mask_text", lambda mask: packed.append(1) or mask_text(mask))
+    for i in range(1, 4):
+        history.do(SetPrompt(i, 0, Prompt(mask=MASK)))
+        packed.clear()
+        save_session(tmp_path / "a.ns2.json", identity(history), history.session.prompts, text)
+        assert len(packed) == 1
+    history.do(SetPrompt(2, 0, None))
+    save_session(tmp_path / "a.ns2.json", identity(history), history.session.prompts, text)
+    prompts = load_prompts(tmp_path / "a.ns2.json", (64, 96), FRAMES)
+    assert prompts.objects == history.session.prompts
+
+
 def test_ids_of_all_objects_that_there_ever_are(model):
     file = replace(identity(start(model)), steps=tuple(STEPS))
     assert file.object_ids == [1, 2, 3, 4]
@@ -278,6 +372,7 @@ def test_another_image_is_told_from_the_one_that_was_saved(model):
         ({"image": {}}, "damaged"),
         ({"model": 3}, "damaged"),
         ({"notes": {"x": {}}}, "damaged"),
+        ({"notes": {"1": {"accepted": None}}}, "damaged"),
     ],
 )
 def test_damaged_files_are_refused_in_words(model, tmp_path, change, words):

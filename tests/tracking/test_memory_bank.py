@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.values import Memory
@@ -58,6 +62,40 @@ def test_eviction_keeps_all_that_the_next_frames_can_ask_for():
     assert sum(i.memory is not None for i in made.tracked.values()) <= 2 * 7 + 1
     # A new start from the conditioning frame, backward, asks for the frames right after it.
     assert made.select(0, True, 500) == whole.select(0, True, 500)
+
+
+@given(
+    st.sets(st.integers(0, 120), max_size=8),
+    st.dictionaries(st.integers(0, 120), st.booleans()),
+    st.integers(0, 120),
+)
+def test_eviction_goes_by_the_nearest_frame_that_is_asked_from(conditioning, tracked, frame):
+    made = bank(conditioning, tracked)
+    for t in tracked.keys() & made.tracked.keys():
+        if not tracked[t]:
+            made.remember(t, Remembered(None, made[t].pointer), conditioning=False)
+    expected = {}
+    for t, one in made.tracked.items():
+        distance = min(abs(t - anchor) for anchor in (frame, *conditioning))
+        if distance <= 16:
+            expected[t] = one if distance <= 7 else Remembered(None, one.pointer)
+    made.evict(frame)
+    assert made.tracked == expected
+    assert set(made.conditioning) == conditioning
+
+
+def test_eviction_among_many_prompted_frames_costs_as_many_times_more():
+    def seconds(prompted: int) -> float:
+        some = range(0, 40 * prompted, 40)
+        made = bank(some, (t + d for t in some for d in range(1, 17)))
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            made.evict(40 * prompted)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(320) < 20 * seconds(40)  # if every frame met every other, 64 times
 
 
 def test_a_copy_does_not_know_what_is_remembered_later():

@@ -116,6 +116,29 @@ def test_in_the_end_the_cpu_takes_over_and_that_is_said(monkeypatch):
     assert machine.forgotten == 2
 
 
+def test_jumps_are_then_looked_for_on_the_cpu_too(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    session = TrackingSession(toy_model(), Frames(moving_disk(4), contrast=(0, 255)))
+    engine, machine, seen = session._engine, Machine(), []
+    engine.model, engine.room = machine, Room(machine, machine, 64)
+    engine.jumps.device = machine.device  # as it was when the session was opened
+    small = engine.frames.small
+
+    def limited(index, step, device):
+        seen.append(device.type)
+        machine.compute()
+        return small(index, step, torch.device("cpu"))
+
+    engine.frames.small = limited
+    with pytest.warns(RuntimeWarning, match="going on with the CPU"):
+        assert engine.jump(1, reverse=False) == (1, (0.0, 3.0))
+    assert seen[0] == "cuda"
+    seen.clear()
+    engine.jump(3, reverse=False)
+    engine.takes_along(1, (0, 40), False, (20, 10, 40, 30))
+    assert set(seen) == {"cpu"}
+
+
 def test_what_the_cpu_has_no_room_for_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     machine = Machine(room_on_host=False)

@@ -123,12 +123,17 @@ def test_an_object_that_is_named_twice_is_followed_once(session) -> None:
 
 
 def test_nothing_is_added_if_one_prompt_cannot_be_used(session) -> None:
-    good, bad = Prompt([DISK], [True]), Prompt([[5, 5]], [False])
+    good, bad, gone = Prompt([DISK], [True]), Prompt([[5, 5]], [False]), Prompt(absent=True)
     with pytest.raises(InputError, match="object 2 on frame 1: what is not the object"):
         session.add_prompts({1: {0: good}, 2: {1: bad, 4: good}})
     assert session.object_ids == []
     session.add_prompts({1: {0: good}})
     session.add_prompts({1: {3: bad}})  # of one that is known it says something
+    before = session.result(0).labels
+    with pytest.raises(InputError, match="no mask on another frame"):
+        session.add_prompts({1: {2: gone, 3: gone, 0: gone}, 2: {1: good}})
+    assert {i: sorted(known) for i, known in session.prompts.items()} == {1: [0, 3]}
+    np.testing.assert_array_equal(session.result(0).labels, before)
 
 
 @pytest.mark.parametrize(

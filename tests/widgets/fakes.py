@@ -52,6 +52,7 @@ class FakeObject:
     changed: set[int]
     locked: bool = False
     mother: int | None = None
+    entries: int = 0
     bank: MemoryBank = field(default_factory=lambda: MemoryBank(1, 1))
 
 
@@ -402,6 +403,9 @@ class FakeSession:
         return len(
             {t for i, some in found.items() if object_ids is None or i in object_ids for t in some}
         )
+
+    def to_repair(self, object_ids: Any = None) -> list[int]:
+        return [i for i in self.stale_frames() if object_ids is None or i in object_ids]
 
     def repair(self, object_ids: Any = None):
         for object_id, frames in self.stale_frames().items():

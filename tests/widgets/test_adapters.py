@@ -121,8 +121,26 @@ def test_results_larger_than_memory_go_to_disk(monkeypatch):
     labels[2, 3] = 5
     writer.write(1, labels, [5])
     assert array[1, 2, 3] == 5
-    writer.erase(5)
+    writer.erase([5])
     assert array[1, 2, 3] == 0
+
+
+def test_many_objects_are_erased_or_renamed_in_one_reading(monkeypatch):
+    geometry = StackGeometry.of((3, 4, 4), 0, (0, 0, 0))
+    array = np.zeros((3, 4, 4), np.uint16)
+    array[:, :3] = np.array([5, 6, 7])[:, None]
+    before = array.copy()
+    writer, reads = results.ResultWriter(array, geometry), []
+    read = writer.read
+    monkeypatch.setattr(writer, "read", lambda frame: reads.append(frame) or read(frame))
+    kept = writer.begin({})
+    writer.relabel([5, 6], 300, 1)
+    writer.erase([5, 7])
+    assert reads == [1, 2, 0, 1, 2]
+    assert array[:, :, 0].tolist() == [[0, 6, 0, 0], [300, 300, 0, 0], [300, 300, 0, 0]]
+    assert writer.object_ids == {300}
+    writer.swap(kept)
+    np.testing.assert_array_equal(array, before)
 
 
 def test_masks_of_unknown_objects_stay():
@@ -183,6 +201,25 @@ def test_a_job_keeps_the_garbage_collection_from_what_exists(fails):
     assert frozen[0] > 10_000
     assert gc.get_freeze_count() == 0  # what is deleted afterwards is freed again
     worker.close()
+
+
+def test_a_job_of_another_worker_does_not_end_that():
+    frozen, began, resume = [], threading.Event(), threading.Event()
+
+    def long_job():
+        began.set()
+        resume.wait(5)
+        frozen.append(gc.get_freeze_count())
+
+    long, short, over = Worker(run_now), Worker(run_now), threading.Event()
+    long.submit(long_job, done=lambda _: over.set())
+    assert began.wait(5)
+    short.submit(lambda: None, done=lambda _: resume.set())
+    assert over.wait(10)
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0
+    long.close()
+    short.close()
 
 
 def test_errors_in_words():

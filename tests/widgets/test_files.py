@@ -21,8 +21,9 @@ from napari_sam2.layer_data import image_settings
 from napari_sam2.layer_reader import get_reader
 from napari_sam2.layer_writer import write_coco, write_zarr
 from napari_sam2.stacks import open_all
+from napari_sam2.tracking import keeping
 from napari_sam2.tracking.errors import InputError, OutputError
-from napari_sam2.widgets import session_files
+from napari_sam2.widgets import scripting, session_files
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.worker import process_events
@@ -131,7 +132,9 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     assert get_reader([str(tmp_path / "package.json")]) is None
     (tmp_path / "bad.ns2.json").write_text('{"images": 1, "file_name": 2}')
     assert get_reader(str(tmp_path / "bad.ns2.json")) is None
-    assert session_files.get_reader(str(tmp_path / "bad.ns2.json")) is None
+    read = session_files.get_reader(str(tmp_path / "bad.ns2.json"))
+    with pytest.raises(InputError, match="lacks"):
+        read(str(tmp_path / "bad.ns2.json"))
 
 
 @pytest.fixture
@@ -199,6 +202,49 @@ def test_a_session_whose_image_is_gone(session):
     (session.parent / "cells.tif").unlink()
     with pytest.raises(Exception, match="give the image, too: open it"):
         ViewerModel().open(session, plugin=PLUGIN)
+
+
+@pytest.fixture
+def saved(desk, monkeypatch):
+    """Saves the masklets of the desk as a session, as napari's File menu does."""
+    monkeypatch.setattr(session_files.napari, "current_viewer", lambda: desk.viewer)
+    monkeypatch.setattr(scripting, "open_widget", lambda _: desk.widget)
+    return lambda path: session_files.write_session(str(path), desk.layers.labels.data, {})
+
+
+def test_a_session_that_cannot_be_saved_is_said_although_there_is_an_older_file(
+    desk, saved, tmp_path, monkeypatch
+):
+    path = tmp_path / "old.ns2.json"
+    desk.point(0, 20, 20)
+    desk.done()
+    assert saved(path) == [str(path)]
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "save_session", full)
+        with pytest.raises(OutputError, match="no space left"):
+            saved(path)
+    desk.widget.choose_model("micro", "cpu")
+    with pytest.raises(OutputError, match="model is still loading"):
+        saved(tmp_path / "new.ns2.json")
+
+
+def full(path: Path, *_: object) -> None:
+    raise OutputError(f"cannot write {path}: no space left on the disk")
+
+
+def test_saving_does_not_wait_for_a_propagation(desk, factory, saved, tmp_path):
+    desk.point(0, 20, 20)
+    desk.done()
+    gate = factory.sessions[-1].gate
+    gate.clear()
+    desk.widget.propagate()
+    try:
+        with pytest.raises(OutputError, match="Cancel the propagation first"):
+            saved(tmp_path / "new.ns2.json")
+    finally:
+        gate.set()
+    desk.done()
+    saved(tmp_path / "new.ns2.json")
 
 
 def menu_of(desk, name: str) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.weights import load_model
 from napari_sam2.widgets.live_session import LiveSession
+from napari_sam2.widgets.runs import Run
 from napari_sam2.widgets.worker import process_events
 
 LENGTH, COMES = 6, 3
@@ -69,6 +71,30 @@ def desk(open_desk: Any, model: Any) -> Any:
 def tick(desk: Any, every: int) -> None:
     desk.widget.form.propagation.every.value = every
     desk.widget.form.propagation.find_new.setChecked(True)
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_propagating_during_other_work_changes_nothing(desk: Any, every: int) -> None:
+    bench, resume = desk.widget.workbench, threading.Event()
+
+    def work(_: Any, run: Run) -> None:
+        run.note(3)
+        resume.wait(60)
+
+    desk.go(0)
+    desk.widget.controller.start(work, "Busy …")
+    bench.following.leave_from_here()
+    while bench.frame_on_screen != 3:
+        bench.following.refresh()
+    if every:
+        tick(desk, every)
+    desk.widget.propagate()
+    assert desk.status == "Cancel the propagation first."
+    assert not bench.following.finding
+    resume.set()
+    desk.done()
+    assert bench.frame_on_screen == 0
+    assert list(desk.prompts) == [1]
 
 
 def test_new_cells_get_rows_prompts_and_masks(desk: Any) -> None:

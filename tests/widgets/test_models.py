@@ -10,6 +10,7 @@ from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
 
 from napari_sam2.tracking.session_file import load_session
+from napari_sam2.widgets.opening import SessionOpener, SessionRequest
 
 SMALL, LARGE = (20, 20), (55, 60)
 TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
@@ -133,6 +134,18 @@ def test_it_is_kept_in_the_session(window, factory, tmp_path, open_window):
     click_on(again.widget.form.models.looks, "whole frames")
     again.done()
     assert factory.requests[-1].attention is None
+
+
+def test_a_model_that_ran_out_of_memory_is_loaded_again_where_it_was_wanted():
+    opener, request = SessionOpener(), SessionRequest(np.zeros((2, 64, 64)), 0, "micro", "cpu")
+
+    def opened():
+        return opener(request, lambda *_: None).model
+
+    model = opened()
+    assert opened() is model
+    model.to("meta")  # in the place of the CPU, to which a session moves what is on a GPU
+    assert opened().device.type == "cpu"
 
 
 def test_another_device_keeps_locks_and_says_what_it_does_not_know(desk):

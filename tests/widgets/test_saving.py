@@ -14,6 +14,7 @@ from test_undo import EVERYTHING, do, seen
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
+from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.slice_step import current_step, set_step
 from napari_sam2.widgets.worker import process_events
 
@@ -167,6 +168,27 @@ def test_an_unreadable_file_is_passed_over(open_desk, saved_sessions):
     assert "before" not in again.status
     again.widget.restore_session()
     assert "no earlier session" in again.status
+
+
+def test_an_earlier_session_that_does_not_come_back_stops_no_saving(
+    open_desk, saved_sessions, monkeypatch
+):
+    do(open_desk(blobs()), "click")
+    (old,) = files(saved_sessions)
+    before = old.read_bytes()
+
+    def fail(_: object) -> Notes:
+        raise KeyError
+
+    desk = open_desk(blobs())
+    with monkeypatch.context() as patched:
+        patched.setattr(Notes, "from_json", fail)
+        desk.widget.restore_session()
+        desk.done()
+    do(desk, "click")
+    (new,) = set(files(saved_sessions)) - {old}
+    assert len(load_session(new).steps) == 1
+    assert old.read_bytes() == before
 
 
 def test_saving_where_the_user_wants_it(open_desk, saved_sessions, tmp_path):

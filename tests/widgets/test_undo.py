@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
@@ -203,6 +206,37 @@ def test_planes_are_as_they_were(tmp_path, monkeypatch):
     for frame in planes:
         np.testing.assert_array_equal(planes[frame], kept[frame])
     assert set(planes) == set(kept)
+
+
+def test_room_for_planes_is_used_again():
+    attic, rng = Attic(), np.random.default_rng(0)
+    planes = Planes(attic)
+
+    def size() -> int:
+        attic.put(b"")  # what was given back until now is free
+        return os.fstat(attic._file.fileno()).st_size
+
+    def keep(some: Planes, frames) -> None:
+        for frame in frames:
+            kept[frame] = rng.integers(0, 2, (40, 50)).astype(np.uint16)
+            some.keep(frame, kept[frame])
+
+    kept: dict[int, np.ndarray] = {}
+    keep(planes, range(4))
+    once = size()
+    for _ in range(20):
+        keep(planes, [2, 0, 3])
+    for frame in planes:
+        np.testing.assert_array_equal(planes[frame], kept[frame])
+    assert size() < 2 * once
+    others = Planes(attic)
+    keep(others, range(10, 30))
+    assert size() > 4 * once
+    del others
+    gc.collect()
+    assert size() < 2 * once
+    for frame in planes:
+        np.testing.assert_array_equal(planes[frame], kept[frame])
 
 
 @pytest.mark.parametrize("what", ["delete", "merge", "split"])

@@ -33,8 +33,6 @@ def check_given(object_id: int, masks: GivenMasks, shape: tuple[int, int], lengt
     InputError
         If there are none, or one of them cannot be used.
     """
-    if object_id < 1:
-        raise InputError(f"object ids start at 1, not {object_id}")
     if not masks:
         raise InputError(f"object {object_id} has no masks; leave it out")
     for frame, text in masks.items():

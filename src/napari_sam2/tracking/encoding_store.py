@@ -6,6 +6,8 @@ frame as the network sees it, and its size.
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
 from contextlib import suppress
 from functools import cached_property
@@ -23,6 +25,8 @@ from napari_sam2.tracking.replacing import patiently
 
 Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4
 _NAMES = ("stride16", "stride8", "stride4")
+_SLACK = 16  # where room has to be made, this part of all of it
+_STALE = 24 * 3600  # seconds after which nobody completes a part of a file
 
 
 class EncodingStore:
@@ -43,6 +47,7 @@ class EncodingStore:
         self.model = model
         self.most = most
         self._closed = False
+        self._spare = 0  # bytes that may be written before the folder is looked through
 
     @cached_property
     def _weights(self) -> bytes:
@@ -100,10 +105,32 @@ class EncodingStore:
             raise
 
     def _make_room(self, needed: int) -> None:
-        files = [(f, f.stat()) for f in self.folder.glob("*.safetensors")]
+        """Remove old files where there is no room; the folder is looked through now and then."""
+        self._spare -= needed
+        if self._spare >= 0:
+            return
+        for file, stat in self._listed("*.part"):
+            if stat.st_mtime < time.time() - _STALE:
+                _remove(file)
+        files = self._listed("*.safetensors")
         total = needed + sum(stat.st_size for _, stat in files)
+        wanted = self.most if total <= self.most else self.most - self.most // _SLACK
         for file, stat in sorted(files, key=lambda item: item[1].st_mtime):
-            if total <= self.most:
+            if total <= wanted:
                 break
-            file.unlink(missing_ok=True)
+            _remove(file)
             total -= stat.st_size
+        self._spare = (self.most - total) // 2  # another job may fill the rest
+
+    def _listed(self, pattern: str) -> list[tuple[Path, os.stat_result]]:
+        """Return files and what the system says of them, without those that are gone again."""
+        found = []
+        for file in self.folder.glob(pattern):
+            with suppress(FileNotFoundError):  # another job has removed it
+                found.append((file, file.stat()))
+        return found
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # another job has removed it, or reads it
+        file.unlink()

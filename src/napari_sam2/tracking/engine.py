@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Jumps, between
+from napari_sam2.tracking.jumps import Box, Jumps, Shift, between
 from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
@@ -38,6 +39,8 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.room import Room
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window
+
+T = TypeVar("T")
 
 _ASKED = 24  # hypotheses kept
 
@@ -227,6 +230,23 @@ class Engine(Placement):
 
         known = recollection(looks, self.model.config.hidden, self.model.device, moved)
         return self.model.recall(features, known, prepared)
+
+    def jump(self, frame: int, reverse: bool) -> tuple[int, Shift]:
+        """Look for a jump of the whole picture; see `Jumps.look`."""
+        return self._seeing(lambda: self.jumps.look(frame, reverse))
+
+    def takes_along(self, later: int, jump: Shift, reverse: bool, box: Box) -> bool:
+        """Tell whether an object jumped with it; see `Jumps.takes_along`."""
+        return self._seeing(lambda: self.jumps.takes_along(later, jump, reverse, box))
+
+    def _seeing(self, look: Callable[[], T]) -> T:
+        """Look at frames where the network is: on the CPU, once the GPU's memory has run out."""
+
+        def compute() -> T:
+            self.jumps.device = self.model.device
+            return look()
+
+        return self.room.attempt(compute)
 
     def track(
         self, frame: int, looks: Sequence[Look]

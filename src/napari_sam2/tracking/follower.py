@@ -97,7 +97,7 @@ class Follower:
         """Follow objects to a frame."""
         later, jump = frame, STILL
         if self.engine.windowed:
-            later, jump = self.engine.jumps.look(frame, way.reverse)
+            later, jump = self.engine.jump(frame, way.reverse)
         followed: list[TrackedObject] = []
         looks: list[Look] = []
         for obj in (self.objects[i] for i in ids):
@@ -140,7 +140,7 @@ class Follower:
             return True  # nobody knows where it was
         sy, sx = self.engine.geometry(passed.window).scale
         place = (box[0] / sy, box[1] / sx, box[2] / sy, box[3] / sx)
-        return self.engine.jumps.takes_along(later, jump, way.reverse, place)
+        return self.engine.takes_along(later, jump, way.reverse, place)
 
     def _brought(self, obj: TrackedObject, there: int, estimate: Estimate, here: int) -> Estimate:
         """Return a mask of another frame where it would be on this one, if only the stage moved."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.session import TrackingSession
 
 _MOST_STEPS = 100
-_MOST_BYTES = 1 << 30  # of memories that only undo still needs
+_MOST_BYTES = 1 << 30  # of what only undo still needs
+_ENTRY_BYTES = 40  # of a dict
 
 
 @dataclass
@@ -198,15 +199,17 @@ def _prompted(step: Step) -> Iterator[tuple[int, int]]:
 
 
 def _bytes(past: list[Done]) -> int:
-    """Bytes of the memories in all snapshots; what they share counts once."""
+    """Bytes of all snapshots: their memories, of which what they share counts once, and lists."""
     sizes: dict[int, int] = {}
+    entries = 0
     for done in past:
         for obj in done.before.values():
             if obj is None:
                 continue
+            entries += obj.entries
             for item in (*obj.bank.conditioning.values(), *obj.bank.tracked.values()):
                 spatial = None if item.memory is None else item.memory.features
                 for tensor in (spatial, item.logits):
                     if tensor is not None:
                         sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-    return sum(sizes.values())
+    return sum(sizes.values()) + _ENTRY_BYTES * entries

@@ -39,12 +39,12 @@ class Jumps:
     Parameters
     ----------
     frames : of the stack.
-    device : where frames are kept.
+    device : where frames are kept; that of the network, which may move.
     """
 
     def __init__(self, frames: Frames, device: torch.device) -> None:
         self._frames = frames
-        self._device = device
+        self.device = device
         self._known: dict[int, Shift] = {}  # between a frame and the one before it
         self._small: OrderedDict[int, Picture] = OrderedDict()
         self._pair: tuple[int, dict[int, Picture]] = (-1, {})
@@ -113,7 +113,7 @@ class Jumps:
 
     def _picture(self, frame: int, side: int) -> Picture:
         """Return a frame made small, without what the lamp does to it, which stays in place."""
-        small = self._frames.small(frame, self._step(side), self._device)
+        small = self._frames.small(frame, self._step(side), self.device)
         width = max(3, int(_LIGHT * max(small.shape)))
         picture: Picture = small - uniform_filter(small, width, mode="nearest")
         return picture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.results_file import NoResults, ResultsFile, results_path
 from napari_sam2.tracking.session_file import SessionFile, load_session, save_session
+from napari_sam2.tracking.session_text import SessionText
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
@@ -37,6 +38,7 @@ class KeptSession:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._text = SessionText()
         self._results = ResultsFile(results_path(self.path))
 
     def save(self, history: History, content: SessionFile) -> None:
@@ -53,7 +55,7 @@ class KeptSession:
             If a file cannot be written.
         """
         session = history.session
-        state = save_session(self.path, content, session.prompts)
+        state = save_session(self.path, content, session.prompts, self._text)
         self._results.write(state, session.object_ids, history.touched, session.packed)
         history.touched.clear()
 

@@ -172,8 +172,8 @@ def check_division(
     who = f"object {object_id} cannot divide on frame {frame}"
     if not 0 <= frame < length:
         raise InputError(f"{who}: the stack has frames 0 to {length - 1}")
-    if len(set(ids)) != 2 or min(ids) < 1 or set(ids) & objects.keys():
-        raise InputError(f"{who} into {ids[0]} and {ids[1]}; take two ids that are not in use")
+    if ids[0] == ids[1]:
+        raise InputError(f"{who} into {ids[0]} twice; take two ids that are not in use")
     first, anchors = begin(obj), sorted(obj.anchors)
     if first is None or first >= frame:
         where = "has no mask" if first is None else f"begins on frame {first}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from torch import Tensor
 
 from napari_sam2.model.values import Memory
@@ -133,10 +134,15 @@ class MemoryBank:
         """Drop what neither the frames next to `frame` nor a new start from a conditioning frame
         can ask for, so that the size does not depend on the length of the stack.
         """  # noqa: D205
-        anchors = (frame, *self.conditioning)
-        for t, item in list(self.tracked.items()):
-            distance = min(abs(t - anchor) for anchor in anchors)
-            if distance > self.max_pointers:
-                del self.tracked[t]
-            elif distance > self.num_memories and item.offered:
-                self.tracked[t] = Remembered(None, item.pointer)
+        anchors = np.array(sorted((frame, *self.conditioning)))
+        frames = np.fromiter(self.tracked, np.int64, len(self.tracked))
+        after = np.searchsorted(anchors, frames)
+        left = np.abs(frames - anchors[np.maximum(after - 1, 0)])
+        right = np.abs(frames - anchors[np.minimum(after, len(anchors) - 1)])
+        distance = np.minimum(left, right)
+        for t in frames[distance > self.max_pointers].tolist():
+            del self.tracked[t]
+        near = distance <= self.max_pointers
+        for t in frames[near & (distance > self.num_memories)].tolist():
+            if self.tracked[t].offered:
+                self.tracked[t] = Remembered(None, self.tracked[t].pointer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +78,14 @@ class TrackedObject:
             ends=set(self.ends),
             given=dict(self.given),
         )
+
+    @property
+    def entries(self) -> int:
+        """How many entries all its lists have: what a copy of it takes beside the arrays."""
+        said: list[Sized] = [self.prompts, self.pending, self.changed, self.ends]
+        seen: list[Sized] = [self.estimates, self.tracked, self.before, self.given]
+        kept: list[Sized] = [self.bank.conditioning, self.bank.tracked, self.bank.jumps]
+        return sum(len(one) for one in (*said, *seen, *kept))
 
     @property
     def rests(self) -> bool:

@@ -11,7 +11,6 @@ import torch
 from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.merging import DRAWN_LOGIT, placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
@@ -148,8 +147,9 @@ class Prompting(Roster):
                 _check_new(object_id, min(shown), shown[min(shown)])
         # Ends last, they need to know the object; frame by frame, so that each is encoded once.
         order = sorted(checked.items(), key=lambda item: (item[1].absent, item[0][1]))
-        for (object_id, frame), prompt in order:
-            self._answer(object_id, frame, prompt, None)
+        with self._all_or_nothing(prompts):
+            for (object_id, frame), prompt in order:
+                self._answer(object_id, frame, prompt, None)
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> Preview | None:
         """Say all that is said of an object on a frame, in the place of what was said before.
@@ -178,12 +178,8 @@ class Prompting(Roster):
             )
             if earlier == known:
                 return self._prompt(object_id, frame, prompt, known)
-        before = self.snapshot([object_id])
-        try:
+        with self._all_or_nothing([object_id]):
             return self._said_instead(object_id, frame, prompt, known)
-        except BaseException:  # also where the user ends it
-            self.restore(before)
-            raise
 
     def _said_instead(
         self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None
@@ -214,10 +210,9 @@ class Prompting(Roster):
         known.take_back(frame)
 
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
-        _check_integers(object_id, frame)
-        if object_id < 1:
-            raise InputError(f"object ids start at 1, not {object_id}")
-        label_dtype([object_id])
+        self._checked_id(object_id)
+        if not isinstance(frame, int | np.integer):
+            raise InputError(f"a frame is an integer, not {frame!r}")
         self._check_frame(frame, described(object_id, frame))
         return prompt.validate(self.frames.shape, object_id=object_id, frame=frame)
 
@@ -245,12 +240,6 @@ class Prompting(Roster):
         estimate = answer(self._engine, obj, frame, prompt, known is not None)
         self._objects.setdefault(object_id, obj)  # only now: what failed leaves no object
         return estimate
-
-
-def _check_integers(object_id: object, frame: object) -> None:
-    for name, value in (("an object id", object_id), ("a frame", frame)):
-        if not isinstance(value, int | np.integer):
-            raise InputError(f"{name} is an integer, not {value!r}")
 
 
 def _check_new(object_id: int, frame: int, prompt: Prompt) -> None:

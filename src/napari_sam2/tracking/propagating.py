@@ -19,6 +19,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.merging import claimed, merged
 from napari_sam2.tracking.passes import Direction, Pass, made, passes, results_of
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.repair import Stretches
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
 from napari_sam2.tracking.workload import Workload, looks_of, workload
@@ -317,6 +318,17 @@ class Propagating(Roster):
                 yield merged(frame, self._objects, self._engine)
         for i in self._still(ids):
             self._objects[i].changed -= known[i]
+
+    def to_repair(self, object_ids: Iterable[int] | None = None) -> list[int]:
+        """Return the objects that `repair` would change.
+
+        Raises
+        ------
+        InputError
+            If an id does not exist.
+        """
+        known = [(i, self._objects[i]) for i in self._checked_ids(object_ids)]
+        return [i for i, obj in known if obj.changed or obj.stretches() != Stretches()]
 
     def total_repaired(self, object_ids: Iterable[int] | None = None) -> int:
         """Return how many results `repair` will yield."""

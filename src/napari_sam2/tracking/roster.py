@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
 
 from napari_sam2.tracking import lineage
 from napari_sam2.tracking.answering import end
@@ -12,6 +15,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.gaps import close, gaps
+from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import merged
 from napari_sam2.tracking.objects import TrackedObject
@@ -44,8 +48,8 @@ class Roster:
 
     @property
     def prompts(self) -> dict[int, dict[int, Prompt]]:
-        """Prompts by object id and frame."""
-        return {i: dict(o.prompts) for i, o in self._objects.items()}
+        """Prompts by object id and frame. May be asked for from any thread."""
+        return {i: dict(o.prompts) for i, o in [*self._objects.items()]}
 
     @property
     def parents(self) -> dict[int, int]:
@@ -107,6 +111,7 @@ class Roster:
         """
         obj, last = self._existing(object_id), max(self._objects)
         ids = (last + 1, last + 2) if daughters is None else daughters
+        ids = self._checked_new_id(ids[0]), self._checked_new_id(ids[1])
         lineage.check_division(self._objects, object_id, frame, ids, len(self.frames))
         end(object_id, obj, frame, Prompt(absent=True))
         for i in ids:
@@ -170,12 +175,10 @@ class Roster:
         ------
         InputError
             If there is no such object, or nothing is known of it on one of the sides, or the new
-            id is taken.
+            id cannot be used.
         """
         obj = self._existing(object_id)
-        new = max(self._objects) + 1 if new_id is None else new_id
-        if new in self._objects or new < 1:
-            raise InputError(f"the id {new} cannot be used; take one above {max(self._objects)}")
+        new = self._checked_new_id(max(self._objects) + 1 if new_id is None else new_id)
         known = sorted(obj.estimates)
         if not known or not known[0] < frame <= known[-1]:
             raise InputError(
@@ -292,6 +295,16 @@ class Roster:
         known = self._objects
         return {i: known[i].copy() if i in known else None for i in ids}
 
+    @contextmanager
+    def _all_or_nothing(self, object_ids: Iterable[int]) -> Iterator[None]:
+        """Put some objects back as they were if what is done within does not come to its end."""
+        before = self.snapshot(object_ids)
+        try:
+            yield
+        except BaseException:  # also where the user ends it
+            self.restore(before)
+            raise
+
     def restore(self, snapshot: Snapshot) -> None:
         """Put the objects of a snapshot back as they were; others stay as they are."""
         for object_id, obj in snapshot.items():
@@ -334,6 +347,22 @@ class Roster:
             known = ", ".join(map(str, self.object_ids)) or "none yet"
             raise InputError(f"there is no object {object_id}; there are {known}")
         return self._objects[object_id]
+
+    def _checked_id(self, object_id: object) -> int:
+        """Return an id that an object can have, as Python's integer; refuse all else."""
+        if not isinstance(object_id, int | np.integer):
+            raise InputError(f"an object id is an integer, not {object_id!r}")
+        if object_id < 1:
+            raise InputError(f"object ids start at 1, not {object_id}")
+        label_dtype([int(object_id)])
+        return int(object_id)  # of numpy, it would overflow
+
+    def _checked_new_id(self, object_id: object) -> int:
+        """Return the id of an object to come; refuse what no object can have, or another has."""
+        new = self._checked_id(object_id)
+        if new in self._objects:
+            raise InputError(f"there is an object {new} already; take another id")
+        return new
 
     def _known(self, object_id: int, frame: int) -> Prompt | None:
         known = self._objects.get(object_id)

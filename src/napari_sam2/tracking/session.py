@@ -127,9 +127,8 @@ class TrackingSession(Prompting, Propagating):
 
     def _adopted(self, masks: Mapping[int, GivenMasks]) -> Iterator[int]:
         """Make objects of masks; yields each frame once all objects have taken it in."""
+        masks = {self._checked_new_id(i): some for i, some in masks.items()}
         for i, some in masks.items():
-            if i in self._objects:
-                raise InputError(f"there is an object {i} already; give the masks another id")
             check_given(i, some, self.frames.shape, len(self.frames))
         spans = {i: range(min(some), max(some) + 1) for i, some in masks.items()}
         first = min((span.start for span in spans.values()), default=0)

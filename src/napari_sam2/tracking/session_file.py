@@ -6,12 +6,8 @@ also a prompts file: "objects" holds the prompts as they are at the end.
 
 from __future__ import annotations
 
-import json
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +16,11 @@ from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.lineage_steps import Divide
-from napari_sam2.tracking.mask_text import mask_text
 from napari_sam2.tracking.passes import results_of
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.prompts_json import VERSION, objects_as_json, read_json
+from napari_sam2.tracking.prompts_json import VERSION, read_json
 from napari_sam2.tracking.replacing import replacing
+from napari_sam2.tracking.session_text import SessionText, state_of
 from napari_sam2.tracking.steps import (
     AddPrompts,
     AdoptMasks,
@@ -33,7 +29,7 @@ from napari_sam2.tracking.steps import (
     SplitObject,
     Step,
 )
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.steps_json import step_from_json
 
 if TYPE_CHECKING:
     from napari_sam2.model.config import Attention
@@ -223,7 +219,9 @@ class SessionFile:
         self.check_model(session.model)
 
 
-def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> str:
+def save_session(
+    path: str | Path, content: SessionFile, prompts: Prompts, text: SessionText | None = None
+) -> str:
     """Write a session file; it is replaced only once it is complete.
 
     Parameters
@@ -231,6 +229,7 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
     path : should end in `.ns2.json`.
     content : what to write.
     prompts : as they are at the end.
+    text : keeps what it made of this session before.
 
     Returns
     -------
@@ -249,42 +248,15 @@ def save_session(path: str | Path, content: SessionFile, prompts: Prompts) -> st
         "image": asdict(content.image),
         "model": {"name": content.model, "fingerprint": content.fingerprint},
         "settings": {"attention": content.attention, "zoom": content.zoom},
-        "objects": objects_as_json(prompts, lambda _i, _t, mask: mask_text(mask)),
         "notes": {str(i): dict(notes) for i, notes in content.notes.items()},
         "slice_step": content.slice_step,
-        "steps": [step_as_json(step) for step in content.steps],
-        "left": [step_as_json(step) for step in content.left],
     }
+    whole, state = (text or SessionText()).of(written, prompts, content.steps, content.left)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
-            unfinished.write_text(_text(written), encoding="utf-8")
-    return _state(written)
-
-
-# Numbers of numpy are numbers, too.
-_dumps = partial(json.dumps, default=operator.index)
-
-
-def _text(written: Mapping[str, Any]) -> str:
-    """Return JSON with a line for each object and step; indenting all takes five times as long."""
-    entries = []
-    for key, value in written.items():
-        if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(_dumps(item) for item in value) + "\n ]"
-        else:
-            text = _dumps(value)
-        entries.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(entries) + "\n}\n"
-
-
-def _state(written: Mapping[str, Any]) -> str:
-    """Digest of what decides about the masks, as it stands in the file."""
-    image = {k: v for k, v in written["image"].items() if k not in ("path", "axes")}
-    fingerprint = written["model"]["fingerprint"]
-    parts = [image, fingerprint, written.get("settings", {}), written["steps"]]
-    text = _dumps(parts, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+            unfinished.write_text(whole, encoding="utf-8")
+    return state
 
 
 def load_session(path: str | Path) -> SessionFile:
@@ -315,16 +287,23 @@ def load_session(path: str | Path) -> SessionFile:
             steps,
             settings.get("attention"),
             settings.get("zoom"),
-            {int(i): dict(notes) for i, notes in content.get("notes", {}).items()},
+            {int(i): _note(notes) for i, notes in content.get("notes", {}).items()},
             None if content.get("slice_step") is None else float(content["slice_step"]),
             left,
             tuple(int(entry["id"]) for entry in content.get("objects", ())),
-            _state(content),
+            state_of(content),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path.name}: {error}") from error
         raise InputError(f"{path.name} is damaged ({error}); restore it from a copy") from error
+
+
+def _note(found: Mapping[str, Any]) -> dict[str, Any]:
+    note = dict(found)
+    if "accepted" in note:
+        note["accepted"] = [int(frame) for frame in note["accepted"]]
+    return note
 
 
 def _identity(image: Mapping[str, Any]) -> ImageIdentity:

@@ -290,8 +290,8 @@ class Repair:
     frames: int | None = None
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name those that are repaired."""
-        return session.object_ids if self.object_ids is None else self.object_ids
+        """Name those that are repaired; the others need not be kept for undo."""
+        return session.to_repair(self.object_ids)
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that are computed again."""

@@ -40,7 +40,7 @@ def act_long(
     text: str,
     said: Callable[[Run], str],
     after: Callable[[bool], None],
-) -> None:
+) -> bool:
     """Do long work; see `Controller.start`."""
     layers = bench.layers
     assert layers is not None
@@ -51,5 +51,7 @@ def act_long(
         finally:
             layers.release()
 
-    if bench.controller.start(work, text, said=said, after=then):
+    began = bench.controller.start(work, text, said=said, after=then)
+    if began:
         layers.hold()
+    return began

@@ -131,7 +131,6 @@ class Controller:
             keeper = SessionKeeper(record.history, request)
             if saved is not None:
                 saved.content.check(record.history.session)
-                keeper.begin_restoring(saved)
                 return _Opened(record, keeper, None)
             if prompts:
                 record.history.do(AddPrompts(prompts))
@@ -227,7 +226,9 @@ class Controller:
         said: Callable[[Run], str] | None = None,
         after: Callable[[bool], None] | None = None,
     ) -> bool:
-        """Begin long work on the worker's thread, if none is going on; returns whether it began.
+        """Begin long work on the worker's thread; returns whether it began.
+
+        Where other work is going on or there is no session, the user is told.
 
         Parameters
         ----------
@@ -241,6 +242,7 @@ class Controller:
             Told whether it came to its end.
         """
         if self.run is not None:
+            self.status.emit("Cancel the propagation first.", "error")
             return False
         record, keeper = self.require_record(), self.keeper
         if record is None or keeper is None:
@@ -320,6 +322,8 @@ class Controller:
         """
         keeper, notes = self.keeper, self.notes()
         if keeper is None:
+            if path is not None:
+                self.require_record()
             return
 
         def job() -> None:

@@ -140,8 +140,8 @@ class Following:
             step, run.total = plan(record.history.session)
             run.consume(record.run(step))
 
-        self.leave_from_here()
-        self._bench.controller.start(work, text, said=self._said)
+        if self._bench.controller.start(work, text, said=self._said):
+            self.leave_from_here()
 
     def _said(self, run: Run) -> str:
         more = " 'Go on' does the rest." if run.cancelled.is_set() and self.left else ""
@@ -168,9 +168,9 @@ class Following:
         def after(_ended: bool) -> None:
             bench.show_layers(record.layers)
 
-        self.leave_from_here()
-        act_long(bench, work, "Propagating, and looking for new cells …", said, after)
-        self.finding = bench.controller.run is not None
+        if act_long(bench, work, "Propagating, and looking for new cells …", said, after):
+            self.leave_from_here()
+            self.finding = True
 
     def wish(
         self,
@@ -193,7 +193,7 @@ class Following:
         return bool(layers and source and source.frame_axis(layers.geometry) == "T")
 
     def leave_from_here(self) -> None:
-        """Come back to the frame on screen when the work that begins now is over."""
+        """Come back to the frame on screen when the work that has just begun is over."""
         self._origin = self._followed = self._bench.frame_on_screen
 
     def refresh(self) -> None:

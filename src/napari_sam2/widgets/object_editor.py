@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_sam2.tracking.prompt import Prompts
@@ -63,7 +63,7 @@ class ObjectEditor:
                 "info",
             )
 
-        self._change(LockObject(object_id, locked), [], done)
+        self._change(LockObject(object_id, locked), None, done)
 
     def show(self, object_ids: Iterable[int], visible: bool) -> None:
         """Show or hide objects in the Labels layer; their masks stay."""
@@ -82,8 +82,7 @@ class ObjectEditor:
         def job(record: Record, layers_of: LayersOf) -> None:
             _run(record, step, layers_of, kept)
             if writer is not None:
-                for object_id in ids:
-                    writer.erase(object_id)
+                writer.erase(ids)
 
         def done(_: None) -> None:
             bench.notes.done(step, kept)
@@ -116,7 +115,7 @@ class ObjectEditor:
             )
 
         step = MergeObjects(kept, absorbed[0], absorbed[1:] or None)
-        self._change(step, [(i, kept, 0) for i in absorbed], done)
+        self._change(step, (absorbed, kept, 0), done)
 
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
@@ -135,7 +134,7 @@ class ObjectEditor:
                 "done",
             )
 
-        self._change(SplitObject(old, frame, new), [(old, new, frame)], done)
+        self._change(SplitObject(old, frame, new), ([old], new, frame), done)
 
     def close_gaps(self) -> None:
         """Fill single frames on which an object was not found between two masks of it."""
@@ -161,22 +160,24 @@ class ObjectEditor:
         self._do(job, done)
 
     def _change(
-        self, step: Step, relabel: Iterable[tuple[int, int, int]], then: Callable[[], None]
+        self,
+        step: Step,
+        relabel: tuple[Collection[int], int, int] | None,
+        then: Callable[[], None],
     ) -> None:
         """Do a step, follow it in the notes, then tell what it changed.
 
         Parameters
         ----------
         relabel
-            (old, new, first frame): what else has the old label gets the new one.
+            (old, new, first frame): what else has an old label gets the new one.
         """
         writer, notes, kept = self._bench.writer, self._bench.notes, dict[int, Noted]()
 
         def job(record: Record, layers_of: LayersOf) -> None:
             _run(record, step, layers_of, kept)
-            if writer is not None:
-                for old, new, first in relabel:
-                    writer.relabel(old, new, first)
+            if writer is not None and relabel is not None:
+                writer.relabel(*relabel)
 
         def done(_: None) -> None:
             notes.done(step, kept)

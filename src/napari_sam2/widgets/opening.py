@@ -76,6 +76,7 @@ class SessionOpener:
     def __init__(self) -> None:
         self._key: tuple[str, str] | None = None
         self._model: Any = None
+        self._device: Any = None  # that it was loaded on
 
     def __call__(self, request: SessionRequest, progress: Progress) -> Any:
         """Load the model if needed and open a session; runs on the worker's thread."""
@@ -85,10 +86,11 @@ class SessionOpener:
         from napari_sam2.weights import load_model
 
         key = (request.model, request.device)
-        if self._key != key:
+        # Where memory runs out, a session moves its model to the CPU.
+        if self._key != key or self._model.device != self._device:
             self._key, self._model = None, None
             self._model = load_model(request.model, request.device, progress=progress)
-            self._key = key
+            self._key, self._device = key, self._model.device
         policy = TrackingPolicy(attention=request.attention, zoom=request.zoom)
         return TrackingSession(self._model, request.frames(), policy)
 

@@ -6,7 +6,9 @@ import tempfile
 import time
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,24 +16,59 @@ import numpy.typing as npt
 
 
 class Attic:
-    """A temporary file that bytes are put into; gone with the last who uses it."""
+    """A temporary file that bytes are put into; gone with the last who uses it.
+
+    Room that was given back is used again.
+    """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="napari-sam2-undo-")  # noqa: SIM115
         self._end = 0
+        self._free: list[tuple[int, int]] = []  # start and size of each gap, rising
+        self._dropped: deque[tuple[int, int]] = deque()
         weakref.finalize(self, self._file.close)
 
     def put(self, data: bytes) -> tuple[int, int] | bytes:
         """Store bytes; returns what `get` wants. On a full disk they stay in memory."""
+        self._clear()
+        size = len(data)
+        gap = next((k for k, (_, room) in enumerate(self._free) if room >= size), None)
+        start = self._end if gap is None else self._free[gap][0]
         try:
-            self._file.seek(self._end)
+            self._file.seek(start)
             self._file.write(data)
             self._file.flush()
         except OSError:
             return data
-        place = (self._end, len(data))
-        self._end += len(data)
-        return place
+        if gap is None:
+            self._end += size
+        else:
+            room = self._free[gap][1]
+            self._free[gap : gap + 1] = [(start + size, room - size)] if room > size else []
+        return start, size
+
+    def drop(self, place: tuple[int, int] | bytes | None) -> None:
+        """Give back the room of what nobody will ask for again; from any thread."""
+        if isinstance(place, tuple):
+            self._dropped.append(place)
+
+    def _clear(self) -> None:
+        """Make gaps of what was dropped; the last one is cut off."""
+        if not self._dropped:
+            return
+        while self._dropped:
+            self._free.append(self._dropped.popleft())
+        joined: list[tuple[int, int]] = []
+        for start, size in sorted(self._free):
+            if joined and sum(joined[-1]) == start:
+                joined[-1] = joined[-1][0], joined[-1][1] + size
+            else:
+                joined.append((start, size))
+        if sum(joined[-1]) == self._end:
+            self._end, _ = joined.pop()
+            with suppress(OSError):
+                self._file.truncate(self._end)
+        self._free = joined
 
     def get(self, place: tuple[int, int] | bytes) -> bytes:
         """Return the bytes."""
@@ -50,6 +87,7 @@ class Planes:
         """Objects that had masks at that time."""
         self._kept: dict[int, tuple[Any, tuple[int, int], np.dtype[Any]]] = {}
         self._when: dict[int, float] = {}
+        weakref.finalize(self, _give_back, attic, self._kept).atexit = False
 
     def __iter__(self) -> Iterator[int]:
         return iter(tuple(self._kept))
@@ -60,6 +98,8 @@ class Planes:
     def keep(self, frame: int, plane: npt.NDArray[Any], at: float | None = None) -> None:
         """Keep a frame in the place of what was kept of it; as it was now, or `at` a time."""
         height, width = plane.shape
+        if frame in self._kept:
+            self._attic.drop(self._kept[frame][0])
         packed = None
         if plane.any():
             packed = self._attic.put(zlib.compress(np.ascontiguousarray(plane).tobytes(), 1))
@@ -76,3 +116,8 @@ class Planes:
             return np.zeros(shape, dtype)
         data = zlib.decompress(self._attic.get(packed))
         return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _give_back(attic: Attic, kept: Mapping[int, tuple[Any, ...]]) -> None:
+    for place, *_ in kept.values():
+        attic.drop(place)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.results_file import NoResults
-from napari_sam2.tracking.session_file import SessionFile
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
@@ -106,7 +105,7 @@ class Restoring:
             if saved.content.slice_step is not None:
                 # Not saved: the file still holds what is about to be brought back.
                 lay_out(bench, saved.content.slice_step)
-            self._bring_back(saved.content)
+            self._bring_back(saved)
         elif bench.layers is not None and bench.layers.prompts:
             bench.status.emit(self._ready(), "done")
         else:
@@ -124,8 +123,8 @@ class Restoring:
             "on screen until they are followed. Lock what shall stay."
         )
 
-    def _bring_back(self, content: SessionFile) -> None:
-        bench, controller = self._bench, self._bench.controller
+    def _bring_back(self, saved: Found) -> None:
+        bench, controller, content = self._bench, self._bench.controller, saved.content
         record, keeper = controller.record, controller.keeper
         assert bench.layers is not None
         assert record is not None
@@ -135,6 +134,7 @@ class Restoring:
         def work(record: Record, run: Run) -> None:
             nonlocal whole
             run.follow = False
+            keeper.begin_restoring(saved)
             try:
                 bring(record, run)
             finally:
@@ -156,9 +156,9 @@ class Restoring:
         def said(run: Run) -> str:
             return _said(run, reason) + ("" if whole else _CUT_SHORT)
 
-        bench.following.leave_from_here()
         text = "Restoring what was done …"
-        act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers))
+        if act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers)):
+            bench.following.leave_from_here()
 
 
 def _said(run: Run, reason: str) -> str:

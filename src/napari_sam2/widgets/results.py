@@ -116,23 +116,26 @@ class ResultWriter:
         kept = (before > 0) & free & ~np.isin(before, list(known))
         return np.where(kept, before, labels)
 
-    def relabel(self, old: int, new: int, first: int) -> None:
-        """Give what an object still has from a frame on to another one."""
+    def relabel(self, old: Collection[int], new: int, first: int) -> None:
+        """Give what objects still have from a frame on to another one."""
+        if self._replace(old, new, first):
+            self.object_ids.add(new)
+
+    def erase(self, object_ids: Collection[int]) -> None:
+        """Remove objects from every frame."""
+        self.object_ids.difference_update(object_ids)
+        self._replace(object_ids, 0, 0)
+
+    def _replace(self, old: Collection[int], new: int, first: int) -> bool:
+        """Write another label in the place of some; returns whether there were any."""
+        found = False
         for frame in range(first, self._geometry.length):
             labels = self.read(frame)
-            mine = labels == old
+            mine = np.isin(labels, [*old])
             if mine.any():
-                self.object_ids.add(new)
+                found = True
                 self._put(frame, labels, np.where(mine, new, labels).astype(labels.dtype))
-
-    def erase(self, object_id: int) -> None:
-        """Remove an object from every frame."""
-        self.object_ids.discard(object_id)
-        for frame in range(self._geometry.length):
-            labels = self.read(frame)
-            mine = labels == object_id
-            if mine.any():
-                self._put(frame, labels, np.where(mine, 0, labels))
+        return found
 
     def _put(self, frame: int, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> None:
         if frame not in self._before and not np.array_equal(before, after):

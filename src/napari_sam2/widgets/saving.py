@@ -102,7 +102,6 @@ class SessionKeeper:
         self.moved: Path | None = None
         """Where it goes since another window wrote the file; whoever says so empties it."""
         self._kept: KeptSession | None = None
-        self._restoring = False
         self._ground: tuple[Step, ...] = ()  # where there are no others, no file is begun
         self._last: SessionFile | None = None
         self._stamp: Stamp | None = None  # None: not to be looked at
@@ -157,13 +156,11 @@ class SessionKeeper:
         raise AssertionError
 
     def begin_restoring(self, found: Found) -> None:
-        """Save nothing until `end_restoring`: the file still holds what is brought back."""
-        self._restoring = True
+        """Take the file of what is brought back now for the one to save to."""
         self.path, self._last, self._stamp = found.path, found.content, found.stamp
 
     def end_restoring(self, whole: bool) -> None:
-        """Save again: to the restored file, or to another one if not all of it came back."""
-        self._restoring = False
+        """Stay with the restored file, or leave it for another one if not all of it came back."""
         if not whole:
             self.path = self._last = self._stamp = None
             self._ground = tuple(self._history.steps)
@@ -195,8 +192,6 @@ class SessionKeeper:
         OutputError
             If it cannot be written.
         """
-        if self._restoring:
-            return
         steps = tuple(self._history.steps)
         content = replace(self._about, steps=steps, notes=notes, slice_step=self.slice_step)
         now = None if self.path is None else _stamp(self.path)

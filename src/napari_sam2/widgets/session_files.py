@@ -17,14 +17,12 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return a reader for a session (`.ns2.json`), or None for whatever else it is."""
-    if not isinstance(path, str) or not path.lower().endswith(SUFFIX):
-        return None
-    try:
-        load_session(path)
-    except InputError:
-        return None
-    return read_session
+    """Return a reader for a session (`.ns2.json`), or None for whatever else it is.
+
+    By the name alone: napari asks on the window's thread, and a session may be large.
+    """
+    ours = isinstance(path, str) and path.lower().endswith(SUFFIX)
+    return read_session if ours else None
 
 
 def read_session(path: str) -> list[LayerData]:
@@ -74,8 +72,10 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     OutputError
-        If the layer is not the one that the dock works on, or the file cannot be written.
+        If the layer is not the one that the dock works on, objects are being followed, or the
+        file cannot be written.
     """
+    from napari_sam2.widgets.live_session import LiveSession
     from napari_sam2.widgets.scripting import open_widget
 
     viewer = napari.current_viewer()
@@ -87,9 +87,11 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"'{name}' is not being worked on in the dock, so it has no session; save the layer "
             "'masklets' of the dock, or choose another kind of file"
         )
+    if widget.controller.run is not None:  # saving would wait for its end, and napari with it
+        raise OutputError("Cancel the propagation first, or save once it is done.")
     target = Path(path if path.lower().endswith(SUFFIX) else Path(path).with_suffix(SUFFIX))
-    widget.save_session(target)
-    widget.wait()
-    if not target.is_file():
-        raise OutputError(widget.form.status.text())
+    try:
+        LiveSession(widget).save(target)
+    except InputError as error:
+        raise OutputError(str(error)) from error
     return [str(target)]

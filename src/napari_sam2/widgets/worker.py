@@ -17,6 +17,8 @@ from qtpy.QtCore import QEventLoop, QObject, Qt, Signal  # type: ignore[attr-def
 logger = logging.getLogger(__name__)
 
 _NICE = 10
+_guard = threading.Lock()
+_at_work = 0  # jobs that run now, of all workers
 
 Deliver = Callable[[Callable[[], None]], None]
 
@@ -133,13 +135,20 @@ def _undisturbed() -> Iterator[None]:
     """Keep what exists already out of Python's garbage collection.
 
     napari, Qt and torch are half a million objects: going through them takes 0.3 s, for which the
-    window stood still in the middle of a propagation.
+    window stood still in the middle of a propagation. It is there once for all workers.
     """
-    gc.freeze()
+    global _at_work
+    with _guard:
+        _at_work += 1
+        if _at_work == 1:
+            gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        with _guard:
+            _at_work -= 1
+            if not _at_work:
+                gc.unfreeze()
 
 
 def _step_back() -> None:
