@@ -160,6 +160,19 @@ def test_three_that_are_merged_come_back_by_one_undo(window):
     assert set(window.layers.prompts) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("key", [Qt.Key.Key_Delete, Qt.Key.Key_Backspace])
+def test_selected_rows_are_deleted_by_the_key(window, key):
+    press(window, 0, ID)
+    press(window, 1, ID, CONTROL)
+    QTest.keyClick(table(window), key)
+    shown(window)
+    assert "2 objects were deleted" in window.status
+    assert not table(window).objects.rows
+    window.key("Z", CONTROL)
+    shown(window)
+    assert [row.object_id for row in table(window).objects.rows] == [1, 2]
+
+
 def test_splitting_at_the_frame_on_screen(window):
     press(window, 0, ID)
     window.viewer.dims.set_current_step(0, 3)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
 from test_saving import files
-from test_undo import do
+from test_undo import SMALL, do
 
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
@@ -161,3 +162,52 @@ def test_the_worker_goes_on_after_a_job_that_ends_the_process(desk, kind):
     assert len(said) == 1
     do(desk, "click")
     assert "pixels" in desk.status
+
+
+def test_an_image_that_is_chosen_again_is_as_it_was_left(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    first = desk.viewer.layers["cells"]
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.propagate()
+    desk.done()
+    before = np.array(desk.layers.labels.data)
+    other = desk.viewer.add_image(blobs() // 2, name="other")
+    for _ in range(2):
+        desk.widget.set_image(other)
+        desk.done()
+        assert not desk.widget.workbench.used_ids
+        desk.widget.set_image(first)
+        desk.done()
+        assert "Restored as it was" in desk.status
+        np.testing.assert_array_equal(desk.layers.labels.data, before)
+    names = sorted(layer.name for layer in desk.viewer.layers)
+    assert names == ["cells", "masklets", "other", "prompts: boxes", "prompts: points"]
+
+
+def test_what_was_painted_after_an_image_was_left_stays(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    first = desk.viewer.layers["cells"]
+    desk.point(0, *SMALL)
+    desk.done()
+    left = desk.widget.workbench.layers.labels
+    desk.widget.set_image(desk.viewer.add_image(blobs() // 2, name="other"))
+    desk.done()
+    left.mode = "paint"
+    left.selected_label = 7
+    left.paint((0, 40, 40), 7)
+    desk.widget.set_image(first)
+    desk.done()
+    assert left in desk.viewer.layers
+    assert (left.data == 7).any()
+    assert "You worked on this image before" in desk.status
+
+
+def test_a_fresh_start_brings_nothing_back(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.workbench.restoring.restart()
+    desk.done()
+    assert not desk.widget.workbench.used_ids
+    assert len([layer for layer in desk.viewer.layers if "masklets" in layer.name]) == 2

@@ -182,9 +182,17 @@ class Dividing:
             self._bench.layers.labels.metadata[PARENTS_KEY] = self.parents
 
 
-def hint(session: Any, object_id: int) -> str:
-    """Say what to do next once a daughter has a mask; "" for other objects."""
+def hint(session: Any, object_id: int, frame: int) -> str:
+    """Say what to do next once a daughter has a mask, or who took the place of a mother.
+
+    "" for other objects.
+    """
     parents, prompts = session.parents, session.prompts
+    daughters = sorted(i for i, mother in parents.items() if mother == object_id)
+    ended = any(p.absent for t, p in prompts.get(object_id, {}).items() if t <= frame)
+    if daughters and ended:
+        names = " and ".join(map(str, daughters))
+        return f" It divided before: choose {names} to correct what came of it."
     mother = parents.get(object_id)
     if mother is None or set(session.frames_of(object_id)) - prompts[object_id].keys():
         return ""  # it was followed already

@@ -13,7 +13,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtGui import QKeyEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -40,6 +40,7 @@ _TIPS = (
     "Whether the masks are shown",
 )
 _ROLE = Qt.ItemDataRole
+_DELETES = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 SORT_ROLE = int(_ROLE.UserRole)
 
 
@@ -307,6 +308,13 @@ class ObjectTable(RowTable):
         elif index.column() not in (LOCK, SHOW) and row.first is not None:
             self.frame_wanted.emit(row.object_id, row.first)
 
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Delete the selected objects by the key that is for that."""
+        if event is not None and event.key() in _DELETES and self.selected_ids():
+            self.action.emit("delete")
+        else:
+            super().keyPressEvent(event)
+
     def rename(self) -> None:
         """Let the user type a name for the current row."""
         index = self.currentIndex()
@@ -334,7 +342,7 @@ class ObjectTable(RowTable):
         menu.addSeparator()
         follow = menu.addAction("Propagate only these", lambda: self.action.emit("follow"))
         follow.setEnabled(bool(ids))
-        delete = menu.addAction("Delete", lambda: self.action.emit("delete"))
+        delete = menu.addAction("Delete (Del)", lambda: self.action.emit("delete"))
         for action in (rename, splitting, dividing):
             action.setEnabled(len(ids) == 1)
         for action in (lock, show, only, delete):

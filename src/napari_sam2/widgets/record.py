@@ -238,7 +238,7 @@ class Record:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
-        more = hint(self.history.session, step.object_id)
+        more = hint(self.history.session, step.object_id, step.frame)
         if usual and size > _HUGE * usual and not step.prompt.only_mask:
             more = (
                 f" That is {size / usual:.0f} times as large as before; {COMMAND}+Z takes it back."

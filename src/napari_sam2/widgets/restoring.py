@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.results_file import NoResults
@@ -11,15 +13,27 @@ from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
-from napari_sam2.widgets.saving import Found
+from napari_sam2.widgets.saving import Found, SessionKeeper
 from napari_sam2.widgets.slice_step import lay_out
 from napari_sam2.widgets.sources import STEP_KEY, Part
 
 if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+    from napari_sam2.widgets.prompt_layers import PromptLayers
     from napari_sam2.widgets.workbench import Workbench
 
 
 _CUT_SHORT = " The file of the earlier session stays as it was."
+
+
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """An image that was left, who knows where its session is, and the layers that it had."""
+
+    image: ref[Image]
+    keeper: SessionKeeper
+    layers: tuple[Layer, ...]
 
 
 class Restoring:
@@ -34,6 +48,7 @@ class Restoring:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._wanted: Found | None = None
+        self._left: list[_Left] = []
         self.found: Found | None = None
         """An earlier session of the image that can be restored."""
         bench.controller.opened.connect(self._on_opened)
@@ -80,16 +95,58 @@ class Restoring:
         if bench.image is None or bench.source is None or bench.layers is None:
             bench.say_what_to_do()
             return
+        keeper = bench.controller.keeper
         axis = -1 if bench.source.channel_axis is None else bench.source.channel_axis
         part = Part(axis, bench.source.channel, bench.source.layers)
         bench.start(bench.image, bench.layers.geometry.axis, part)
+        self._forget(keeper)
 
     def expect(self, saved: Found | None) -> None:
         """Take note that a session is being opened, for a saved one or afresh."""
         self.found, self._wanted = None, saved
 
+    def leave(self, image: Image, keeper: SessionKeeper, layers: PromptLayers) -> None:
+        """Note the layers of an image that is left, and who knows where its session is.
+
+        When the image is chosen again, they give way to what is restored, unless they were changed
+        meanwhile.
+        """
+        self._left.append(_Left(ref(image), keeper, layers.layers))
+
+        for event in (layers.labels.events.paint, layers.labels.events.data):
+            event.connect(lambda _event: self._forget(keeper))
+
+    def _forget(self, keeper: SessionKeeper | None) -> None:
+        """Let the layers of a session that was left stay."""
+        self._left = [left for left in self._left if left.keeper is not keeper]
+
+    def _was_left(self, found: Found) -> bool:
+        """Whether a session was left in this window, at what is worked on now."""
+        bench = self._bench
+        known = [left for left in self._left if left.keeper.path == found.path]
+        if not any(left.image() is bench.image for left in known):
+            return False
+        if bench.layers is None or bench.layers.prompts:
+            return False
+        assert bench.source is not None
+        return bench.source.part_for(found.content.image, bench.layers.geometry) is None
+
+    def _replace(self, path: Path) -> None:
+        """Let the layers of the image take the place of those that it was left with."""
+        viewer, layers = self._bench.viewer, self._bench.layers
+        old = [left for left in self._left if left.keeper.path == path]
+        self._left = [left for left in self._left if left not in old]
+        for left in old:
+            for layer, new in zip(left.layers, layers.layers if layers else (), strict=False):
+                if layer in viewer.layers:
+                    viewer.layers.remove(layer)
+                    new.name = layer.name
+
     def _on_found(self, found: Found) -> None:
         self.found = found
+        if self._was_left(found):
+            self.restore()
+            return
         self._bench.status.emit(
             f"You worked on this image before ({found.text}). 'Restore' brings that back.", "info"
         )
@@ -157,7 +214,13 @@ class Restoring:
             return _said(run, reason) + ("" if whole else _CUT_SHORT)
 
         text = "Restoring what was done …"
-        if act_long(bench, work, text, said, lambda _: bench.show_layers(record.layers)):
+
+        def after(_ended: bool) -> None:
+            bench.show_layers(record.layers)
+            if whole:
+                self._replace(saved.path)
+
+        if act_long(bench, work, text, said, after):
             bench.following.leave_from_here()
 
 

@@ -258,9 +258,11 @@ class Workbench:
 
     def _leave(self) -> None:
         """Let go of the layers; those that hold nothing are removed."""
+        keeper = self.controller.keeper
         self.controller.close()
         self.new_pixels.leave()
-        layers, self.layers, self.image, self.source = self.layers, None, None, None
+        layers, image = self.layers, self.image
+        self.layers = self.image = self.source = None
         if layers is None:
             return
         layers.be_silent()
@@ -269,6 +271,8 @@ class Workbench:
             layer.visible = False  # it would lie over what is worked on next
             if empty and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
+        if not empty and keeper is not None and image is not None:
+            self.restoring.leave(image, keeper, layers)
         self.writer = None
 
     def close(self) -> None:
