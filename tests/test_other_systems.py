@@ -12,10 +12,10 @@ import pytest
 import tifffile
 import torch
 
+from napari_sam2 import replacing
 from napari_sam2.export import files
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
-from napari_sam2.tracking import replacing
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.weights import pick_device

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.stacks import open_stack as open_stack
     from napari_sam2.tracking.errors import InputError as InputError
+    from napari_sam2.tracking.estimates import Quality as Quality
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.prompt import Prompt as Prompt
     from napari_sam2.tracking.results import FrameResult as FrameResult
+    from napari_sam2.tracking.results import Preview as Preview
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
     from napari_sam2.widgets.scripting import attach as attach
@@ -29,7 +31,9 @@ _EXPORTS = {
     "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
     "InputError": "napari_sam2.tracking.errors",
+    "Preview": "napari_sam2.tracking.results",
     "Prompt": "napari_sam2.tracking.prompt",
+    "Quality": "napari_sam2.tracking.estimates",
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
     "attach": "napari_sam2.widgets.scripting",
@@ -47,7 +51,9 @@ __all__ = [
     "FrameResult",
     "Frames",
     "InputError",
+    "Preview",
     "Prompt",
+    "Quality",
     "TrackingPolicy",
     "TrackingSession",
     "__version__",

@@ -18,7 +18,7 @@ from typing import Any
 import certifi
 from filelock import FileLock, Timeout
 
-from napari_sam2.tracking.replacing import patiently
+from napari_sam2.replacing import patiently
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole file, if known."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy.typing as npt
 
 from napari_sam2.export.files import check_free, remove, taken
+from napari_sam2.replacing import patiently
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError, OutputError, writing
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.replacing import patiently
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import SUFFIX, SessionFile

@@ -251,8 +251,9 @@ def download(name: str, progress: Progress | None = None, base_url: str | None =
     try:
         return fetch(checkpoint.url(base_url), target, checkpoint.sha256, progress)
     except DownloadError as error:
+        addresses = dict.fromkeys([checkpoint.url(base_url), checkpoint.url(BASE_URL)])
         raise DownloadError(
-            f"{error}. By hand: get {checkpoint.url()} on any computer and put it into "
+            f"{error}. By hand: get {' or '.join(addresses)} on any computer and put it into "
             f"{target.parent} as {target.name}. Offline, the model {EMBEDDED!r} always works"
         ) from error
 

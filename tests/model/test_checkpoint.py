@@ -124,6 +124,19 @@ def test_missing_extra_and_wrong_tensors_are_named() -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    model = small_model()
+    state = {name: part.clone() for name, part in official_state(model).items()}
+    state["no_mem_embed"].view(-1)[3] = value
+    with pytest.raises(CheckpointError, match=r"NaN or infinite in no_mem_embed$"):
+        load_official(model, state)
+    state["no_obj_ptr"].fill_(value)
+    with pytest.raises(CheckpointError, match=r"in no_.* and 1 more"):
+        load_official(model, state)
+    assert all(part.isfinite().all() for part in model.state_dict().values())
+
+
 def test_many_faults_are_counted() -> None:
     model = small_model()
     with pytest.raises(CheckpointError, match=r"and \d{2,} more"):

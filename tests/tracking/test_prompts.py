@@ -210,6 +210,7 @@ CLICK = {"points": [[1, 1]], "positive": [True]}
         (entry(points=[[1, 1]], positive=[1]), "true and false"),
         (entry(points=[[1]], positive=[True]), "object 1 on frame 0: points must be"),
         (entry(box=[[1, 2]]), "a box is"),
+        (entry(boxx=[[1, 2], [3, 4]], **CLICK), 'object 1 on frame 0: "boxx" is no part'),
         (entry(mask=3), "name of a TIFF"),
         (entry(mask="none.tif"), "none.tif is missing"),
         (entry(mask="bad.tif"), "cannot read the mask bad.tif"),

@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
+from napari_sam2.replacing import patiently
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
-from napari_sam2.tracking.replacing import patiently
 
 _IMAGES = (".tif", ".tiff")  # what is read with the others of a folder
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)

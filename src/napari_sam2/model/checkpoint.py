@@ -131,7 +131,7 @@ def load_official(model: SAM2, state: dict[str, Tensor]) -> None:
     Raises
     ------
     CheckpointError
-        If tensors are missing, left over, or of the wrong shape; they are named.
+        If tensors are missing, left over, of the wrong shape or not finite; they are named.
     """
     wanted = {
         to_official(name): _official_shape(to_official(name), value.shape)
@@ -151,6 +151,11 @@ def load_official(model: SAM2, state: dict[str, Tensor]) -> None:
         raise CheckpointError(
             f"the weights do not fit {model.config.name}: " + "; ".join(faults[:5]) + more
         )
+    # A sum is finite only if all values are, and makes no copy of them.
+    broken = [k for k, v in state.items() if not v.sum(dtype=torch.float32).isfinite()]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise CheckpointError(f"the weights are NaN or infinite in {broken[0]}{more}")
     own = model.state_dict()
     model.load_state_dict(
         {to_ours(k): v.reshape(own[to_ours(k)].shape).to(torch.float32) for k, v in state.items()}

@@ -20,8 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.replacing import patiently
 from napari_sam2.tracking.fingerprints import SIZE, model_fingerprint, tensor_bytes
-from napari_sam2.tracking.replacing import patiently
 
 Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4
 _NAMES = ("stride16", "stride8", "stride4")

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from napari_sam2.replacing import patiently
 from napari_sam2.tracking.errors import InputError, writing
-from napari_sam2.tracking.replacing import patiently
 
 
 def label_dtype(ids: Iterable[int]) -> np.dtype[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from napari_sam2.replacing import replacing
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.prompt import Prompt, Prompts, described
 from napari_sam2.tracking.prompts_json import (
@@ -21,7 +22,6 @@ from napari_sam2.tracking.prompts_json import (
     parse_objects,
     read_json,
 )
-from napari_sam2.tracking.replacing import replacing
 from napari_sam2.tracking.thin_mask import ThinMask, masks_of
 
 __all__ = [

@@ -18,6 +18,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts, described
 from napari_sam2.tracking.thin_mask import ThinMask
 
 VERSION = 1
+_KEYS = ("frame", "points", "positive", "box", "mask", "absent")
 
 
 def objects_as_json(
@@ -113,6 +114,7 @@ def parse_objects(content: dict[str, Any], folder: Path) -> Prompts:
                 raise InputError(f"{described(object_id, frame)}: frames start at 0")
             if frame in prompts:
                 raise InputError(f"{described(object_id, frame)} is listed twice; join the prompts")
+            _check_keys(item, described(object_id, frame))
             prompts[frame] = parse_prompt(item, folder, described(object_id, frame))
     if not any(objects.values()):
         raise InputError("there are no prompts in it; give at least one object a prompt")
@@ -176,6 +178,14 @@ def _key(entry: dict[str, Any], key: str, where: str) -> Any:
     if key not in entry:
         raise InputError(f'{where} lacks "{key}"; add it')
     return entry[key]
+
+
+def _check_keys(item: dict[str, Any], who: str) -> None:
+    """Refuse what is misspelled, rather than to do without it."""
+    for key in item:
+        if key not in _KEYS:
+            known = ", ".join(f'"{one}"' for one in _KEYS)
+            raise InputError(f'{who}: "{key}" is no part of a prompt, which has {known}')
 
 
 def integer(value: Any, name: str) -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.replacing import replacing
 from napari_sam2.tracking.channels import Channels, channels_from_json
 from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError, writing
@@ -19,7 +20,6 @@ from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.passes import results_of
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts_json import VERSION, read_json
-from napari_sam2.tracking.replacing import replacing
 from napari_sam2.tracking.session_text import SessionText, state_of
 from napari_sam2.tracking.steps import (
     AddPrompts,

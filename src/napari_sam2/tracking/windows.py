@@ -129,10 +129,11 @@ def _size(shape: tuple[int, int], zoom: float) -> tuple[int, int]:
 def _at_zoom(
     config: ModelConfig, shape: tuple[int, int], attention: Attention, zoom: float
 ) -> Geometry:
-    if config.square_input or attention == "exact":
+    if config.square_input:
+        raise InputError(f"zoom is not for {config.name}, which sees whole frames; leave it out")
+    if attention == "exact":
         raise InputError(
-            "zoom is for windows and models that take frames of any size, such as micro; leave it "
-            "out"
+            "zoom is for windows, and exact attention sees whole frames; leave out one of the two"
         )
     if not (zoom > 0 and 32 <= zoom * max(shape) <= _LARGEST):
         least, most = 32 / max(shape), _LARGEST / max(shape)
