@@ -143,6 +143,12 @@ def test_classical_beats_copying_where_things_are_bright() -> None:
     assert classical_propagation(task).j > copy_first_propagation(task).j + 0.1
 
 
+def test_of_an_unknown_kind_the_better_threshold_counts() -> None:
+    task = prepare(moving_squares())
+    both = [classical_propagation(task, phase=phase).j for phase in (False, True)]
+    assert classical_propagation(task, phase=None).j == max(both) > min(both)
+
+
 def write_sequence(folder: Path, tracks: bool = False) -> None:
     folder.mkdir()
     sequence = moving_squares()

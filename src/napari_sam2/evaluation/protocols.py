@@ -207,8 +207,17 @@ def copy_first_propagation(task: Task) -> Propagation:
     return Propagation(regions(task, dict(enumerate(copies))))
 
 
-def classical_propagation(task: Task, *, phase: bool = False) -> Propagation:
-    """Judge `classical` labels, followed from the true masks of the seed frame."""
+def classical_propagation(task: Task, *, phase: bool | None = False) -> Propagation:
+    """Judge `classical` labels, followed from the true masks of the seed frame.
+
+    Parameters
+    ----------
+    phase
+        As for `classical`; None: whichever of the two has the higher J.
+    """
+    if phase is None:
+        both = [classical_propagation(task, phase=textured) for textured in (False, True)]
+        return max(both, key=lambda found: found.j)
     started = time.perf_counter()
     labels = classical(task.images, phase=phase)
     masks = {i: classical_from_mask(labels, task.seed_mask(i), task.seed) for i in task.objects}

@@ -179,8 +179,8 @@ whole in the seed frame: the first frame of a time-lapse, the slice with most ob
 - **J from mask**: mean IoU over the other frames and the objects, all followed at once from their
   true masks on the seed frame; an object counts until it divides or ends.
 - **copy-first J**: the mask of the seed frame, unmoved. **classical J**: threshold (Li; for phase
-  contrast, interference and electron micrographs Otsu, of the local variance), watershed on the
-  distance transform, followed by overlap from the same true masks; where nothing overlaps, the last
+  contrast, interference and electron micrographs Otsu, of the local variance; for sequences of
+  unknown kind the better of both), watershed on the distance transform, followed by overlap from the same true masks; where nothing overlaps, the last
   mask stays.
 - **s per frame**: propagation of all these objects together."""
 
