@@ -67,6 +67,8 @@ def attach(
     >>> sam.masklets.shape
     """
     widget = open_dock(viewer)
+    if isinstance(channel, Sequence):  # a list of them, too
+        channel = tuple(channel)
     layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
     first = layers[0] or widget.workbench.image
     chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
