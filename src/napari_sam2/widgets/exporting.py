@@ -81,8 +81,7 @@ class Export:
         self._overwrite = overwrite
         self._images = images_of(source)
         self._labels = _Labels(writer, geometry, dtype)
-        self._axes = f"{source.frame_axis(geometry)}YX"
-        self._scale, self._unit = source.frame_scale(geometry)
+        self._source, self._geometry = source, geometry
 
     def run(self, session: Any, run: Run) -> tuple[str, ...]:
         """Write it.
@@ -102,6 +101,7 @@ class Export:
         from napari_sam2.export.formats import FORMATS, export_masklets, format_of
 
         check_apart(self.path, *self._images)
+        scale, unit = self._source.frame_scale(self._geometry)  # may open the image's file
 
         def progress(done: int, total: int) -> None:
             run.done, run.total = done, total
@@ -113,9 +113,9 @@ class Export:
             self.path,
             self._labels,
             name,
-            axes=self._axes,
-            scale=self._scale,
-            unit=length_unit(self._unit),  # napari knows more of them than files do
+            axes=f"{self._source.frame_axis(self._geometry)}YX",
+            scale=scale,
+            unit=length_unit(unit),  # napari knows more of them than files do
             image=_Pixels(session.frames) if name == MEASURED else None,
             quality=session.qualities() if FORMATS[name].quality else None,
             parents=session.parents,
