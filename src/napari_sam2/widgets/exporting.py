@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from napari_sam2.physical_units import length_unit
 from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.runs import Cancelled, Run
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.sources import Source
