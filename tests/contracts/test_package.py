@@ -9,6 +9,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_sam2
+from napari_sam2.widgets.launch import TITLE
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "src" / "napari_sam2" / "napari.yaml"
@@ -72,10 +73,10 @@ def test_manifest() -> None:
     manifest.validate_imports()
     contributions = manifest.contributions
     widgets = {w.display_name: w.command for w in contributions.widgets or []}
-    assert list(widgets) == ["SAM 2 masklets"]
+    assert list(widgets) == [TITLE]
     assert [s.key for s in contributions.sample_data or []] == ["timelapse", "zstack"]
     targets = {c.id: c.python_name for c in contributions.commands or []}
-    assert targets[widgets["SAM 2 masklets"]] == "napari_sam2.widgets.dock:MaskletsWidget"
+    assert targets[widgets[TITLE]] == "napari_sam2.widgets.dock:MaskletsWidget"
 
 
 def test_readers_and_writers() -> None:

@@ -391,3 +391,22 @@ def test_a_damaged_frame_is_named() -> None:
     assert frames.read(1).shape == (8, 8)
     with pytest.raises(InputError, match=r"frame 2 cannot be read \(OSError: 200 bytes"):
         frames.read(2)
+
+
+def test_the_levels_of_a_frame_are_made_once(monkeypatch):
+    frames = Frames(np.random.default_rng(0).integers(0, 255, (2, 60, 80)).astype(np.uint8))
+    made, interpolate, part = [], F.interpolate, [(slice(0, 8), slice(0, 8))]
+
+    def counted(*args, **options):
+        made.append(options["size"])
+        return interpolate(*args, **options)
+
+    monkeypatch.setattr(F, "interpolate", counted)
+    sizes = [(42, 56), (30, 40)]
+    first = {size: frames.tensor(0, size, part) for size in sizes}
+    for size in sizes * 2:
+        assert torch.equal(frames.tensor(0, size, part), first[size])
+    assert made == sizes
+    frames.tensor(1, sizes[0], part)
+    frames.tensor(0, sizes[0], part)  # only those of the last frame are kept
+    assert made == [*sizes, sizes[0], sizes[0]]

@@ -351,6 +351,8 @@ def test_zarr_and_several_resolutions(open_desk):
     desk = open_desk()
     desk.viewer.add_image([array, small], multiscale=True, name="cells", rgb=False)
     desk.done()
+    live = attach_to(desk, channel=[1, 0])
+    assert desk.widget.workbench.source.channel == (1, 0, None)
     live = attach_to(desk, channel=1)
     assert live.add_points(1, 2, [(20, 24)])[20, 24]
     assert live.masklets.shape == (6, 80, 100)

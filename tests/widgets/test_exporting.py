@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +11,7 @@ from fakes import blobs
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.widgets import layer_adapters
 from napari_sam2.widgets.exporting import filters
 from napari_sam2.widgets.live_session import LiveSession
 
@@ -60,6 +63,24 @@ def test_the_dialog_replaces_what_it_asked_about(worked, tmp_path, monkeypatch):
     worked.widget.form.session.export.click()
     worked.done()
     assert worked.status.startswith("Exported")
+
+
+def test_what_takes_long_is_left_to_the_worker(worked, tmp_path, monkeypatch):
+    threads, asked = [], []
+    monkeypatch.setattr(
+        layer_adapters,
+        "file_scale",
+        lambda _: threads.append(threading.current_thread()) or ({}, None),
+    )
+    session = worked.widget.session
+    monkeypatch.setattr(session, "qualities", lambda: asked.append(1) or {})
+    for name, qualities in (("a.tif", 0), ("a.zarr", 0), ("a.csv", 1), ("a.json", 2)):
+        worked.widget.export(tmp_path / name)
+        worked.done()
+        assert worked.status.startswith("Exported")
+        assert len(asked) == qualities
+    assert len(threads) == 4
+    assert threading.main_thread() not in threads
 
 
 def test_the_image_on_screen_is_never_replaced(worked, tmp_path, monkeypatch):

@@ -191,6 +191,20 @@ def test_an_earlier_session_that_does_not_come_back_stops_no_saving(
     assert old.read_bytes() == before
 
 
+def test_what_another_window_removes_meanwhile_is_passed_over(open_desk, saved_sessions):
+    do(open_desk(blobs()), "click")
+    (path,) = files(saved_sessions)
+    gone = path.with_name(path.name.replace("-1.ns2", "-0.ns2"))
+    try:
+        gone.symlink_to(saved_sessions / "nowhere")
+    except OSError:
+        pytest.skip("no permission to make links")
+    again = open_desk(blobs())
+    assert "You worked on this image before" in again.status
+    do(again, "click")
+    assert len(files(saved_sessions)) == 3
+
+
 def test_saving_where_the_user_wants_it(open_desk, saved_sessions, tmp_path):
     desk = open_desk(blobs())
     do(desk, "click")

@@ -63,15 +63,8 @@ def read_labels(
     return labels.astype(native)
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr group or array."""
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
 def is_label_zarr(path: Path) -> bool:
     """Whether a folder is an OME-Zarr of labels, by its metadata: no image, no bare array."""
-    if not is_zarr(path):
-        return False
     try:
         attributes = dict(zarr.open_group(str(path), mode="r").attrs)
     except Exception:  # the library has many errors for what is no group

@@ -111,9 +111,8 @@ class Frames:
         spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
-        self._last_resized: (
-            tuple[tuple[int, tuple[int, int], torch.device], torch.Tensor] | None
-        ) = None
+        self._resized_of: tuple[int, torch.device] | None = None
+        self._last_resized: dict[tuple[int, int], torch.Tensor] = {}
         self._replaced = False
         self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
 
@@ -260,8 +259,10 @@ class Frames:
         return self._last_planes[1]
 
     def _resized(self, index: int, size: tuple[int, int], device: torch.device) -> torch.Tensor:
-        key = (index, size, device)
-        if self._last_resized is None or self._last_resized[0] != key:
+        """Whole frame (1 or 3, H, W) in a size; of the last one all are kept, for its levels."""
+        if self._resized_of != (index, device):
+            self._resized_of, self._last_resized = (index, device), {}
+        if size not in self._last_resized:
             resized = F.interpolate(
                 self._planes(index, device)[None],
                 size=size,
@@ -269,8 +270,8 @@ class Frames:
                 align_corners=False,
                 antialias=True,
             )
-            self._last_resized = (key, resized[0])
-        return self._last_resized[1]
+            self._last_resized[size] = resized[0]
+        return self._last_resized[size]
 
     def _say_replaced(self) -> None:
         """Say once what becomes of values that are no numbers."""

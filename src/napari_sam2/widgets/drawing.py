@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from skimage.draw import ellipse, polygon2mask
 
+from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.layer_states import Key
+
+Outline = tuple[npt.NDArray[np.float64], str]  # vertices (K, 2) and the kind of shape
 
 
 def planes_before(
@@ -89,6 +94,27 @@ def _frames_in(place: Any, geometry: StackGeometry) -> list[int]:
     if isinstance(part, slice):
         return list(range(geometry.length))[part]
     return [int(frame) for frame in np.unique(part)]
+
+
+class Areas:
+    """Masks of what is outlined on frames of one shape (Y, X); those of last time are kept."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._known: dict[tuple[tuple[bytes, str], ...], ThinMask] = {}
+
+    def of(self, outlines: Mapping[Key, Sequence[Outline]]) -> dict[Key, ThinMask]:
+        """Return the mask of all outlines of each object on each frame."""
+        before, found = self._known, {}
+        self._known = {}
+        for key, some in outlines.items():
+            name = tuple((yx.tobytes(), kind) for yx, kind in some)
+            mask = before.get(name)
+            if mask is None:
+                areas = [area_of(yx, kind, self._shape) for yx, kind in some]
+                mask = ThinMask.of(np.logical_or.reduce(areas))
+            self._known[name] = found[key] = mask
+        return found
 
 
 def area_of(

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from napari_sam2.physical_units import length_unit
 from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.runs import Cancelled, Run
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.sources import Source
@@ -81,8 +80,7 @@ class Export:
         self._overwrite = overwrite
         self._images = images_of(source)
         self._labels = _Labels(writer, geometry, dtype)
-        self._axes = f"{source.frame_axis(geometry)}YX"
-        self._scale, self._unit = source.frame_scale(geometry)
+        self._source, self._geometry = source, geometry
 
     def run(self, session: Any, run: Run) -> tuple[str, ...]:
         """Write it.
@@ -102,6 +100,7 @@ class Export:
         from napari_sam2.export.formats import FORMATS, export_masklets, format_of
 
         check_apart(self.path, *self._images)
+        scale, unit = self._source.frame_scale(self._geometry)  # may open the image's file
 
         def progress(done: int, total: int) -> None:
             run.done, run.total = done, total
@@ -113,9 +112,9 @@ class Export:
             self.path,
             self._labels,
             name,
-            axes=self._axes,
-            scale=self._scale,
-            unit=length_unit(self._unit),  # napari knows more of them than files do
+            axes=f"{self._source.frame_axis(self._geometry)}YX",
+            scale=scale,
+            unit=length_unit(unit),  # napari knows more of them than files do
             image=_Pixels(session.frames) if name == MEASURED else None,
             quality=session.qualities() if FORMATS[name].quality else None,
             parents=session.parents,

@@ -13,10 +13,9 @@ from qtpy.QtCore import QObject, QTimer
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.propagation_form import PropagationForm
-from napari_sam2.widgets.runs import Direction, Wish, planned
+from napari_sam2.widgets.runs import Cancelled, Direction, Wish, planned
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 

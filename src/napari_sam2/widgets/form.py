@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.model_form import ModelForm
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.part_form import PartForm
@@ -29,8 +30,6 @@ from napari_sam2.widgets.progress_form import ProgressForm
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
 from napari_sam2.widgets.sources import Source
-
-MAX_OBJECT_ID = 65535
 
 # Readable on napari's dark and light backgrounds alike.
 _STATUS_COLOURS = {"error": ("#ff8a80", "#b3261e"), "done": ("#7ee2a8", "#0b6b3a")}
@@ -97,7 +96,7 @@ class Form(QWidget):
         self.swatch.setFixedSize(QSize(18, 18))
         self.swatch.setAccessibleName("Colour of the object")
         self.object_id = SpinBox(
-            value=1, min=1, max=MAX_OBJECT_ID, tooltip="The object that prompts are for"
+            value=1, min=1, max=HIGHEST, tooltip="The object that prompts are for"
         )
         self.object_id.native.setAccessibleName("Current object")
         self.object_id.native.setFixedWidth(86)

@@ -12,8 +12,8 @@ from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.hover_picture import HoverPicture
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.remembered import settings
+from napari_sam2.widgets.runs import Cancelled
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from napari_sam2.stacks import Stack
     from napari_sam2.tracking.channels import Channels
 
+TITLE = "SAM 2 masklets"
+"""Of the dock."""
 _NO_QT = 'napari has no Qt to draw with; install one with: pip install "napari-sam2[all]"'
 
 # Without any of these, Qt ends the whole process.
@@ -50,12 +52,12 @@ def open_viewer(stack: Stack | None = None, channel: Channels | None = None) -> 
         raise InputError(_NO_QT) from error
     import napari
 
-    from napari_sam2.widgets.dock import MaskletsWidget
+    from napari_sam2.widgets.scripting import open_dock
 
     viewer = napari.Viewer()
     if stack is not None:
         viewer.add_image(stack.data, **image_settings(stack, channel))
-    viewer.window.add_dock_widget(MaskletsWidget(viewer), name="SAM 2 masklets", area="right")
+    open_dock(viewer)
     return viewer
 
 

@@ -16,10 +16,6 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all."""
 
 
-class Cancelled(Exception):
-    """The user does not want the answer any more."""
-
-
 @dataclass(frozen=True)
 class SessionRequest:
     """What a session is opened for.

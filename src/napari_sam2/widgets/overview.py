@@ -214,6 +214,9 @@ class Overview:
             c.sum(axis=1).tolist()
             for c in (self.prompted, begins, self.jump, self.interpolated, self.doubt > 0)
         ]
+        daughters: dict[int, list[int]] = {}
+        for daughter, mother in sorted(self.parents.items()):
+            daughters.setdefault(mother, []).append(daughter)
         return [
             Summary(
                 object_id=i,
@@ -231,7 +234,7 @@ class Overview:
                 locked=i in self._notes.locked,
                 visible=i not in self._notes.hidden,
                 mother=self.parents.get(i),
-                daughters=tuple(sorted(d for d, m in self.parents.items() if m == i)),
+                daughters=tuple(daughters.get(i, ())),
             )
             for n, i in enumerate(self.ids)
         ]

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair, Step
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.words import duration
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
 
 _RECENT = 9  # frames that tell how long the next ones take
+
+
+class Cancelled(Exception):
+    """The user does not want the answer any more."""
+
+
 Direction = Literal["both", "forward", "backward", "repair"]
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -57,7 +58,7 @@ class Found:
 
     path: Path
     content: SessionFile
-    stamp: Stamp | None = None
+    stamp: Stamp
     """Of the file when it was read."""
 
     @classmethod
@@ -70,13 +71,14 @@ class Found:
             If it cannot be read.
         """
         stamp = _stamp(path)  # before: whoever writes it meanwhile is noticed later
-        return cls(path, load_session(path), stamp)
+        content = load_session(path)
+        return cls(path, content, stamp or (0, 0, 0))
 
     @property
     def text(self) -> str:
         """How much work it holds, and from when: "12 objects, 24 November, 16:10"."""
         count = len(self.content.known)
-        when = datetime.fromtimestamp(self.path.stat().st_mtime)
+        when = datetime.fromtimestamp(self.stamp[1] / 1e9)
         objects = "1 object" if count == 1 else f"{count} objects"
         return f"{objects}, {when.day} {when:%B, %H:%M}"
 
@@ -131,7 +133,7 @@ class SessionKeeper:
     def found(self) -> Found | None:
         """Return the newest session that was saved by itself for this image, if there is one."""
         files = sessions_folder().glob(f"*{self._mark}*{SUFFIX}")
-        for path in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        for path in reversed(_by_age(files)):
             try:
                 found = Found.read(path)
             except InputError as error:
@@ -236,7 +238,13 @@ def _beside(path: Path) -> Path:
 
 
 def _drop_oldest(folder: Path) -> None:
-    files = sorted(folder.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime)
-    for file in files[:-_MOST_FILES]:
-        file.unlink(missing_ok=True)
-        results_path(file).unlink(missing_ok=True)
+    for file in _by_age(folder.glob(f"*{SUFFIX}"))[:-_MOST_FILES]:
+        with suppress(OSError):  # another window has removed it, or has it open
+            file.unlink(missing_ok=True)
+            results_path(file).unlink(missing_ok=True)
+
+
+def _by_age(files: Iterable[Path]) -> list[Path]:
+    """Sort files, the oldest first, without those that are gone again."""
+    stamps = {file: stamp for file in files if (stamp := _stamp(file)) is not None}
+    return sorted(stamps, key=lambda file: stamps[file][1])

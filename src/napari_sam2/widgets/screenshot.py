@@ -16,14 +16,13 @@ from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.channels import channels_from_json
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import load_prompts
-from napari_sam2.widgets.launch import open_viewer
+from napari_sam2.widgets.launch import TITLE, open_viewer
 from napari_sam2.widgets.saving import FOLDER_VARIABLE
 from napari_sam2.widgets.worker import process_events
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-_NAME = "SAM 2 masklets"
 _SIZE = (1440, 880)
 _PATIENCE = 120.0  # s, to load the model and to answer the prompts
 
@@ -40,7 +39,7 @@ def put_in(viewer: Viewer, prompts: Prompts, patience: float = _PATIENCE) -> Non
     patience
         Seconds to wait for the answers, and for the following; it goes on after them.
     """
-    widget: Any = viewer.window.dock_widgets[_NAME]
+    widget: Any = viewer.window.dock_widgets[TITLE]
     widget.wait(patience)
     layers = widget.workbench.layers
     for object_id, by_frame in prompts.items():

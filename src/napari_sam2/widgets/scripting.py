@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.launch import TITLE
 from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.sources import Part
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_sam2.tracking.channels import Channels
-
-_TITLE = "SAM 2 masklets"
 
 
 def attach(
@@ -67,6 +66,8 @@ def attach(
     >>> sam.masklets.shape
     """
     widget = open_dock(viewer)
+    if isinstance(channel, Sequence):  # a list of them, too
+        channel = tuple(channel)
     layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
     first = layers[0] or widget.workbench.image
     chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
@@ -95,7 +96,7 @@ def open_dock(viewer: napari.viewer.Viewer) -> MaskletsWidget:
     widget = open_widget(viewer)
     if widget is None:
         widget = MaskletsWidget(viewer)
-        viewer.window.add_dock_widget(widget, name=_TITLE, area="right")
+        viewer.window.add_dock_widget(widget, name=TITLE, area="right")
     return widget
 
 

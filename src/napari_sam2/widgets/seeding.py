@@ -23,9 +23,8 @@ from napari_sam2.tracking.thin_mask import masks_of
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST, free_ids
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.opening import Cancelled
 from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.runs import Cancelled, Run
 from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:

@@ -33,9 +33,10 @@ def superseded(shapes: Shapes, geometry: StackGeometry) -> list[int]:
     newest: dict[Key, bool] = {}
     found = []
     ids = shapes.features["object"].astype(int).to_list()
-    for i in reversed(range(len(shapes.data))):
-        key = ids[i], int(geometry.frames_of(shapes.data[i])[0])
-        area = shapes.shape_type[i] != BOX
+    data, kinds = shapes.data, shapes.shape_type
+    for i in reversed(range(len(data))):
+        key = ids[i], int(geometry.frames_of(data[i])[0])
+        area = kinds[i] != BOX
         if key in newest and not (area and newest[key]):
             found.append(i)
         newest.setdefault(key, area)
