@@ -387,3 +387,21 @@ def test_numbers_of_numpy_are_integers_too(model):
     session = a_session(model)
     session.add_points(np.int64(8), np.uint8(1), [[20, 20]], [True])
     assert 8 in session.object_ids
+
+
+def test_frames_to_check_are_what_the_network_is_not_sure_of(model):
+    frames = moving_disk(8)
+    frames[5:] = 255 - frames[5:]  # the disk is not what it was
+    session = TrackingSession(model, Frames(frames, contrast=(0, 255)))
+    session.add_box(1, 0, [[20, 10], [40, 30]])
+    assert session.frames_to_check() == []
+    list(session.propagate("forward"))
+    listed = session.frames_to_check()
+    qualities = session.qualities()[1]
+    unsure = {t for t, q in qualities.items() if t and (q.score < 0.5 or abs(q.object_score) < 1)}
+    assert unsure <= {t for c in listed for t in range(c.first, c.last + 1)}
+    assert listed
+    assert all(c.object_id == 1 and c.reasons for c in listed)
+    for found in listed:
+        session.add_mask(1, found.worst, frames[0] > 128)
+        assert all(c.worst != found.worst for c in session.frames_to_check())

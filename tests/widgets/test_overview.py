@@ -51,9 +51,7 @@ def doubtful(found: Overview) -> list[tuple[int, int]]:
 
 
 def reasons(found: Overview, object_id: int, frame: int) -> str:
-    doubt = found.doubt_at(object_id, frame)
-    assert doubt is not None
-    return doubt.reasons
+    return found.reasons_at(object_id, frame)
 
 
 def test_a_sure_object_is_not_doubtful():
@@ -62,8 +60,8 @@ def test_a_sure_object_is_not_doubtful():
     first, second = found.summaries
     assert (first.object_id, first.covered, first.first, first.last) == (1, 12, 0, 11)
     assert (second.covered, second.first, second.last, second.gaps) == (5, 3, 7, 0)
-    assert found.doubt_at(1, 3) is None
-    assert found.doubt_at(2, 3) is None
+    assert found.doubt_at(1, 3) == found.doubt_at(2, 3) == 0
+    assert reasons(found, 1, 3) == reasons(found, 2, 3) == ""
     assert found.describe(7, 1) == "Object 7, frame 1: not looked for yet"
     assert found.describe(1, 1) == "Object 1, frame 1: 90 % sure, 400 px"
 
@@ -181,8 +179,10 @@ def test_any_object_can_be_described(area, score, prompted):
         assert object_id == 1
         assert frame not in prompted
         assert reasons(found, object_id, frame)
-    sizes = [found.doubt_at(*pair).size for pair in doubtful(found)]
-    assert sizes == sorted(sizes, reverse=True)
+    listed = found.to_check
+    assert [(c.object_id, c.worst) for c in listed] == doubtful(found)
+    assert [c.doubt for c in listed] == sorted((c.doubt for c in listed), reverse=True)
+    assert all(c.reasons and c.first <= c.worst <= c.last for c in listed)
     assert all(found.describe(1, t) for t in range(LENGTH))
     spans = found.spans.tolist()
     covered = [t for first, last in spans for t in range(first, last + 1)]

@@ -180,8 +180,8 @@ whole in the seed frame: the first frame of a time-lapse, the slice with most ob
   true masks on the seed frame; an object counts until it divides or ends.
 - **copy-first J**: the mask of the seed frame, unmoved. **classical J**: threshold (Li; for phase
   contrast, interference and electron micrographs Otsu, of the local variance; for sequences of
-  unknown kind the better of both), watershed on the distance transform, followed by overlap from the same true masks; where nothing overlaps, the last
-  mask stays.
+  unknown kind the better of both), watershed on the distance transform, followed by overlap from
+  the same true masks; where nothing overlaps, the last mask stays.
 - **s per frame**: propagation of all these objects together."""
 
 

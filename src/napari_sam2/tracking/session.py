@@ -23,6 +23,7 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, check_diameter, everything
+from napari_sam2.tracking.examined import Examined, ToCheck
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction
@@ -159,6 +160,15 @@ class TrackingSession(Prompting, Propagating):
         if estimate is None:
             raise InputError(f"{described(object_id, frame)}: it has not been looked at there yet")
         return view_of(self._engine, frame, estimate)
+
+    def frames_to_check(self) -> list[ToCheck]:
+        """Return which frames of which objects should be looked at, the worst first.
+
+        As *Frames to check* in the window: what the network is not sure of, jumps in size or place,
+        gaps, and objects that vanish. Frames with prompts are not among them.
+        """
+        said = {i: [*prompts] for i, prompts in self.prompts.items()}
+        return Examined(len(self.frames), self.traces(), said).to_check
 
     def find_daughters(self, object_id: int, frame: int) -> tuple[Prompt, Prompt] | None:
         """Look for the two cells that an object has become; the session stays as it is.

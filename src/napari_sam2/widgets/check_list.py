@@ -63,8 +63,7 @@ class CheckModel(QAbstractTableModel):
         if role == _ROLE.DecorationRole and index.column() == 0:
             return swatch([255 * c for c in self._colour_of(object_id)[:3]])
         if role in (_ROLE.DisplayRole, _ROLE.ToolTipRole):
-            doubt = self.overview.doubt_at(object_id, frame)
-            reasons = "" if doubt is None else doubt.reasons
+            reasons = self.overview.reasons_at(object_id, frame)
             frames = self.overview.frames_at(index.row())
             if role == _ROLE.ToolTipRole:
                 worst = "" if frames == str(frame) else f"s {frames}, the worst {frame}"

@@ -70,13 +70,12 @@ class Review:
         object_id, frame = (int(n) for n in self.overview.order[place])
         self._place = place
         self.go_to(object_id, frame)
-        doubt = self.overview.doubt_at(object_id, frame)
-        assert doubt is not None
+        reasons = self.overview.reasons_at(object_id, frame)
         name, frames = self._bench.notes.name(object_id), self.overview.frames_at(place)
         where = f"frame {frame}"
         if frames != str(frame):
             where = f"frames {frames}, of which {frame} is the worst"
-        self._bench.status.emit(f"{name}, {where}: {doubt.reasons}.", "info")
+        self._bench.status.emit(f"{name}, {where}: {reasons}.", "info")
 
     @property
     def place(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Which frames of which objects should be looked at. No Qt.
+"""Which frames of which objects should be looked at.
 
 A frame of an object is doubtful if one of these holds. What each adds to the doubt is in brackets;
 a higher sum is worse.
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ SURE = 0.5
 UNCLEAR = 1.0
 AREA_FACTOR = 2.0
 
-Array = npt.NDArray
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
