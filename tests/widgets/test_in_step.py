@@ -192,7 +192,7 @@ def test_undo_leaves_masks_of_an_earlier_session(desk: Any) -> None:
     desk.done()
     followed = labels(desk)
     assert (followed[3] == 1).any()
-    desk.widget.workbench.open_session()
+    desk.widget.workbench.starting.open_session()
     desk.done()
     assert not desk.widget.session.result(3).quality
     before = labels(desk)

@@ -67,7 +67,7 @@ class Choices:
         with self._filled_by_us():
             form.object_id.value = bench.object_id
             form.image.value = bench.image
-            form.models.show_looks(bench.attention, bench.leaves_attention)
+            form.models.show_looks(bench.attention, bench.starting.leaves_attention)
             form.show_source(bench.source, bench.layers, bench.images)
             if bench.layers is not None:
                 length = bench.layers.geometry.length
@@ -87,7 +87,7 @@ class Choices:
 
     def set_image(self, layer: Image, axis: int | None = None, part: Part | None = None) -> None:
         """Work on a part of `layer`, with frames along `axis` (default: guessed)."""
-        if self._bench.start(adapters.unwrapped(layer), axis, part) is not None:
+        if self._bench.starting.start(adapters.unwrapped(layer), axis, part) is not None:
             self.show()  # it was refused
 
     def start_with_only_image(self) -> None:
@@ -130,7 +130,7 @@ class Choices:
         with self._filled_by_us():
             self._form.model.value = model
             self._form.device.value = device
-        self._bench.choose_model(model, device)
+        self._bench.starting.choose_model(model, device)
 
     def list_models(self, worker: Worker) -> None:
         """Offer all models that there are names for, once they are known."""
@@ -154,14 +154,14 @@ class Choices:
 
     def _on_looks(self, attention: Any) -> None:
         if not self._filling:
-            self._bench.choose_attention(attention or None)
+            self._bench.starting.choose_attention(attention or None)
 
     def _on_model(self, _value: Any) -> None:
         if self._filling:
             return
         model, device = str(self._form.model.value), str(self._form.device.value)
         if model != _OTHER_FILE:
-            self._bench.choose_model(model, device)
+            self._bench.starting.choose_model(model, device)
             return
         path, _ = QFileDialog.getOpenFileName(
             self._form, "Choose a SAM 2 checkpoint", "", "Checkpoints (*.pt *.pth *.safetensors)"

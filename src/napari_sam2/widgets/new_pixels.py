@@ -80,7 +80,7 @@ class NewPixels:
             self._begin_again(alike)
         else:  # the layers fit, and there is nothing in them
             self.watch([layer for layer, _ in known])
-            bench.open_session()
+            bench.starting.open_session()
         self.news = text if self._known else ""
 
     def _begin_again(self, alike: bool) -> None:
@@ -95,8 +95,8 @@ class NewPixels:
             channels = -1 if source.channel_axis is None else source.channel_axis
             axis, planes = layers.geometry.axis, layers.geometry.fixed
             part = Part(channels, source.channel, source.layers, planes)
-        if bench.start(image, axis, part) is not None:
-            bench.drop_image()  # it would go on with pixels that are not there any more
+        if bench.starting.start(image, axis, part) is not None:
+            bench.starting.drop_image()  # it would go on with pixels that are not there any more
             bench.changed.emit()
 
 

@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.widgets.drawing import Areas, Outline
+from napari_sam2.widgets.drawing import Areas
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.layer_states import BOX, Key, LayerState, finished, news
+from napari_sam2.widgets.layer_reading import clicks, complaint, drawn, superseded
+from napari_sam2.widgets.layer_states import Key, LayerState, finished, news
 from napari_sam2.widgets.painting import Painting
 from napari_sam2.widgets.prompt_looks import colour, new_layers
 from napari_sam2.widgets.record import LayerChange
-from napari_sam2.widgets.usable import complaint, superseded
 
 
 class PromptLayers:
@@ -315,45 +314,18 @@ class PromptLayers:
         self._remove_items(self.shapes, superseded(self.shapes, self.geometry))
 
     def _collect(self) -> dict[Key, Prompt]:
-        found = self._drawn()
+        found = drawn(self.shapes, self.geometry, self._areas)
         for key in found:
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
             self._absent.discard(key)
         for key, mask in self._painted.items():
             found[key] = found.get(key, Prompt()).with_mask(mask)
-        for key, (places, signs) in self._clicks().items():
+        for key, (places, signs) in clicks(self.points, self.geometry).items():
             self._absent.discard(key)  # a click says that it is there
             found[key] = found.get(key, Prompt()).add_points(places, signs)
         for key in self._absent:
             found.setdefault(key, Prompt(absent=True))
         return found
-
-    def _drawn(self) -> dict[Key, Prompt]:
-        """Return the boxes and areas of the shapes."""
-        found: dict[Key, Prompt] = {}
-        outlines: dict[Key, list[Outline]] = {}
-        data = self.shapes.data[: finished(self.shapes)]
-        ids = self.shapes.features["object"].iloc[: len(data)].astype(int).to_list()
-        for object_id, shape, kind in zip(ids, data, self.shapes.shape_type, strict=False):
-            key, yx = (object_id, int(self.geometry.frames_of(shape)[0])), self.geometry.yx(shape)
-            if kind == BOX:
-                found[key] = Prompt(box=np.array([yx.min(axis=0), yx.max(axis=0)]))
-            else:
-                outlines.setdefault(key, []).append((yx, kind))
-        for key, area in self._areas.of(outlines).items():
-            found[key] = found.get(key, Prompt()).with_mask(area)
-        return found
-
-    def _clicks(self) -> dict[Key, tuple[npt.NDArray[np.float64], list[bool]]]:
-        """Return the points (K, 2) of each object on each frame, and their signs."""
-        rows: dict[Key, list[int]] = {}
-        ids = self.points.features["object"].astype(int).to_list()
-        frames = self.geometry.frames_of(self.points.data).tolist()
-        for row, key in enumerate(zip(ids, frames, strict=True)):
-            rows.setdefault(key, []).append(row)
-        signs = self.points.features["positive"].astype(bool).to_list()
-        yx = self.geometry.yx(self.points.data)
-        return {key: (yx[some], [signs[row] for row in some]) for key, some in rows.items()}
 
     # --- removing ------------------------------------------------------------------------
 

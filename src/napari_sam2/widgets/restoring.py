@@ -82,9 +82,9 @@ class Restoring:
         assert bench.source is not None
         other = bench.source.part_for(found.content.image, layers.geometry)
         if other is None:
-            bench.open_session(found)
+            bench.starting.open_session(found)
         else:  # it was made with another channel or plane
-            bench.start(bench.image, *other, found)
+            bench.starting.start(bench.image, *other, found)
 
     def restart(self) -> None:
         """Start afresh on the same channels and axis, in the plane on screen.
@@ -98,7 +98,7 @@ class Restoring:
         keeper = bench.controller.keeper
         axis = -1 if bench.source.channel_axis is None else bench.source.channel_axis
         part = Part(axis, bench.source.channel, bench.source.layers)
-        bench.start(bench.image, bench.layers.geometry.axis, part)
+        bench.starting.start(bench.image, bench.layers.geometry.axis, part)
         self._forget(keeper)
 
     def expect(self, saved: Found | None) -> None:

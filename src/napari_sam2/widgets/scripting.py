@@ -76,7 +76,7 @@ def attach(
         if {channel, channel_axis} == {None} and _names_all(first, axis, planes or {}):
             channel_axis = -1
         part = Part(channel_axis, channel, mixed, planes or {})
-        refused = widget.workbench.start(first, axis, part)
+        refused = widget.workbench.starting.start(first, axis, part)
         if refused is not None:
             raise refused
     live = LiveSession(widget)

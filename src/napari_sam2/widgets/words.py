@@ -16,6 +16,10 @@ COMMAND = "Cmd" if sys.platform == "darwin" else "Ctrl"
 OPTION = "Option" if sys.platform == "darwin" else "Alt"
 """The other one, that Qt and napari call Alt."""
 
+FIRST_STEP = (
+    "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
+)
+
 _NOT_LOADED = (126, 127, 1114)  # what Windows says of libraries
 _NO_TORCH = (
     "Windows could not load a library of PyTorch. Start napari by 'napari-sam2 gui', or install "

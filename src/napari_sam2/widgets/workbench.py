@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
@@ -18,16 +18,16 @@ from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.new_pixels import NewPixels
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.opening import SessionRequest
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.prompting import Prompting
 from napari_sam2.widgets.restoring import Restoring
-from napari_sam2.widgets.saving import Found
 from napari_sam2.widgets.seeding import Seeding
-from napari_sam2.widgets.sources import Part, Source
+from napari_sam2.widgets.sources import Source
 from napari_sam2.widgets.space import Space
+from napari_sam2.widgets.starting import Starting
 from napari_sam2.widgets.tools import Tools
 from napari_sam2.widgets.undoing import Undoing
+from napari_sam2.widgets.words import FIRST_STEP
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from napari_sam2.model.config import Attention
     from napari_sam2.widgets.record import Standing
 
-_FIRST = "Open an image first: drag a stack into napari, or File > Open Sample > SAM 2 masklets."
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
     "G follows all cells through the stack."
@@ -47,7 +46,8 @@ class Workbench:
     """What is worked on: the image, its layers, the current object and tool, the session.
 
     What is done with them is in its parts, one for each verb: `tools`, `prompting`,
-    `seeding`, `dividing`, `following`, `undoing`, `restoring`, and `space` for the view in 3D.
+    `seeding`, `dividing`, `following`, `undoing`, `restoring`; `starting` for the image and the
+    model, and `space` for the view in 3D.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ class Workbench:
         self.model, self.device = "micro", "auto"
         self.attention: Attention | None = None
         """How the model looks at frames; None: as it was made to."""
-        self._defer = defer
-        self._keys = keys
+        self.defer = defer
+        self.keys = keys
         self.writer: results.ResultWriter | None = None
         """Where the masks of the objects are, while there is an image."""
         controller.notes = lambda: self.notes.as_json()
@@ -103,7 +103,7 @@ class Workbench:
         self.new_pixels = NewPixels(self, defer)
         self.clicking = Clicking(self)
         self.restoring = Restoring(self)
-        viewer.layers.events.removed.connect(self._on_layer_removed)
+        self.starting = Starting(self)
 
     @property
     def images(self) -> list[Image]:
@@ -120,7 +120,7 @@ class Workbench:
 
     def say_what_to_do(self) -> None:
         """Tell a newcomer the next step."""
-        text = _FIRST
+        text = FIRST_STEP
         if self.layers is not None:
             text = self.new_pixels.take_news() or _NEXT
         elif self.images:
@@ -133,62 +133,6 @@ class Workbench:
             self.say_what_to_do()
         return self.layers
 
-    # --- opening and closing -------------------------------------------------------------
-
-    def start(
-        self,
-        image: Image,
-        axis: int | None,
-        part: Part | None = None,
-        saved: Found | None = None,
-    ) -> InputError | None:
-        """Make the prompt layers for a part of `image` and open a session; see `open_session`.
-
-        What cannot be used is said and returned; all stays as it was then.
-        """
-        part = part or Part()
-        try:
-            source = Source.of(self.viewer, image, part)
-            axis = source.guess_axis() if axis is None else axis
-            geometry = source.geometry(self.viewer, axis, part)
-            result, folder = results.new_result(geometry)
-        except InputError as error:
-            self.controller.tell(error)
-            return error
-        except (MemoryError, OSError) as error:
-            refused = InputError(f"there is no room for the masklets: {error}")
-            self.controller.tell(refused)
-            return refused
-        self._leave()
-        self.image, self.source = image, source
-        self.new_pixels.watch(source.layers or (image,))
-        self.writer = results.ResultWriter(result, geometry)
-        self.layers = PromptLayers(source.transform, geometry, result, self._defer)
-        self.colours = ObjectColours(self.layers.labels)
-        self.take_notes(Notes())
-        if folder is not None:
-            results.delete_with(self.layers.labels, folder)
-        for layer in self.layers.layers:
-            self.viewer.add_layer(layer)
-        self._keys.bind(*self.layers.layers)
-        self.layers.changed.connect(self.prompting.answer)
-        self.layers.rejected.connect(lambda text: self.status.emit(text, "error"))
-        self.layers.object_picked.connect(self.set_object)
-        self.object_id = 1
-        self.following.frame_range = (None, None)
-        self.layers.set_current(self.object_id, self.positive)
-        self.tools.use("point")
-        adapters.show_planes(self.viewer, self.layers.labels, geometry)
-        source.show_channel(self.viewer)
-        self.open_session(saved)
-        return None
-
-    def take_notes(self, notes: Notes) -> None:
-        """Take these notes on objects from now on."""
-        self.notes = notes
-        if self.writer is not None:
-            self.writer.locked = notes.locked
-
     def open_sample(self) -> None:
         """Open nuclei that move and divide."""
         from napari_sam2.sample_data import timelapse
@@ -196,84 +140,11 @@ class Workbench:
         for data, settings, _kind in timelapse():
             self.viewer.add_image(data, **settings)
 
-    def choose_model(self, model: str, device: str) -> None:
-        """Use another model or device from now on, with the same prompts."""
-        working = self.controller.record is not None or self.controller.opening
-        if working and (model, device) == (self.model, self.device):
-            return
-        if model != self.model and model == "micro":
-            self.attention = None  # it leaves no choice
-        self.model, self.device = model, device
-        if self.layers is not None:
-            self.open_session()
-
-    def choose_attention(self, attention: Attention | None) -> None:
-        """Look at frames in another way from now on, with the same prompts."""
-        if attention != self.attention:
-            self.attention = attention
-            if self.layers is not None:
-                self.open_session()
-
-    @property
-    def leaves_attention(self) -> bool:
-        """Whether the model was made for whole frames, so that windows are a choice."""
-        session = self.controller.session
-        if session is None:
-            return self.model != "micro"
-        return bool(session.model.config.attention == "exact")
-
-    def open_session(self, saved: Found | None = None) -> None:
-        """Open a session for the image, with the model chosen.
-
-        Parameters
-        ----------
-        saved
-            What to do again in it, with the model that it was made with.
-        """
-        if self.source is None or self.layers is None or self.writer is None:
-            return
-        self.layers.release(all_of_it=True)  # nobody is told any more how the work at hand went
-        self.restoring.expect(saved)
-        content = None if saved is None else saved.content
-        if content is not None:
-            self.model, self.attention = content.model, content.attention
-        geometry = self.layers.geometry
-        data, axis, channel_axis = self.source.array(geometry)
-        request = SessionRequest(
-            data=data,
-            axis=axis,
-            channel_axis=channel_axis,
-            channel=self.source.channel,
-            model=self.model,
-            device=self.device,
-            path=self.source_path,
-            axes=self.source.file_axes(geometry),
-            file_channel=self.source.file_channel(),
-            select=self.source.file_planes(geometry),
-            attention=self.attention,
-            zoom=None if content is None else content.zoom,
-        )
-        layers = self.layers
-        self.controller.open(request, self.writer, layers.prompts, layers.state(), saved)
-
-    def _leave(self) -> None:
-        """Let go of the layers; those that hold nothing are removed."""
-        keeper = self.controller.keeper
-        self.controller.close()
-        self.new_pixels.leave()
-        layers, image = self.layers, self.image
-        self.layers = self.image = self.source = None
-        if layers is None:
-            return
-        layers.be_silent()
-        empty = not layers.prompts and not self._has_results
-        for layer in layers.layers:
-            layer.visible = False  # it would lie over what is worked on next
-            if empty and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
-        if not empty and keeper is not None and image is not None:
-            self.restoring.leave(image, keeper, layers)
-        self.writer = None
+    def take_notes(self, notes: Notes) -> None:
+        """Take these notes on objects from now on."""
+        self.notes = notes
+        if self.writer is not None:
+            self.writer.locked = notes.locked
 
     def close(self) -> None:
         """Stop all work and let go of the viewer; the layers stay."""
@@ -281,31 +152,8 @@ class Workbench:
         self.new_pixels.leave()
         self.space.close()
         self.clicking.close()
-        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        self._keys.unbind()
-
-    def _on_layer_removed(self, event: Any) -> None:
-        layer: Any = event.value
-        if self.layers is None:
-            return
-        if self.image is not None and layer is self.image:
-            text = f"The image '{layer.name}' was removed; its masklets stay. Choose another image."
-        elif layer in self.layers.layers:
-            text = f"The layer '{layer.name}' was removed. "
-            text += "Choose the image again to go on." if self.images else _FIRST
-        else:
-            return
-        self.drop_image()
-        self.status.emit(text, "info")
-        self.changed.emit()
-
-    def drop_image(self) -> None:
-        """Work on no image any more; the layers stay."""
-        self.controller.close()
-        self.new_pixels.leave()
-        if self.layers is not None:
-            self.layers.be_silent()
-        self.layers = self.image = self.source = self.writer = None
+        self.starting.close()
+        self.keys.unbind()
 
     # --- objects -------------------------------------------------------------------------
 
@@ -317,7 +165,8 @@ class Workbench:
         return used | (self.writer.object_ids if self.writer else set())
 
     @property
-    def _has_results(self) -> bool:
+    def has_results(self) -> bool:
+        """Whether any object has masks."""
         return self.writer is not None and bool(self.writer.object_ids)
 
     def free_ids(self, count: int = 1) -> int | None:
