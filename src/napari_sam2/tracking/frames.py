@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import warnings
 from collections.abc import Sequence
@@ -16,7 +15,14 @@ import torch
 import torch.nn.functional as F
 
 from napari_sam2.model.positions import sent
-from napari_sam2.tracking.channels import Channels, checked_channels
+from napari_sam2.tracking.axes import (
+    as_array,
+    checked_dtype,
+    guessed_channel_axis,
+    normalised,
+    picked_channels,
+)
+from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
 
@@ -85,16 +91,16 @@ class Frames:
         contrast: Contrast | None = None,
         percentiles: tuple[float, float] = (0.1, 99.9),
     ) -> None:
-        self._data = data if hasattr(data, "shape") and hasattr(data, "dtype") else _array(data)
+        self._data = data if hasattr(data, "shape") and hasattr(data, "dtype") else as_array(data)
         sizes = tuple(int(n) for n in self._data.shape)
-        self.dtype = _checked_dtype(self._data.dtype)
+        self.dtype = checked_dtype(self._data.dtype)
         if 0 in sizes:
             raise InputError(f"the image is empty (shape {sizes}); choose one with pixels")
         if not 0 <= percentiles[0] < percentiles[1] <= 100:
             raise InputError(f"percentiles must be rising and in 0 to 100, not {percentiles}")
         self._percentiles = percentiles
-        self._channel_axis = _channel_axis(sizes, self.dtype, axis, channel_axis)
-        self.rgb, self._channel = _pick_channel(sizes, self._channel_axis, channel)
+        self._channel_axis = guessed_channel_axis(sizes, self.dtype, axis, channel_axis)
+        self.rgb, self._channel = picked_channels(sizes, self._channel_axis, channel)
         mixed = isinstance(self._channel, tuple)
         self._fixed_contrast = None if contrast is None else checked_contrast(contrast, mixed)
         planes = len(sizes) - (self._channel_axis is not None)
@@ -103,7 +109,7 @@ class Frames:
                 f"the axes of an image of shape {sizes} cannot be guessed; pick one time-lapse or "
                 "z-stack (T, Y, X) and name its axes with axis= and channel_axis="
             )
-        self.axis = 0 if planes == 2 else _normalised(axis, len(sizes), "axis")
+        self.axis = 0 if planes == 2 else normalised(axis, len(sizes), "axis")
         if planes == 3 and self.axis == self._channel_axis:
             raise InputError(f"axis {axis} is the channel axis; propagate along time or z")
         self._along: int | None = self.axis if planes == 3 else None
@@ -320,68 +326,6 @@ def enlarged_parts(
     grid = torch.stack([x, y], dim=-1)
     planes = planes_cyx.expand(len(parts), -1, -1, -1)
     return F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
-
-
-def _array(data: Any) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(data)
-    except ValueError as error:
-        raise InputError(f"the image is no regular array ({error}); pass one array") from error
-
-
-def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        checked: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
-        raise InputError(f"images of dtype {dtype} cannot be used; pass a numpy array") from error
-    if checked.kind not in "buif":
-        raise InputError(
-            f"images of dtype {checked} cannot be used; convert to integers or real numbers"
-        )
-    return checked
-
-
-def _normalised(axis: Any, ndim: int, name: str) -> int:
-    try:
-        number = operator.index(axis)
-    except TypeError as error:
-        raise InputError(
-            f"{name} is the number of an axis, counted from 0, not {axis!r}"
-        ) from error
-    if not -ndim <= number < ndim:
-        raise InputError(f"{name} {axis} does not exist; the image has {ndim} axes")
-    return number % ndim
-
-
-def _channel_axis(
-    sizes: tuple[int, ...], dtype: np.dtype[Any], axis: int, channel_axis: int | None
-) -> int | None:
-    ndim = len(sizes)
-    if channel_axis is not None:
-        return _normalised(channel_axis, ndim, "channel_axis")
-    looks_rgb = ndim == 4 or (ndim == 3 and dtype == np.uint8)
-    if looks_rgb and sizes[-1] in (3, 4) and axis not in (-1, ndim - 1):
-        return ndim - 1
-    return None
-
-
-def _pick_channel(
-    sizes: tuple[int, ...], channel_axis: int | None, channel: Channels | None
-) -> tuple[bool, Channels | None]:
-    """Whether the frames are RGB, and the channels to read if they are not all."""
-    if channel_axis is None:
-        if channel is not None:
-            raise InputError(f"channel {channel} was asked for; say which axis with channel_axis=")
-        return False, None
-    count = sizes[channel_axis]
-    if channel is not None:
-        picked = checked_channels(channel, count)
-        return isinstance(picked, tuple), picked
-    if count in (3, 4):
-        return True, None
-    if count == 1:
-        return False, 0
-    raise InputError(f"the image has {count} channels; pick one with channel=0 to {count - 1}")
 
 
 def _sample(frames: Frames) -> npt.NDArray[np.float64]:
