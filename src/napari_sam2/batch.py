@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,13 @@ import numpy as np
 
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import check_room
-from napari_sam2.export.labels import read_labels
-from napari_sam2.export.rois import SUFFIXES as ROIS
-from napari_sam2.export.rois import read_rois
 from napari_sam2.journal import Journal, Keep
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.stacks import Stack, axes_of, open_stack, shared_out
+from napari_sam2.prompt_files import check_there, mask_files, prompts_from
+from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_beside, check_output
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError, reading
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import check_diameter
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.frames import Frames
@@ -27,14 +24,11 @@ from napari_sam2.tracking.history import History
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
-from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
-from napari_sam2.tracking.prompts_json import read_json
+from napari_sam2.tracking.prompts import Prompts
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SUFFIX as SESSION
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
-
-_MANY, _SPECK = 50, 5  # labels, pixels
 
 
 @dataclass(frozen=True)
@@ -140,16 +134,16 @@ class TrackJob:
             raise InputError(f"gaps of {close_gaps} frames do not exist; give 1 or more, or 0")
         if find_every < 0:
             raise InputError(f"cells are found every 1 or more frames, not {find_every}; or give 0")
-        _check_there(prompts)
+        check_there(prompts)
         opened = open_stack(stack, axes, channel=channel, select=select)
         check_room(output, opened.data.shape[:3], format)
         frames = opened.frames(contrast)
         _check_range(start, stop, len(frames))
         planes = {letter.upper(): index for letter, index in (select or {}).items()}
-        objects = _read(prompts, opened, frames, prompt_frame, planes, axes)
+        objects = prompts_from(prompts, opened, frames, prompt_frame, planes, axes)
         if prompts is not None and prompts.suffix.lower() == ".json":
             for written in filter(None, (output, quality, session)):
-                check_apart(written, *_mask_files(prompts))
+                check_apart(written, *mask_files(prompts))
         label_dtype(objects)
         check_diameter(diameter, frames.shape)
         image = None
@@ -282,100 +276,9 @@ def _following(job: TrackJob, last_id: int) -> Propagate:
     )
 
 
-def _check_there(prompts: Path | None) -> None:
-    if prompts is None:
-        return
-    with reading(prompts):
-        if not prompts.exists():
-            raise InputError(f"no prompts at {prompts}; check the path")
-
-
 def _check_range(start: int | None, stop: int | None, length: int) -> None:
     for name, value in (("start", start), ("stop", stop)):
         if value is not None and not 0 <= value <= length:
             raise InputError(f"{name} {value} is outside the stack, which has {length} frames")
     if start is not None and stop is not None and start >= stop:
         raise InputError(f"start {start} must be below stop {stop}")
-
-
-def _check_frame(frame: int, frames: Frames) -> None:
-    if not 0 <= frame < len(frames):
-        raise InputError(f"prompt frame {frame} does not exist; choose 0 to {len(frames) - 1}")
-
-
-def _mask_files(prompts: Path) -> list[Path]:
-    """Return the files of masks that a prompts file names, which was read before."""
-    entries = [p for one in read_json(prompts)["objects"] for p in one.get("prompts", ())]
-    masks = [entry.get("mask") for entry in entries]
-    return [prompts.parent / mask for mask in masks if isinstance(mask, str)]
-
-
-def _read(
-    path: Path | None,
-    stack: Stack,
-    frames: Frames,
-    frame: int,
-    planes: Mapping[str, int],
-    axes: str | None,
-) -> Prompts:
-    """Read prompts of any kind; those of a label image, or none yet, are for `frame`."""
-    kind = None if path is None else path.suffix.lower()
-    if path is not None and kind == ".json":
-        file = load_prompts(path, frames.shape, len(frames))
-        _check_axis(file.axis, path, stack, axes)
-        return file.objects
-    _check_frame(frame, frames)
-    if path is None:
-        return {}
-    if kind in ROIS:
-        along = stack.axes[0]
-        return read_rois(path, frames.shape, len(frames), along=along, frame=frame, planes=planes)
-    return _seeds(path, frame, frames, planes)
-
-
-def _check_axis(axis: int, prompts: Path, stack: Stack, axes: str | None) -> None:
-    """Refuse prompts whose frames count along another axis than that of the stack."""
-    if axis == stack.propagation_axis:  # what this program writes, whatever the image is
-        return
-    along, letters = stack.axes[0], axes_of(stack.path, axes)
-    if letters.find(along) == axis:
-        return
-    place = max(letters.find(along), 0)
-    raise InputError(
-        f'{prompts.name}: its frames count along axis {axis} of the image ("axis"), but the stack '
-        f"is followed along {along}, which is axis {place}; write that, or follow the other axis"
-    )
-
-
-def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) -> Prompts:
-    """Mask prompts from a label image of one frame, or of the whole stack."""
-    letters = axes_of(path)
-    others = [letter for letter in letters if letter not in "YXCS"]
-    if "Q" in others and len(others) > 1:  # the axes that can be given are those of the stack
-        raise InputError(
-            f"{path.name} does not say which of its {len(letters)} axes are time and z; give the "
-            "labels of one frame (Y, X) or of all (T, Y, X), or save them as OME-TIFF or OME-Zarr"
-        )
-    own = shared_out(select, "", letters)[1] if select else None
-    labels = read_labels(path, select=own)
-    if len(labels) not in (1, len(frames)):
-        raise InputError(
-            f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "
-            f"{len(frames)}"
-        )
-    chosen = np.asarray(labels[frame if len(labels) > 1 else 0])
-    areas = np.unique(chosen[chosen > 0], return_counts=True)[1]
-    if len(areas) > _MANY and np.median(areas) < _SPECK:
-        warnings.warn(
-            f"half of the {len(areas)} labels of {path.name} have less than {_SPECK} pixels; is it "
-            "an image and not one of labels?",
-            stacklevel=2,
-        )
-    try:
-        prompts = seeds_from_labels(chosen, frame)
-        return {
-            i: {f: p.validate(frames.shape, object_id=i, frame=f) for f, p in by_frame.items()}
-            for i, by_frame in prompts.items()
-        }
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error

@@ -38,7 +38,8 @@ ALLOWED = {
     "terminal": {"fetch", "model"},
     "target": CORE,
     "journal": CORE | {"target"},
-    "batch": CORE | {"journal", "target"},
+    "prompt_files": {"export", "stacks", "tracking"},
+    "batch": CORE | {"journal", "prompt_files", "target"},
     "replay": CORE | {"journal", "target"},
     "demo": CORE | {"batch", "evaluation", "preview", "target", "terminal", "training"},
     "examine": CORE | {"evaluation", "terminal"},
@@ -54,7 +55,7 @@ ALLOWED = {
 BOXES = {
     "weights": {"fetch"},
     "readers": {"stacks"},
-    "batch": {"replay", "journal", "target"},
+    "batch": {"replay", "journal", "prompt_files", "target"},
     "widgets": {"layer_data", "layer_reader", "layer_writer", "sample_data"},
     "cli": {"demo", "preview", "examine", "terminal"},
 }
