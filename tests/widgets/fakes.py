@@ -16,6 +16,7 @@ from skimage.measure import label
 from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import Found, check_diameter
+from napari_sam2.tracking.examined import Examined, ToCheck
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.mask_text import mask_of
 from napari_sam2.tracking.memory_bank import MemoryBank
@@ -282,6 +283,9 @@ class FakeSession:
             np.array(centre).reshape(-1, 2),
             np.zeros(len(frames), bool),
         )
+
+    def frames_to_check(self) -> list[ToCheck]:
+        return Examined(len(self.frames), self.traces(), self.prompts).to_check
 
     def segment_everything(self, frame: int, taken: Any = None, diameter: float | None = None):
         """Yield, as `everything` does; bright blobs of that size, if not taken, are cells."""

@@ -213,7 +213,7 @@ def test_the_menu_offers_what_can_be_done(window):
     actions = {a.text(): a.isEnabled() for a in table(window).menu().actions() if a.text()}
     assert actions["Merge into object 1"]
     assert not actions["Rename (F2)"]
-    next(a for a in table(window).menu().actions() if a.text() == "Delete").trigger()
+    next(a for a in table(window).menu().actions() if a.text() == "Delete (Del)").trigger()
     shown(window)
     assert not window.layers.labels.data.any()
 
@@ -247,7 +247,9 @@ def unsure(session) -> None:
 
 def test_frames_to_check_by_keys(window):
     unsure(window.widget.session)
-    window.widget.panels.request()
+    window.key("G")
+    window.done()
+    assert "2 to check: J" in window.status
     shown(window)
     form = window.widget.form.objects
     assert form.tabText(1) == "Frames to check (2)"

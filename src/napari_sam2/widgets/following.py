@@ -137,8 +137,10 @@ class Following:
             return
 
         def work(record: Record, run: Run) -> None:
-            step, run.total = plan(record.history.session)
+            session = record.history.session
+            step, run.total = plan(session)
             run.consume(record.run(step))
+            run.to_check = len(session.frames_to_check())
 
         if self._bench.controller.start(work, text, said=self._said):
             self.leave_from_here()
@@ -159,6 +161,7 @@ class Following:
             step, run.total = plan(session)
             with session.checking(run.check):
                 run.consume(record.run(step, layers_of=layers_of))
+            run.to_check = len(session.frames_to_check())
 
         def said(run: Run) -> str:
             count = len(set(record.history.session.object_ids) - before)

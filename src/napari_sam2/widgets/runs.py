@@ -35,6 +35,7 @@ class Run:
     total: int = 0
     done: int = 0
     label: str = ""
+    to_check: int = 0
     seconds: float = 0.0
     newest: int | None = None
     follow: bool = True
@@ -203,4 +204,5 @@ def summary(run: Run) -> str:
     if run.cancelled.is_set():
         return f"Cancelled after {run.done} of {run.total} frames; what was done is kept."
     frames = "1 frame" if run.frames == 1 else f"{run.frames} frames"
-    return f"Done: {frames} in {duration(run.seconds)}."
+    more = f" {run.to_check} to check: J goes through them." if run.to_check else ""
+    return f"Done: {frames} in {duration(run.seconds)}.{more}"
