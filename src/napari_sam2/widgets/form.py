@@ -84,6 +84,7 @@ class Form(QWidget):
         layout = QFormLayout(form)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        layout.setHorizontalSpacing(3)
         for text, box in (("Image", self.image), ("Frames", self.axis)):
             layout.addRow(text, narrow(box))
         self.part = PartForm(layout)

@@ -54,7 +54,7 @@ class ModelForm:
             tooltip="Where the network runs; 'auto' takes a GPU if there is one",
         )
         where = narrow(self.device, 3)
-        where.setMaximumWidth(68)
+        where.setMaximumWidth(76)
         both = row(narrow(self.model), where)
         both.setStretchFactor(self.model.native, 1)
         layout.addRow(self.model.label, both)
