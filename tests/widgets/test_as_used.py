@@ -32,7 +32,7 @@ def test_undo_while_a_polygon_is_drawn_drops_that_only(open_window):
         assert window.layers.shapes._is_creating
         window.key("Z", CONTROL)
         window.done()
-        assert "being drawn is gone" in window.status
+        assert "shape was discarded" in window.status
         assert not window.layers.shapes._is_creating
         assert not len(window.layers.shapes.data)
         assert len(window.layers.points.data) == 2

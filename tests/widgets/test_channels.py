@@ -360,7 +360,7 @@ def test_zarr_and_several_resolutions(open_desk):
 
 def start_afresh(window) -> None:
     menu = window.widget._session_actions.menu()
-    next(a for a in menu.actions() if a.text().startswith("Start afresh")).trigger()
+    next(a for a in menu.actions() if a.text().startswith("Start over")).trigger()
     window.done()
 
 
@@ -390,7 +390,7 @@ def test_a_fresh_start(open_window, factory):
     window.viewer.dims.set_current_step(0, 1)
     window.click(*SMALL)
     window.settle()
-    assert "More > Start afresh" in window.status
+    assert "More > Start over" in window.status
     start_afresh(window)
     assert window.layers.geometry.fixed == {0: 1}
     assert len(factory.requests) == 2

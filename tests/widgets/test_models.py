@@ -158,7 +158,7 @@ def test_another_device_keeps_locks_and_says_what_it_does_not_know(desk):
     desk.widget.choose_model("micro", "cpu")
     desk.done()
     assert desk.widget.session.locked == desk.widget.workbench.notes.locked == {3}
-    assert "Of 1 object from other masks it has only the first frame" in desk.status
+    assert "Of 1 imported object it knows only the first frame" in desk.status
     desk.widget.choose_model("micro", "auto")
     desk.done()
     assert desk.widget.session.locked == {3}

@@ -583,7 +583,7 @@ def test_time_as_depth_with_napari_s_button(open_window):
 def test_time_as_depth_is_said(open_window):
     window = open_window(blobs(), axis_labels=("t", "y", "x"))
     window.key("Y", SHIFT)
-    assert "Depth is time here" in window.status
+    assert "The third axis is time" in window.status
     assert "unknown" not in window.status
 
 

@@ -88,7 +88,10 @@ def track(
     start: Annotated[int | None, typer.Option(help="First frame.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
     prompt_frame: Annotated[
-        int, typer.Option(help="Of a label image, regions without a slice, or --everything.")
+        int,
+        typer.Option(
+            help="Frame of a label image, of regions without a slice, or of --everything."
+        ),
     ] = 0,
     attention: Annotated[
         Attention | None, typer.Option(help="Default: what suits the model.")
@@ -107,7 +110,7 @@ def track(
     ] = 0,
     quality: Annotated[
         Path | None,
-        typer.Option(help="Table to write, too (.csv): how sure each mask is, frame by frame."),
+        typer.Option(help="Also write a table (.csv): how sure each mask is, frame by frame."),
     ] = None,
     encodings: Annotated[
         Path | None,
@@ -115,7 +118,7 @@ def track(
     ] = None,
     save_session: Annotated[
         Path | None,
-        typer.Option(help="Session to write, too (.ns2.json): to go on with it, or in the window."),
+        typer.Option(help="Also write a session (.ns2.json): to go on with it, or in the window."),
     ] = None,
     resume: Annotated[
         bool,
@@ -124,7 +127,7 @@ def track(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar="", help="Replace what is written, if it exists.")
+        bool, typer.Option("--overwrite", metavar="", help="Overwrite outputs that exist.")
     ] = False,
 ) -> None:
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.

@@ -21,7 +21,8 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: DeviceOption = "auto",
     times: Annotated[
-        int, typer.Option(min=1, help="Batches so many times larger, in as many fewer steps.")
+        int,
+        typer.Option(min=1, help="Multiply the batch size by this, and divide the steps by it."),
     ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make the data.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", metavar="", help="Go on from OUT.")] = False,

@@ -58,7 +58,7 @@ def checked_channels(channels: Channels, count: int) -> Channels:
         raise InputError(
             f"a mix has one to three channels, as red, green and blue, not {len(picked)}"
             if len(picked) > 3
-            else "a mix needs a channel for one of its colours at least"
+            else "choose a channel for at least one of red, green and blue"
         )
     return (*picked, None, None)[:3]
 

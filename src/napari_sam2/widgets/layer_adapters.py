@@ -122,7 +122,7 @@ class StackGeometry:
             if (np.round(coords[:, axis]) != step).any():
                 return (
                     f"This widget tracks in the plane at index {step} of axis {axis}; move that "
-                    "slider back, or choose More > Start afresh to work in the plane on screen."
+                    "slider back, or choose More > Start over to work in the plane on screen."
                 )
         frames = self.frames_of(coords)
         if (frames != frames[0]).any():

@@ -91,7 +91,7 @@ class LiveSession:
         return self._say(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)))
 
     def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
-        """Make each label of an image (Y, X), from Cellpose or StarDist say, an object.
+        """Make each label of an image (Y, X), for example from Cellpose or StarDist, an object.
 
         Raises
         ------
@@ -249,9 +249,9 @@ class LiveSession:
         """
         ways = get_args(Direction)
         if direction not in ways:
-            raise InputError(f"no way to propagate is called {direction!r}; {', '.join(ways)} are")
+            raise InputError(f"unknown direction {direction!r}; give {', '.join(ways)}")
         if find_every < 0:
-            raise InputError(f"cells are found every so many frames, not every {find_every}")
+            raise InputError(f"find_every is a number of frames, 0 or more, not {find_every}")
         looking = Looking(find_every, diameter)
         with self._carried_out():
             self.widget.workbench.following.propagate(direction, looking=looking)

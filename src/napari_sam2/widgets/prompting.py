@@ -68,7 +68,7 @@ class Prompting:
         if controller.run is not None:
             bench.status.emit("The prompt is answered when the propagation ends.", "busy")
         elif prompt is not None:
-            bench.status.emit(f"Object {object_id}, frame {frame}: looking …", "busy")
+            bench.status.emit(f"Segmenting object {object_id} on frame {frame} …", "busy")
 
         ticket = self._wait((object_id, frame), change)
         other = self._clicked_on(object_id, frame, prompt)

@@ -67,7 +67,7 @@ class Restoring:
             return
         if layers.prompts or bench.controller.run is not None:
             bench.status.emit(
-                "Restoring needs a fresh start: More > Start afresh on this image.", "error"
+                "Restoring needs a fresh start: More > Start over on this image.", "error"
             )
             return
         try:
@@ -87,7 +87,7 @@ class Restoring:
             bench.starting.start(bench.image, *other, found)
 
     def restart(self) -> None:
-        """Start afresh on the same channels and axis, in the plane on screen.
+        """Start over on the same channels and axis, in the plane on screen.
 
         What was done stays as layers.
         """
@@ -174,10 +174,10 @@ class Restoring:
         text = f"Ready: {bench.model} has your prompts."
         if not count:
             return text
-        objects = "1 object" if count == 1 else f"{count} objects"
+        objects = "1 imported object" if count == 1 else f"{count} imported objects"
         return (
-            f"{text} Of {objects} from other masks it has only the first frame: the others stay "
-            "on screen until they are followed. Lock what shall stay."
+            f"{text} Of {objects} it knows only the first frame. Their other masks stay until you "
+            "propagate; lock the objects that you want to keep."
         )
 
     def _bring_back(self, saved: Found) -> None:

@@ -95,7 +95,7 @@ class Review:
         elif not len(order):
             self._bench.status.emit("There are no frames to check.", "info")
         else:
-            end = "last: the others are surer" if way > 0 else "first, the worst"
+            end = "last one: all other frames look fine" if way > 0 else "first one, the worst"
             self._bench.status.emit(f"That was the {end}.", "info")
 
     def _accepted(self, object_id: int, frame: int) -> bool:

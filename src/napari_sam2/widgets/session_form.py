@@ -51,7 +51,7 @@ class SessionForm(QWidget):
         self.preview = _choice(
             self,
             "Preview under the mouse",
-            "Resting the mouse shows what the first click there would give. Models that encode "
+            "Rest the mouse on a cell to see what a click there would give. Models that encode "
             "whole frames show it on frames that they have encoded already",
         )
         self.outline = _choice(
@@ -147,7 +147,7 @@ class SessionActions:
         earlier = menu.addAction("Restore the last session", lambda: bench.restoring.restore())
         assert earlier is not None
         earlier.setEnabled(bench.restoring.found is not None)
-        menu.addAction("Start afresh on this image", lambda: bench.restoring.restart())
+        menu.addAction("Start over on this image", lambda: bench.restoring.restart())
         menu.addSeparator()
         menu.addAction("Keys (?)", self.show_keys)
         return menu

@@ -100,7 +100,7 @@ class Space:
             return
         geometry = bench.layers.geometry
         if geometry.axis is None:
-            bench.status.emit("One image has no depth to show in 3D.", "info")
+            bench.status.emit("A single frame cannot be shown in 3D.", "info")
             bench.changed.emit()
             return
         camera = self._camera
@@ -150,7 +150,7 @@ class Space:
             text += " The image is hidden; its eye in the list of layers shows it."
         geometry = bench.layers.geometry
         if geometry.axis is not None and adapters.is_time(bench.source.names[geometry.axis]):
-            text += " Depth is time here."
+            text += " The third axis is time."
         elif not bench.source.knows_step(geometry):
             text += (
                 " The step between slices is unknown, so each is as deep as a pixel is wide: "

@@ -39,7 +39,7 @@ class Undoing:
         if layers is None:
             return
         if layers.drop_drawing():
-            bench.status.emit("What was being drawn is gone; all else is as it was.", "info")
+            bench.status.emit("The unfinished shape was discarded; nothing else changed.", "info")
             return
         layers.read()
         if controller.run is not None:
