@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from _page import machine, write_section
-from scipy.ndimage import find_objects
 
 TITLE = "## Importing masklets"
 SIZE, RADIUS = 1024, 15
@@ -41,9 +40,10 @@ def run(cells: int, frames: int, folder: Path) -> str:
     from napari_sam2 import Frames, TrackingSession, load_model
     from napari_sam2.tracking.history import History
     from napari_sam2.tracking.keeping import KeptSession
-    from napari_sam2.tracking.mask_text import part_text
+    from napari_sam2.tracking.mask_text import mask_text
     from napari_sam2.tracking.session_file import SessionFile
     from napari_sam2.tracking.steps import AdoptMasks
+    from napari_sam2.tracking.thin_mask import masks_of
 
     labels = tracked(cells, frames)
     images = np.where(labels > 0, 180, 40).astype(np.uint8)
@@ -52,9 +52,8 @@ def run(cells: int, frames: int, folder: Path) -> str:
     marks = [time.process_time()]
     masks: dict[int, dict[int, dict[str, object]]] = {}
     for t, plane in enumerate(labels):
-        for i, place in enumerate(find_objects(plane), start=1):
-            corner = (place[0].start, place[1].start)
-            masks.setdefault(i, {})[t] = part_text(plane.shape, corner, plane[place] == i)
+        for i, mask in masks_of(plane).items():
+            masks.setdefault(i, {})[t] = mask_text(mask)
     for result in history.run(AdoptMasks(masks)):
         assert np.array_equal(result.labels, labels[result.frame])
     marks.append(time.process_time())
