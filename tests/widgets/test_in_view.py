@@ -161,3 +161,17 @@ def test_all_of_the_form_is_seen_on_a_small_screen(window):
     assert area.widget().minimumSizeHint().height() <= area.viewport().height()
     for part in (window.widget.form.session.undo, window.widget.form.status):
         assert part.visibleRegion().boundingRect().height() >= part.height() - 1
+
+
+def test_nothing_is_drawn_once_the_widget_is_closed(window):
+    pick(window, 0)
+    outline, labels = window.widget.outline, window.layers.labels
+    window.widget.workbench.changed.emit()  # a look is on its way
+    window.widget._shut_down()
+    labels.refresh()
+    for _ in range(20):
+        process_events()
+        time.sleep(0.005)
+    assert not outline.waiting
+    assert outline.picture.mask is None
+    assert not outline.picture._parts

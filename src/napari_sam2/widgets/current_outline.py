@@ -35,6 +35,7 @@ class CurrentOutline(QObject):
         super().__init__(switch)
         self._bench, self._viewer, self._switch = bench, bench.viewer, switch
         self._layers: PromptLayers | None = None
+        self._closed = False
         self.picture = HoverPicture(self._viewer, area=0.0)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -61,20 +62,29 @@ class CurrentOutline(QObject):
 
     def _on_bench(self) -> None:
         if self._bench.layers is not self._layers:
-            self._layers = self._bench.layers
-            if self._layers is not None:
-                self._layers.labels.events.set_data.connect(self._request)
-                self._layers.labels.events.visible.connect(self._request)
+            self._watch(self._bench.layers)
         self._request()
+
+    def _watch(self, layers: PromptLayers | None) -> None:
+        """Look when these masks change, and not when the ones before do."""
+        if self._layers is not None:
+            for event in _events_of(self._layers):
+                event.disconnect(self._request)
+        self._layers = layers
+        if layers is not None:
+            for event in _events_of(layers):
+                event.connect(self._request)
 
     def _request(self, _event: Any = None) -> None:
         """Look soon; many calls become one."""
-        self._timer.start()
+        if not self._closed:
+            self._timer.start()
 
     def _look(self) -> None:
         bench, layers, writer = self._bench, self._bench.layers, self._bench.writer
         if (
-            layers is None
+            self._closed
+            or layers is None
             or writer is None
             or not self._switch.isChecked()
             or not layers.labels.visible
@@ -90,6 +100,13 @@ class CurrentOutline(QObject):
 
     def close(self) -> None:
         """Let go of the viewer; Qt's side may be gone already."""
+        self._closed = True
         for event in self._events():
             event.disconnect(self._request)
+        self._watch(None)
         self.picture.remove()
+
+
+def _events_of(layers: PromptLayers) -> list[Any]:
+    events = layers.labels.events
+    return [events.set_data, events.visible]
