@@ -324,7 +324,7 @@ def test_each_colour_of_a_mix_has_its_own_contrast() -> None:
     ("channel", "contrast", "words"),
     [
         ((0, 2), None, "channel 2 does not exist"),
-        ((None,), None, "needs a channel"),
+        ((None,), None, "choose a channel"),
         ((0, 1, 0, 1), None, "one to three"),
         ((0, 1), ((0, 1), (0, 1)), "three colours"),
         ((0, 1), ((0, 1), (1, 0), (0, 1)), "low < high"),
