@@ -299,7 +299,7 @@ def attach_to(desk, **part):
     [
         ({"channel": 2}, "channel 2 does not exist; there are 0 to 1"),
         ({"channel": (0, 1, 0, 1)}, "one to three channels"),
-        ({"channel": (None, None)}, "needs a channel"),
+        ({"channel": (None, None)}, "choose a channel"),
         ({"channel_axis": 7}, "no axis 7 for channels"),
         ({"channel_axis": -1, "channel": 0}, "has no channels"),
         ({"axis": 3}, "axis 3 does not exist"),
