@@ -44,10 +44,12 @@ test: install
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target test-window test-rest
 endif
 
+# In several processes: after hundreds of drawings, or dozens of volumes, Mesa's software renderer
+# ends the process.
 test-window:
-	$(TESTS) tests/widgets --ignore $(SPACE)
+	$(TESTS) tests/widgets/test_[a-l]*.py
+	$(TESTS) tests/widgets/test_[m-z]*.py --ignore $(SPACE)
 
-# 3D in a process of its own: after dozens of volumes Mesa's software renderer ends the process.
 test-rest:
 	$(TESTS) --ignore tests/widgets
 	$(TESTS) $(SPACE)

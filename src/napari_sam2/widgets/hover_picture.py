@@ -28,15 +28,15 @@ class HoverPicture(OnCanvas):
     viewer
         Without a window nothing is ever shown.
     area
-        How opaque the area within the outline is, 0 to 1.
+        How opaque the area within the outline is, 0 to 1; with 0 there is only the outline.
     """
+
+    mask: npt.NDArray[np.bool_] | None = None
+    """What is shown, (Y, X); None if nothing is."""
 
     def __init__(self, viewer: ViewerModel, area: float = _ALPHA) -> None:
         super().__init__(viewer)
         self._alpha = area
-
-    mask: npt.NDArray[np.bool_] | None = None
-    """What is shown, (Y, X); None if nothing is."""
 
     def possible(self, layers: PromptLayers) -> bool:
         """Whether frames are seen from above, as they are clicked on."""
@@ -55,11 +55,13 @@ class HoverPicture(OnCanvas):
         lines = [line[:, ::-1] + (x0, y0) for line in find_contours(image.astype(float), 0.5)]
         # One array for all lines: the last point of each is not joined to the next line.
         joined = np.concatenate([np.arange(len(line)) < len(line) - 1 for line in lines])
-        area = np.zeros((*image.shape, 4), np.float32)
-        area[image] = (*colour[:3], self._alpha)
-        self._area.set_data(area)
-        self._area.transform.translate = (x0 - 0.5, y0 - 0.5)
-        for part, tint in ((self._edge, (0, 0, 0, 0.6)), (self._line, (*colour[:3], 1))):
+        *areas, edge, line = self._parts
+        for area in areas:
+            picture = np.zeros((*image.shape, 4), np.float32)
+            picture[image] = (*colour[:3], self._alpha)
+            area.set_data(picture)
+            area.transform.translate = (x0 - 0.5, y0 - 0.5)
+        for part, tint in ((edge, (0, 0, 0, 0.6)), (line, (*colour[:3], 1))):
             part.set_data(np.concatenate(lines), color=tint, connect=joined)
         self._show_parts(True)
         self.mask = mask
@@ -76,11 +78,11 @@ class HoverPicture(OnCanvas):
 
         self.remove()
         self._parent = node
-        self._area = Image(np.zeros((1, 1, 4), np.float32), parent=node)
-        self._area.transform = STTransform()
-        self._edge = Line(parent=node, width=4, antialias=True)
-        self._line = Line(parent=node, width=2, antialias=True)
-        self._parts = [self._area, self._edge, self._line]
+        if self._alpha:
+            area = Image(np.zeros((1, 1, 4), np.float32), parent=node)
+            area.transform = STTransform()
+            self._parts.append(area)
+        self._parts += [Line(parent=node, width=width, antialias=True) for width in (4, 2)]
         for order, part in enumerate(self._parts):
             part.order = order
             part.visible = False
