@@ -237,7 +237,7 @@ def test_stretched_and_transposed(open_window):
     window.hover(*LARGE)
     window.rest()
     assert picture(window).mask[LARGE]
-    corner = picture(window)._area.transform.translate[:2]
+    corner = picture(window)._parts[0].transform.translate[:2]
     np.testing.assert_allclose(corner, (55 - 11 - 1.5, 60 - 11 - 1.5))
     window.viewer.dims.ndisplay = 3
     window.rest()
@@ -248,7 +248,7 @@ def test_stretched_and_transposed(open_window):
 def test_closing_lets_go(window):
     window.hover(*LARGE)
     window.rest()
-    node = picture(window)._area
+    node = picture(window)._parts[0]
     window.widget._shut_down()
     assert node.parent is None
     assert not window.viewer.mouse_move_callbacks
