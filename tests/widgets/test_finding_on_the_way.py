@@ -155,7 +155,7 @@ def test_clicked_meanwhile_and_cancelled(desk: Any) -> None:
 
 def test_by_name(desk: Any) -> None:
     sam = LiveSession(desk.widget)
-    with pytest.raises(InputError, match="every -1"):
+    with pytest.raises(InputError, match="not -1"):
         sam.propagate(find_every=-1)
     sam.propagate()
     assert list(desk.prompts) == [1]

@@ -591,7 +591,7 @@ def test_one_image_has_no_depth(open_window):
     window = open_window(balls()[5])
     window.key("Y", SHIFT)
     assert window.viewer.dims.ndisplay == 2
-    assert "no depth" in window.status
+    assert "single frame" in window.status
 
 
 def test_an_unknown_step_is_said_and_asked_for(open_window, monkeypatch):
