@@ -361,6 +361,23 @@ def test_a_search_that_is_cancelled_keeps_the_cells_so_far(open_desk, monkeypatc
     assert not desk.widget.session.prompts
 
 
+def test_a_search_that_fails_adds_nothing(open_desk, monkeypatch):
+    desk = open_desk(blobs())
+    session = desk.widget.session
+    search = session.segment_everything
+
+    def looked(*args, **kwargs):
+        *_, last = search(*args, **kwargs)
+        yield replace(last, done=1, total=9)
+        raise InputError("the file is gone")
+
+    monkeypatch.setattr(session, "segment_everything", looked)
+    desk.widget.form.find_all.click()
+    desk.done()
+    assert "The file is gone" in desk.status
+    assert not desk.widget.session.prompts
+
+
 def test_each_look_of_a_search_is_counted_from_its_beginning():
     run, before = Run(), None
     found = [Found(0, 100, []), Found(90, 100, []), Found(110, 400, [], look=2)]

@@ -59,8 +59,10 @@ class Seeding:
         frame = bench.frame_on_screen
         taken = bench.writer.read(frame)
         last: list[Found] = []
+        stopped = False
 
         def work(record: Record, run: Run) -> None:
+            nonlocal stopped
             run.follow = False
             session, before = record.history.session, None
             found = session.segment_everything(frame, taken=taken, diameter=diameter)
@@ -69,13 +71,14 @@ class Seeding:
                     before = _show_search(run, now, before)
                     last[:] = [now]
                     if run.cancelled.is_set():
+                        stopped = True
                         return
 
         def said(run: Run) -> str:
             return "The search was cancelled." if run.cancelled.is_set() else "Found."
 
         def after(ended: bool) -> None:
-            if last and (ended or last[0].cells):
+            if last and (ended or (stopped and last[0].cells)):
                 self._add_found(last[0], frame, ended)
 
         bench.controller.start(
