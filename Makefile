@@ -48,7 +48,8 @@ endif
 # ends the process.
 test-window:
 	$(TESTS) tests/widgets/test_[a-l]*.py
-	$(TESTS) tests/widgets/test_[m-z]*.py --ignore $(SPACE)
+	$(TESTS) tests/widgets/test_[m-v]*.py --ignore $(SPACE)
+	$(TESTS) tests/widgets/test_[w-z]*.py
 
 test-rest:
 	$(TESTS) --ignore tests/widgets
