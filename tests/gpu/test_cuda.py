@@ -185,6 +185,34 @@ def test_without_any_gpu_memory_the_cpu_goes_on(sample):
 
 
 @pytest.mark.filterwarnings("ignore:out of memory")
+@pytest.mark.parametrize("since", [1, 2, 3])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_the_cpu_goes_on_within_an_answer(sample, boxed, since):
+    """The parts that were computed before are put together with those that come after."""
+    model = load_model(device=GPU)
+    recall, asked = model.recall, []
+
+    def full(features, *args, **kwargs):
+        if features.stride16.device.type == "cuda":
+            asked.append(features)
+            if len(asked) >= since:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return recall(features, *args, **kwargs)
+
+    model.recall = full
+    images, labels = sample
+    session = TrackingSession(model, Frames(images))
+    ys, xs = np.nonzero(labels[0] == 1)
+    if boxed:
+        session.add_box(1, 0, [[ys.min(), xs.min()], [ys.max() + 1, xs.max() + 1]])
+    else:
+        session.add_points(1, 0, [[ys.mean(), xs.mean()]], [True])
+    session.add_points(1, 0, [[ys.max() + 9, xs.max() + 9]], [False])
+    assert model.device.type == "cpu"
+    assert (session.result(0).labels == 1)[labels[0] == 1].mean() > 0.7
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
 def test_a_real_shortage_of_memory_is_survived(sample):
     model = load_model(device=GPU)
     torch.cuda.empty_cache()

@@ -250,6 +250,23 @@ def test_merged_with_what_was_shown_elsewhere(history: History, frames: Frames) 
         assert (found & truth).sum() / (found | truth).sum() > 0.8, t
 
 
+@pytest.mark.parametrize("given_to", [4, 5])
+def test_a_prompt_that_came_by_merging_is_taken_back(
+    history: History, frames: Frames, given_to: int
+) -> None:
+    """What is shown again is the mask that was given, whichever of the two it was given to."""
+    masks = {t: mask_text(disk(frames, t)) for t in (0, 1, 2, 3)}
+    other = {t: mask_text(disk(frames, t)) for t in (5, 6)}
+    history.do(AdoptMasks({given_to: masks, 9 - given_to: other}))
+    y, x = np.argwhere(disk(frames, 2)).mean(axis=0)
+    history.do(SetPrompt(5, 2, Prompt([[y, x]], [True])))
+    session = history.session
+    session.merge_objects(4, 5)
+    assert 2 in session.prompts[4]
+    session.clear_prompt(4, 2)
+    np.testing.assert_array_equal(session.result(2).labels == 4, disk(frames, 2))
+
+
 @pytest.mark.parametrize(
     ("masks", "words"),
     [

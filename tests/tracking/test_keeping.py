@@ -227,7 +227,15 @@ def test_what_another_window_wrote_meanwhile_is_not_mixed_with_ours(tmp_path):
     assert ResultsFile(path).read("three") == {1: b"ours", 2: b"ours"}
 
 
-@pytest.mark.parametrize("harm", ["UPDATE objects SET data = X'79'", "DELETE FROM objects"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE objects SET data = X'79'",
+        "UPDATE objects SET data = NULL",
+        "UPDATE objects SET data = 'x'",
+        "DELETE FROM objects",
+    ],
+)
 def test_rows_that_are_not_as_they_were_written_are_not_used(tmp_path, harm):
     path = tmp_path / "a.ns2.results"
     ResultsFile(path).write("one", [1], {1}, packing(b"x"))

@@ -41,11 +41,14 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
         kept.bank.forget(frame)
         if prompted:
             _take_prompt(kept, absorbed, frame, estimate, here)
+            if frame not in kept.before and frame in absorbed.before:
+                before = absorbed.before[frame]
+                kept.before[frame] = _on_level(before, geometry, engine.geometry(before.window))
+                _take_given(kept, absorbed, frame)
+        else:
+            _take_given(kept, absorbed, frame)
         taken.add(frame)
         kept.estimates[frame] = here
-        kept.given.pop(frame, None)
-        if frame in absorbed.given:
-            kept.given[frame] = absorbed.given[frame]
         if frame in absorbed.tracked:
             kept.tracked[frame] = absorbed.tracked[frame]
     for frame in absorbed.tracked.keys() - kept.estimates.keys():  # waiting to be passed again
@@ -53,6 +56,12 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
     kept.changed.update(t for t, frames in stale.items() if frames & taken)
     kept.bank.jumps = absorbed.bank.jumps | kept.bank.jumps
     kept.missing = 0
+
+
+def _take_given(kept: TrackedObject, absorbed: TrackedObject, frame: int) -> None:
+    kept.given.pop(frame, None)
+    if frame in absorbed.given:
+        kept.given[frame] = absorbed.given[frame]
 
 
 def _stale(obj: TrackedObject, frame: int) -> set[int]:

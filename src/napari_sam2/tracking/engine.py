@@ -150,7 +150,8 @@ class Engine(Placement):
         output, pointers = self.model.decode_all(
             self.model.recall(features, None), features, inputs
         )
-        parts = (output.logits, output.iou, torch.split(output.object_score, 1), pointers)
+        logits, iou, score = (x.cpu() for x in (output.logits, output.iou, output.object_score))
+        parts = (logits, iou, torch.split(score, 1), pointers)
         return [Hypotheses(*one) for one in zip(windows, *parts, strict=True)]
 
     def answer(
@@ -166,7 +167,10 @@ class Engine(Placement):
         look : memories to use; None on a frame that was not tracked.
         earlier : (4 h, 4 w) logits in the window of the mask that the prompt corrects.
         """
-        return self.room.attempt(lambda: self._answer(frame, window, prompt, look, earlier))
+        # On the host: an answer has several parts, and the network may leave the GPU in between.
+        return self.room.attempt(
+            lambda: self._answer(frame, window, prompt, look, earlier).on_host()
+        )
 
     def _answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None

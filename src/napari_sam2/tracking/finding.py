@@ -286,12 +286,11 @@ def _settled(
             # What is remembered of the object is taken from where it will be seen.
             again = engine.answer(frame, window, prompt, None, logits)
             score, pointer = again.object_score, again.pointer[0]
-    device = engine.model.device
     prediction = MaskPrediction(
-        logits=logits.to(device)[None, None],
-        iou=torch.full((1, 1), best.iou, device=device),
+        logits=logits[None, None],
+        iou=torch.full((1, 1), best.iou),
         object_score=score.reshape(1).clamp(min=_THERE),
         pointer=pointer[None],
-        chosen=torch.zeros(1, dtype=torch.long, device=device),
+        chosen=torch.zeros(1, dtype=torch.long),
     )
     return window, obey(prediction, engine.geometry(window), window, prompt, None)

@@ -47,7 +47,8 @@ class TrackedObject:
     prompts: dict[int, Prompt] = field(default_factory=dict)
     pending: dict[int, Pending] = field(default_factory=dict)
     estimates: EstimateLog = field(default_factory=EstimateLog)
-    # Masks of another program, as text, on frames that nothing has replaced since.
+    # Masks of another program, as text, on frames that nothing has replaced since; where there is a
+    # prompt, what tracking said before it.
     given: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     # Frames that a propagation has passed, and whether it went backward.
     tracked: dict[int, bool] = field(default_factory=dict)
@@ -227,6 +228,8 @@ class TrackedObject:
         self.estimates.pop(frame, None)
         if frame in self.before:
             self.estimates[frame] = self.before.pop(frame)
+        else:
+            self.given.pop(frame, None)
 
     def is_missing(self, frame: int) -> bool:
         """Whether it was followed to a frame and was not found there."""

@@ -74,10 +74,12 @@ class ResultsFile:
                 rows = list(database.execute(query))
         except sqlite3.Error as error:
             raise NoResults(f"the results that are kept are damaged ({error})") from error
-        if about.get("objects") != str(len(rows)) or any(_digest(d) != mark for _, mark, d in rows):
+        if about.get("objects") != str(len(rows)) or not all(
+            isinstance(data, bytes) and _digest(data) == mark for _, mark, data in rows
+        ):
             raise NoResults("the results that are kept are damaged")
         self._state = state
-        return {int(i): bytes(data) for i, _, data in rows}
+        return {int(i): data for i, _, data in rows}
 
     def write(
         self,
