@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import SimpleNamespace
@@ -89,12 +91,23 @@ class FakeSession:
         self.gate = threading.Event()  # cleared, it holds every call up
         self.gate.set()
         self.error: Exception | None = None
+        self.check: Callable[[], None] | None = None
+
+    @contextmanager
+    def checking(self, check: Callable[[], None]) -> Iterator[None]:
+        self.check = check
+        try:
+            yield
+        finally:
+            self.check = None
 
     @property
     def object_ids(self) -> list[int]:
         return sorted(self.prompts)
 
     def _begin(self) -> None:
+        if self.check is not None:
+            self.check()
         self.calls += 1
         self.threads.add(threading.current_thread().name)
         time.sleep(self.delay)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from fakes import FakeFactory, blobs
 from test_saving import files
 from test_undo import SMALL, do
 
+from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import SetPrompt
@@ -211,3 +215,51 @@ def test_a_fresh_start_brings_nothing_back(open_desk, saved_sessions):
     desk.done()
     assert not desk.widget.workbench.used_ids
     assert len([layer for layer in desk.viewer.layers if "masklets" in layer.name]) == 2
+
+
+def test_of_an_image_that_was_left_the_session_is_let_go(open_desk, saved_sessions):
+    """A large model would stay in memory for each of them."""
+    desk = open_desk(blobs())
+    desk.point(0, *SMALL)
+    desk.done()
+    record = weakref.ref(desk.widget.controller.record)
+    desk.widget.set_image(desk.viewer.add_image(blobs() // 2, name="other"))
+    desk.done()
+    gc.collect()
+    assert record() is None
+    record = weakref.ref(desk.widget.controller.record)
+    desk.widget._shut_down()
+    until(lambda: gc.collect() is not None and record() is None)
+
+
+def test_ids_that_the_masklets_cannot_hold_are_refused(open_desk, saved_sessions):
+    desk = open_desk(blobs())
+    do(desk, "click")
+    desk.widget._shut_down()
+    (path,) = files(saved_sessions)
+    results_path(path).unlink()
+    said = json.loads(path.read_text())
+    said["steps"][0]["object"] = 70_000
+    path.write_text(json.dumps(said))
+    desk = open_desk(blobs())
+    desk.widget.restore_session(path)
+    desk.done()
+    assert "has object 70000, but the window shows ids up to 65535" in desk.status
+    assert not desk.widget.workbench.used_ids
+    assert not np.any(desk.layers.labels.data)
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_giving_prompts_to_another_model_can_be_cancelled(open_desk, saved_sessions, how):
+    factory = FakeFactory()
+    desk = open_desk(blobs(), session_factory=factory)
+    prompts = {i: {0: Prompt([SMALL], [True])} for i in range(1, 60)}
+    desk.widget.workbench.prompting.add(prompts)
+    desk.done()
+    factory.delay = 0.1
+    desk.widget.choose_model("other")
+    until(lambda: len(factory.sessions) > 1 and factory.sessions[-1].calls > 2)
+    desk.widget.cancel() if how == "cancel" else desk.widget._shut_down()
+    calls = factory.sessions[-1].calls
+    time.sleep(0.5)
+    assert factory.sessions[-1].calls <= calls + 1

@@ -120,9 +120,12 @@ class Controller:
         self.changed.emit()
         generation = self._generation
 
-        def progress(have: int, total: int | None) -> None:
+        def check() -> None:
             if generation != self._generation:
                 raise Cancelled
+
+        def progress(have: int, total: int | None) -> None:
+            check()
             self.download = (have, total)
 
         def job() -> _Opened:
@@ -133,7 +136,8 @@ class Controller:
                 saved.content.check(record.history.session)
                 return _Opened(record, keeper, None)
             if prompts:
-                record.history.do(AddPrompts(prompts))
+                with record.history.session.checking(check):
+                    record.history.do(AddPrompts(prompts))
                 carry_over(record.history, parents, locked)
                 record.history.settle()
                 return _Opened(record, keeper, None)

@@ -9,6 +9,22 @@ from napari_sam2.tracking.errors import InputError
 HIGHEST = 2**16 - 1
 
 
+def check_ids(ids: Collection[int], whose: str) -> None:
+    """Refuse ids that the masklets cannot hold.
+
+    Raises
+    ------
+    InputError
+        If one is too high.
+    """
+    highest = max(ids, default=0)
+    if highest > HIGHEST:
+        raise InputError(
+            f"{whose} object {highest}, but the window shows ids up to {HIGHEST}; renumber the "
+            "objects, or work on the command line or in Python"
+        )
+
+
 def free_ids(used: Collection[int], count: int = 1) -> int:
     """Return the first of `count` free ids in a row: above all others, else the lowest there are.
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.results_file import NoResults
 from napari_sam2.widgets.acting import act_long
+from napari_sam2.widgets.ids import check_ids
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
-from napari_sam2.widgets.saving import Found, SessionKeeper
+from napari_sam2.widgets.saving import Found, Place
 from napari_sam2.widgets.slice_step import lay_out
 from napari_sam2.widgets.sources import STEP_KEY, Part
 
@@ -29,10 +30,10 @@ _CUT_SHORT = " The file of the earlier session stays as it was."
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """An image that was left, who knows where its session is, and the layers that it had."""
+    """An image that was left, where its session is, and the layers that it had."""
 
     image: ref[Image]
-    keeper: SessionKeeper
+    place: Place
     layers: tuple[Layer, ...]
 
 
@@ -72,6 +73,8 @@ class Restoring:
             return
         try:
             found = self.found if path is None else Found.read(path)
+            if found is not None:
+                check_ids(found.content.object_ids, f"{found.path.name} has")
         except InputError as error:
             bench.controller.tell(error)
             return
@@ -95,35 +98,37 @@ class Restoring:
         if bench.image is None or bench.source is None or bench.layers is None:
             bench.say_what_to_do()
             return
-        keeper = bench.controller.keeper
+        left = bench.layers.layers
         axis = -1 if bench.source.channel_axis is None else bench.source.channel_axis
         part = Part(axis, bench.source.channel, bench.source.layers)
         bench.starting.start(bench.image, bench.layers.geometry.axis, part)
-        self._forget(keeper)
+        self._forget(left[0])
 
     def expect(self, saved: Found | None) -> None:
         """Take note that a session is being opened, for a saved one or afresh."""
         self.found, self._wanted = None, saved
 
-    def leave(self, image: Image, keeper: SessionKeeper, layers: PromptLayers) -> None:
-        """Note the layers of an image that is left, and who knows where its session is.
+    def leave(self, image: Image, place: Place, layers: PromptLayers) -> None:
+        """Note the layers of an image that is left, and where its session is saved.
 
         When the image is chosen again, they give way to what is restored, unless they were changed
         meanwhile.
         """
-        self._left.append(_Left(ref(image), keeper, layers.layers))
-
+        self._left.append(_Left(ref(image), place, layers.layers))
         for event in (layers.labels.events.paint, layers.labels.events.data):
-            event.connect(lambda _event: self._forget(keeper))
+            event.connect(self._on_changed)
 
-    def _forget(self, keeper: SessionKeeper | None) -> None:
-        """Let the layers of a session that was left stay."""
-        self._left = [left for left in self._left if left.keeper is not keeper]
+    def _on_changed(self, event: Any) -> None:
+        self._forget(event.source)
+
+    def _forget(self, layer: Layer) -> None:
+        """Let the layers of a session that was left stay, of which this is one."""
+        self._left = [left for left in self._left if layer not in left.layers]
 
     def _was_left(self, found: Found) -> bool:
         """Whether a session was left in this window, at what is worked on now."""
         bench = self._bench
-        known = [left for left in self._left if left.keeper.path == found.path]
+        known = [left for left in self._left if left.place.path == found.path]
         if not any(left.image() is bench.image for left in known):
             return False
         if bench.layers is None or bench.layers.prompts:
@@ -134,7 +139,7 @@ class Restoring:
     def _replace(self, path: Path) -> None:
         """Let the layers of the image take the place of those that it was left with."""
         viewer, layers = self._bench.viewer, self._bench.layers
-        old = [left for left in self._left if left.keeper.path == path]
+        old = [left for left in self._left if left.place.path == path]
         self._left = [left for left in self._left if left not in old]
         for left in old:
             for layer, new in zip(left.layers, layers.layers if layers else (), strict=False):

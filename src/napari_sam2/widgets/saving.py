@@ -83,6 +83,13 @@ class Found:
         return f"{objects}, {when.day} {when:%B, %H:%M}"
 
 
+@dataclass(eq=False)
+class Place:
+    """Where a session is saved, for those who must not keep the session itself in memory."""
+
+    path: Path | None = None
+
+
 class SessionKeeper:
     """Writes what was done to a session, and finds what was done to the same image before.
 
@@ -97,8 +104,7 @@ class SessionKeeper:
     def __init__(self, history: History, request: SessionRequest) -> None:
         self._history = history
         self._request = request
-        self.path: Path | None = None
-        """Where it is saved; chosen at the first saving where it is None."""
+        self.place = Place()
         self.slice_step: float | None = None
         """Between slices, where the user gave it."""
         self.moved: Path | None = None
@@ -107,6 +113,15 @@ class SessionKeeper:
         self._ground: tuple[Step, ...] = ()  # where there are no others, no file is begun
         self._last: SessionFile | None = None
         self._stamp: Stamp | None = None  # None: not to be looked at
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is saved; chosen at the first saving where it is None."""
+        return self.place.path
+
+    @path.setter
+    def path(self, path: Path | None) -> None:
+        self.place.path = path
 
     @cached_property
     def _about(self) -> SessionFile:

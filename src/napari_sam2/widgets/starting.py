@@ -171,7 +171,7 @@ class Starting:
             if empty and layer in bench.viewer.layers:
                 bench.viewer.layers.remove(layer)
         if not empty and keeper is not None and image is not None:
-            bench.restoring.leave(image, keeper, layers)
+            bench.restoring.leave(image, keeper.place, layers)
         bench.writer = None
 
     def _on_layer_removed(self, event: Any) -> None:
