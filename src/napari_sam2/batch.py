@@ -53,7 +53,8 @@ class TrackJob:
         Frames from one look for new cells to the next, see `TrackingSession.propagate_and_find`; 0
         for none.
     diameter
-        Of cells that are looked for in pixels; None: all sizes.
+        Of cells that are looked for in pixels; None: all sizes, and on the way that of the masks
+        that are there; all sizes where there are fewer than three.
     quality
         Table to write, .csv: how sure the network is of each object on each frame.
     session

@@ -140,11 +140,11 @@ def test_a_negative_click_on_its_mask_is_a_correction(session):
 
 
 def test_what_was_never_shown_cannot_end(session):
-    with pytest.raises(InputError, match="show the object"):
+    with pytest.raises(InputError, match="no prompt on another frame"):
         session.end_object(1, 3)
     assert session.object_ids == []
     session.add_box(1, 3, box(3))
-    with pytest.raises(InputError, match="show the object"):
+    with pytest.raises(InputError, match="no prompt on another frame"):
         session.end_object(1, 3)
     assert session.prompts[1][3].box is not None
     with pytest.raises(InputError, match="cannot be absent and have"):

@@ -130,7 +130,7 @@ def test_nothing_is_added_if_one_prompt_cannot_be_used(session) -> None:
     session.add_prompts({1: {0: good}})
     session.add_prompts({1: {3: bad}})  # of one that is known it says something
     before = session.result(0).labels
-    with pytest.raises(InputError, match="no mask on another frame"):
+    with pytest.raises(InputError, match="no prompt on another frame"):
         session.add_prompts({1: {2: gone, 3: gone, 0: gone}, 2: {1: good}})
     assert {i: sorted(known) for i, known in session.prompts.items()} == {1: [0, 3]}
     np.testing.assert_array_equal(session.result(0).labels, before)
@@ -190,7 +190,7 @@ def test_a_forked_process_reads_frames() -> None:
 def test_a_prompt_that_is_refused_leaves_the_one_before(session) -> None:
     session.add_points(1, 0, [DISK], [True])
     before = session.result(0).labels
-    with pytest.raises(InputError, match="no mask on another frame"):
+    with pytest.raises(InputError, match="no prompt on another frame"):
         session.set_prompt(1, 0, Prompt(absent=True))
     assert session.prompts[1][0].points.tolist() == [list(DISK)]
     np.testing.assert_array_equal(session.result(0).labels, before)

@@ -194,7 +194,7 @@ class FakeSession:
         if self.prompts.get(object_id, {}).get(frame) is not None:
             self.clear_prompt(object_id, frame)
         if prompt is not None and prompt.absent and object_id not in self.prompts:
-            raise InputError(f"object {object_id}: it has no mask on another frame")
+            raise InputError(f"object {object_id}: it has no prompt on another frame")
         return None if prompt is None else self._say(object_id, frame, prompt)
 
     def snapshot(self, object_ids: Any = None) -> dict[int, FakeObject]:

@@ -163,7 +163,7 @@ def test_what_cannot_be_done_raises(desk, sam, tmp_path):
         (lambda: sam.propagate("sideways"), "'sideways'"),
         (lambda: sam.find_all(99), "no frame 99"),
         (lambda: sam.find_all(0, diameter=-1), "diameter"),
-        (lambda: sam.end_object(77, 3), "no mask on another frame"),
+        (lambda: sam.end_object(77, 3), "no prompt on another frame"),
         (lambda: sam.approve(9, 2), "no mask on frame 2"),
         (lambda: sam.export(tmp_path / "x.png"), "x.png"),
         (lambda: sam.export(taken), "taken.tif"),

@@ -75,7 +75,10 @@ def track(
     ] = False,
     diameter: Annotated[
         float | None,
-        typer.Option(help="Of a typical cell to find, in pixels. Default: all sizes."),
+        typer.Option(
+            help="Of a typical cell to find, in pixels. Default: all sizes; with --find-every, "
+            "that of the masks that are there."
+        ),
     ] = None,
     find_every: Annotated[
         int,

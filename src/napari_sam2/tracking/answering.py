@@ -136,8 +136,8 @@ def check_shown(object_id: int, frame: int, obj: TrackedObject | None) -> None:
     """
     if obj is None or not any(t != frame for t in obj.anchors):
         raise InputError(
-            f"{described(object_id, frame)}: it has no mask on another frame; show the object "
-            "before you say where it ends"
+            f"{described(object_id, frame)}: it has no prompt on another frame; go to a frame "
+            "that shows it and accept its mask (W) or click on it, then say where it ends"
         )
 
 

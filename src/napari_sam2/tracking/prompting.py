@@ -126,7 +126,8 @@ class Prompting(Roster):
     def add_prompts(self, prompts: Mapping[int, Mapping[int, Prompt]]) -> None:
         """Add prompts of many objects at once, object id -> frame -> prompt.
 
-        All of them are checked before the first is answered.
+        All of them are checked before the first is answered. What an object that exists was told on
+        such a frame is replaced.
 
         Raises
         ------

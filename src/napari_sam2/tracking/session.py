@@ -280,7 +280,9 @@ class TrackingSession(Prompting, Propagating):
         Parameters
         ----------
         every : frames from one look to the next, and from where a direction begins to the first.
-        diameter, least_quality : of the cells, as for `segment_everything`.
+        diameter : of a typical cell in data pixels; None: that of the masks that are there; all
+            sizes where there are fewer than three.
+        least_quality : of the cells, as for `segment_everything`.
         direction, start, stop : as for `propagate`.
         first_id, last_id : new objects get ids above those of the session's, from `first_id` on;
             once the last one is taken, none is added.

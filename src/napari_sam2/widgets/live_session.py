@@ -93,6 +93,8 @@ class LiveSession:
     def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
         """Make each label of an image (Y, X), for example from Cellpose or StarDist, an object.
 
+        Label n becomes object n. If object n exists, its prompt on this frame is replaced.
+
         Raises
         ------
         InputError
@@ -102,6 +104,8 @@ class LiveSession:
 
     def add_prompts(self, prompts: Prompts) -> None:
         """Add the prompts of many objects, object id -> frame -> prompt, as one step.
+
+        What an object that exists was told on such a frame is replaced.
 
         Raises
         ------
@@ -164,7 +168,7 @@ class LiveSession:
         Raises
         ------
         InputError
-            If the frame does not exist, or the object has no mask on another frame.
+            If the frame does not exist, or the object has no prompt on another frame.
         """
         self._say(object_id, frame, Prompt(absent=True))
 
@@ -240,7 +244,8 @@ class LiveSession:
             Frames from one look for cells that came into view, or were missed, to the next; they
             become objects from there on. 0: none.
         diameter
-            Of a typical one of them in pixels; by default all sizes are tried.
+            Of a typical one of them in pixels; by default that of the masks that are there; all
+            sizes where there are fewer than three.
 
         Raises
         ------

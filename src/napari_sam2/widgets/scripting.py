@@ -33,6 +33,9 @@ def attach(
 ) -> LiveSession:
     """Open the dock widget in a viewer, if it is not open, and return its live session.
 
+    Called again without more than the viewer, it returns the session that is there. With an axis, a
+    channel, planes or several layers the image is begun anew each time.
+
     Parameters
     ----------
     viewer
