@@ -238,6 +238,12 @@ def test_two_runs_at_once_do_not_share_a_folder(folder: Path, other: str) -> Non
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.parametrize(("start", "stop"), [(LENGTH, None), (None, 0), (-1, None), (3, 3)])
+def test_ranges_without_a_frame_are_refused_before_any_work(folder: Path, start, stop) -> None:
+    with pytest.raises(InputError, match=r"outside the stack|must be below"):
+        opened(folder, "a.tif", start=start, stop=stop)
+
+
 def test_the_frames_of_a_killed_run_outlive_the_next_one(folder: Path) -> None:
     left = Masklets((LENGTH, 4, 4), store=folder / ".out.tif.unfinished.zarr")
     left[0] = np.ones((4, 4), np.uint16)

@@ -134,6 +134,24 @@ def test_the_numbers_are_those_of_measurements(tmp_path: Path) -> None:
     assert list(rows[0, 4].values()) == ["4", "0", "0", "0.5", "-12.25", "0", "0"]
 
 
+def test_a_table_that_is_done_is_done_though_the_hidden_file_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if "unfinished" in path.name:
+            raise PermissionError(13, "Access is denied")
+        unlink(path, missing_ok)
+
+    table = QualityTable(tmp_path / "q.csv")
+    table.add(FrameResult(0, np.zeros((8, 8), np.uint16), {3: Quality(0.5, 1.0, 1.0)}), {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        table.finish(tmp_path / "q.csv")
+    assert len(rows_of(tmp_path / "q.csv")) == 1
+
+
 def test_gaps_that_were_closed_are_marked(folder: Path) -> None:
     stack = open_stack(folder / "stack.tif", "TYX")
     labels = np.zeros((64, 96), np.uint16)

@@ -159,6 +159,7 @@ def test_imagej_tiff_with_rgb_frames(tmp_path: Path) -> None:
     assert stack.rgb
     np.testing.assert_array_equal(stack.frames().read(3), data[3])
     assert_holds(open_stack(tmp_path / "a.tif", channel=2), data[..., 2])
+    assert_holds(open_stack(tmp_path / "a.tif", channel=np.int64(2)), data[..., 2])
     grey = ramp(5, 8, 9)
     tifffile.imwrite(tmp_path / "b.tif", grey, imagej=True)  # without axes: five channels
     with pytest.raises(InputError, match=r"5 channels .*if these are frames, give the axes"):

@@ -360,6 +360,12 @@ def test_a_damaged_file_is_said(tmp_path: Path) -> None:
             weights.load_model(tmp_path / name)
 
 
+def test_suffixes_may_be_in_capitals(tiny_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "MINE.SAFETENSORS"
+    path.write_bytes(tiny_file.read_bytes())
+    assert weights.load_model(path).config.name == weights.load_model(tiny_file).config.name
+
+
 def test_verify(tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(b"abc")
     assert weights.verify(tmp_path / "mine.pt").name is None

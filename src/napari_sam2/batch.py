@@ -278,8 +278,8 @@ def _following(job: TrackJob, last_id: int) -> Propagate:
 
 
 def _check_range(start: int | None, stop: int | None, length: int) -> None:
-    for name, value in (("start", start), ("stop", stop)):
-        if value is not None and not 0 <= value <= length:
+    for name, value, first in (("start", start, 0), ("stop", stop, 1)):
+        if value is not None and not first <= value < length + first:
             raise InputError(f"{name} {value} is outside the stack, which has {length} frames")
     if start is not None and stop is not None and start >= stop:
         raise InputError(f"start {start} must be below stop {stop}")

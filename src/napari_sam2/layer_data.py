@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ SESSION_KEY = "napari_sam2_session"
 PARENTS_KEY = "napari_sam2_parents"
 """In the metadata of labels: the mother's id by the daughter's."""
 
+# Dots are in names, too: "exp1.5_t01.ome.tif".
+_FORMAT = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
+
 
 def image_settings(stack: Stack, channel: Channels | None = None) -> dict[str, Any]:
     """Return what `add_image` wants to know of a stack."""
@@ -30,11 +34,16 @@ def image_settings(stack: Stack, channel: Channels | None = None) -> dict[str, A
     return {"rgb": stack.rgb, "metadata": metadata, **settings(stack)}
 
 
+def stem_of(name: str) -> str:
+    """Return the name of an image file without what says its format: all but "ome.tif"."""
+    return _FORMAT.sub("", name) or name
+
+
 def settings(stack: Stack) -> dict[str, Any]:
     """Return what a layer of any kind wants to know of a stack."""
     axes = stack.axes.removesuffix("C") if stack.rgb else stack.axes
     found: dict[str, Any] = {
-        "name": stack.path.name.split(".")[0],
+        "name": stem_of(stack.path.name),
         "scale": [stack.scale.get(letter, 1.0) for letter in axes],
     }
     if "Q" not in axes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam2.export.labels import read_labels
+from napari_sam2.export.labels import native, open_labels
 from napari_sam2.export.rois import SUFFIXES as ROIS
 from napari_sam2.export.rois import read_rois
 from napari_sam2.stacks import Stack, axes_of, shared_out
@@ -115,13 +115,13 @@ def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) ->
             "labels of one frame (Y, X) or of all (T, Y, X), or save them as OME-TIFF or OME-Zarr"
         )
     own = shared_out(select, "", letters)[1] if select else None
-    labels = read_labels(path, select=own)
+    labels = open_labels(path, select=own).data
     if len(labels) not in (1, len(frames)):
         raise InputError(
             f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "
             f"{len(frames)}"
         )
-    chosen = np.asarray(labels[frame if len(labels) > 1 else 0])
+    chosen = native(np.asarray(labels[frame if len(labels) > 1 else 0]))
     areas = np.unique(chosen[chosen > 0], return_counts=True)[1]
     if len(areas) > _MANY and np.median(areas) < _SPECK:
         warnings.warn(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2.readers import RawStack, read_raw
-from napari_sam2.tracking.channels import Channels, checked_channels
+from napari_sam2.tracking.channels import Channels, checked_channels, plain_channels
 from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
@@ -92,6 +92,7 @@ def open_stack(
         the file and the remedy.
     """
     path = _named(path)
+    channel = None if channel is None else plain_channels(channel)
     raw = read_raw(path)
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))

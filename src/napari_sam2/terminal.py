@@ -78,7 +78,7 @@ def debugging() -> bool:
 
 def say(message: str) -> None:
     """Print one line on stderr."""
-    print("napari-sam2: " + " ".join(message.split()), file=sys.stderr)
+    print("napari-sam2: " + " ".join(message.splitlines()).strip(), file=sys.stderr)
 
 
 def explained(error: BaseException) -> tuple[int, str]:

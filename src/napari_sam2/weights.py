@@ -332,7 +332,7 @@ def locate(name_or_path: str | Path, progress: Progress | None = None) -> Path:
         if path.suffix.lower() not in _SUFFIXES:
             raise InputError(f"{path} is no checkpoint; give a {', '.join(_SUFFIXES)} file")
         return path
-    if path.suffix in _SUFFIXES or path.name != str(name_or_path):
+    if path.suffix.lower() in _SUFFIXES or path.name != str(name_or_path):
         raise UnknownModelError(
             f"no checkpoint at {path}; check the path, or name one of: {', '.join(_names())}"
         )

@@ -28,7 +28,7 @@ ALLOWED = {
     "readers": {"physical_units"},
     "stacks": {"readers", "tracking"},
     "export": {"physical_units", "replacing", "stacks", "tracking"},
-    "training": {"model", "tracking"},
+    "training": {"model", "replacing", "tracking"},
     "evaluation": {"export", "model", "stacks", "tracking"},
     "layer_data": {"stacks", "tracking"},
     "layer_reader": {"export", "layer_data"},

@@ -146,7 +146,7 @@ def test_coco_of_others(tmp_path: Path) -> None:
         {"id": 5, "image_id": 70, "segmentation": {"size": [4, 6], "counts": [4, 2, 18]}},
         {"id": 6, "image_id": 70, "segmentation": polygons},
         {"id": 7, "image_id": 9, "segmentation": {"size": [4, 6], "counts": [5, 1, 18]}},
-        {"id": 8, "image_id": 9, "segmentation": {"size": [4, 6], "counts": [0, 24]}},
+        {"track_id": 8, "image_id": 9, "segmentation": {"size": [4, 6], "counts": [0, 24]}},
     ]
     content = {"images": [image(9), image(70)], "annotations": annotations}
     labels = np.zeros((2, 4, 6), np.uint16)

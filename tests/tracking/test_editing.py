@@ -99,6 +99,32 @@ def test_traces_are_read_while_another_thread_writes(model):
     assert not wrong
 
 
+def test_results_are_read_while_another_thread_works(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    over, wrong = threading.Event(), []
+
+    def look():
+        while not over.is_set():
+            try:
+                session.result(0)
+                session.qualities()
+            except Exception as error:
+                wrong.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(60):
+        for i in range(2, 40):
+            session._objects[i] = session._objects[1].copy()
+            session._objects[i].estimates.pop(0)
+        for i in range(2, 40):
+            del session._objects[i]
+    over.set()
+    thread.join()
+    assert not wrong
+
+
 def test_prompts_are_read_while_another_thread_adds_objects(model, monkeypatch):
     session = a_session(model)
     session.add_mask(1, 0, EARLY)

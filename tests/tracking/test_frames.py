@@ -97,6 +97,15 @@ def test_an_expected_frame_is_read_in_the_background_and_once(stack: np.ndarray)
     assert slow.most == 1
 
 
+def test_what_is_read_for_others_waits_for_the_one_that_is_expected(stack: np.ndarray) -> None:
+    slow = Slow(stack)
+    frames = Frames(slow, contrast=(0, 255))
+    frames.expect(1)
+    threading.Timer(0.05, slow.open.set).start()
+    np.testing.assert_array_equal(frames.read(0), stack[0])
+    assert slow.most == 1
+
+
 def test_what_is_expected_is_bounded_and_read_by_one_at_a_time(stack: np.ndarray) -> None:
     slow = Slow(stack)
     frames = Frames(slow, contrast=(0, 255))

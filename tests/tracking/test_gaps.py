@@ -149,6 +149,14 @@ def test_nothing_is_put_where_an_object_has_ended(model):
     assert not history.session.result(1).labels.any()
 
 
+def test_a_gap_for_which_nothing_is_found_stays_one(model):
+    rings = {t: disk(30, 45, r) & ~disk(30, 45, r - 2) for t, r in ((0, 6), (2, 28))}
+    session = painted(model, {1: rings}).session
+    assert session.gaps() == {1: (1,)}
+    assert session.close_gaps() == {}
+    assert session.result(1).interpolated == set()
+
+
 def test_closing_is_a_step_like_others(model, tmp_path):
     history = painted(model, {1: {0: disk(30, 40, 10), 2: disk(30, 40, 10)}, 2: {5: disk(9, 9, 6)}})
     session = history.session

@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from napari_sam2.model.checkpoint import build_model, read_recipe
 from napari_sam2.model.mask_decoder import DecoderOutput
 from napari_sam2.model.prompt_encoder import BOX_START, NEGATIVE, PADDING, POSITIVE
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.windows import suitable_zoom
 from napari_sam2.training.annotators import corrections, first_prompts
 from napari_sam2.training.auxiliary import DenseHead, belonging
@@ -270,6 +271,8 @@ def test_larger_batches_take_fewer_steps(tmp_path):
     one, four = (make_batch(c.batch, 0, clips=False) for c in (config, larger))
     assert len(four.images) == 4 * len(one.images)
     assert config.larger(1) == config
+    with pytest.raises(InputError, match="800 steps are too few"):
+        config.larger(801)
 
 
 def test_belonging_tells_apart_neighbours():

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.io import imsave
+from skimage.io import imread, imsave
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.training.static import StaticImages
 
 
@@ -74,3 +75,16 @@ def test_labels_stay_on_the_cells(folder):
 def test_a_folder_without_pairs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no images"):
         StaticImages(tmp_path)
+
+
+def test_masks_without_any_cell_are_refused(folder):
+    for path in (folder / "masks").glob("*"):
+        imsave(path, np.zeros_like(imread(path)), check_contrast=False)
+    with pytest.raises(InputError, match=r"no mask in .* has a cell"):
+        StaticImages(folder).clip(np.random.default_rng(1))
+
+
+def test_suffixes_may_be_in_capitals(folder):
+    for path in [*folder.glob("*/*.png")]:
+        path.rename(path.with_suffix(".PNG"))
+    assert len(StaticImages(folder)) == 2

@@ -12,6 +12,7 @@ import tifffile
 from napari.layers import Image, Labels
 from napari.layers._source import layer_source
 
+from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
@@ -123,6 +124,30 @@ def test_results_larger_than_memory_go_to_disk(monkeypatch):
     assert array[1, 2, 3] == 5
     writer.erase([5])
     assert array[1, 2, 3] == 0
+
+
+def test_without_room_on_the_disk_no_folder_stays(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "_MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("zarr.create_array", lambda *_args, **_kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        results.new_result(StackGeometry.of((3, 8, 10), 0, (0, 0, 0)))
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("exp1.5_t01.ome.tif", "exp1.5_t01"),
+        ("2024.01.02_cells.TIFF", "2024.01.02_cells"),
+        ("cells.ome.zarr", "cells"),
+        ("01_RES", "01_RES"),
+        ("exp1.5", "exp1.5"),
+        (".tif", ".tif"),
+    ],
+)
+def test_names_keep_their_dots(name, stem):
+    assert stem_of(name) == stem
 
 
 def test_many_objects_are_erased_or_renamed_in_one_reading(monkeypatch):

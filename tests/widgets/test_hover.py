@@ -253,6 +253,8 @@ def test_closing_lets_go(window):
     assert node.parent is None
     assert not window.viewer.mouse_move_callbacks
     window.hover(*SMALL)
+    window.viewer.layers["prompts: points"].mode = "select"
+    assert not window.widget.hover.waiting
 
 
 def test_a_job_that_gives_way_is_told():

@@ -98,7 +98,8 @@ def read_coco(path: Path, content: dict[str, Any] | None = None) -> Stack:
         place = {image["id"]: frame for frame, image in enumerate(images)}
         frames: list[list[Mask]] = [[] for _ in images]
         for one in content["annotations"]:
-            mask = Mask(int(one.get("track_id", one["id"])), one["segmentation"])
+            number = one["track_id"] if "track_id" in one else one["id"]
+            mask = Mask(int(number), one["segmentation"])
             frames[place[one["image_id"]]].append(mask)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

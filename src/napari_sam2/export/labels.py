@@ -58,9 +58,13 @@ def read_labels(
     InputError
         If it cannot be read, or holds no integers.
     """
-    labels = np.asarray(open_labels(path, axes, select).data)
-    native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
-    return labels.astype(native)
+    return native(np.asarray(open_labels(path, axes, select).data))
+
+
+def native(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return labels as integers in the byte order of this computer."""
+    whole = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
+    return labels.astype(whole)
 
 
 def is_label_zarr(path: Path) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from napari_sam2.export.files import completed, numbered
+from napari_sam2.export.files import completed, numbered, remove
 from napari_sam2.export.tables import QUALITY, cell
 from napari_sam2.tracking.errors import OutputError, writing
 from napari_sam2.tracking.results import FrameResult
@@ -97,9 +98,10 @@ class QualityTable:
         self._file.close()
 
     def discard(self) -> None:
-        """Delete the hidden file."""
+        """Delete the hidden file, if the system lets it go."""
         self.close()
-        self.unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the table is there; this is only what is left of making it
+            remove(self.unfinished)
 
     def _append(self, text: str) -> None:
         self._file.write(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from napari_sam2.tracking.errors import InputError
 
@@ -40,6 +41,13 @@ def channels_text(channels: Channels) -> str:
     return ",".join(_DARK if one is None else str(one) for one in channels)
 
 
+def plain_channels(channels: Channels) -> Channels:
+    """Return channels as Python's integers, also those of NumPy."""
+    if isinstance(channels, SupportsIndex):
+        return index(channels)
+    return tuple(None if one is None else index(one) for one in channels)
+
+
 def checked_channels(channels: Channels, count: int) -> Channels:
     """Return channels that an image with `count` of them has; of a mix all three colours.
 
@@ -48,7 +56,8 @@ def checked_channels(channels: Channels, count: int) -> Channels:
     InputError
         If one does not exist, or a mix has no channel or more than three.
     """
-    picked = (channels,) if isinstance(channels, int) else tuple(channels)
+    channels = plain_channels(channels)
+    picked = (channels,) if isinstance(channels, int) else channels
     for one in picked:
         if one is not None and not 0 <= one < count:
             raise InputError(f"channel {one} does not exist; there are 0 to {count - 1}")

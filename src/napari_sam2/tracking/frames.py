@@ -158,6 +158,10 @@ class Frames:
         InputError
             If there is no such frame, or it is damaged.
         """
+        wait([*self._expected.values()])  # arrays need not bear two readers at a time
+        return self._frame(index)
+
+    def _frame(self, index: int) -> npt.NDArray[Any]:
         if not 0 <= index < len(self):
             raise InputError(
                 f"frame {index} does not exist; the stack has frames 0 to {len(self) - 1}"
@@ -244,7 +248,7 @@ class Frames:
             oldest = self._expected.pop(next(iter(self._expected)))
             if not oldest.cancel():
                 wait([oldest])
-        _ = self.contrast  # sampled here: arrays need not bear two readers at a time
+        _ = self.contrast  # sampled here, not by two readers at a time
         self._expected[index] = _READER.submit(self._scaled, index)
 
     def _fetched(self, index: int) -> npt.NDArray[np.float32]:
@@ -290,7 +294,7 @@ class Frames:
 
     def _scaled(self, index: int) -> npt.NDArray[np.float32]:
         exact = self.dtype.name in _FLOAT32_EXACT
-        values: npt.NDArray[Any] = self.read(index).astype(np.float32 if exact else np.float64)
+        values: npt.NDArray[Any] = self._frame(index).astype(np.float32 if exact else np.float64)
         low, high = np.transpose(self.contrast)  # numbers, or one for each colour
         np.subtract(values, low.astype(values.dtype), out=values)
         np.divide(values, (high - low).astype(values.dtype), out=values)

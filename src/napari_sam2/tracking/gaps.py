@@ -39,8 +39,12 @@ def gaps(obj: TrackedObject, longest: int) -> Iterator[range]:
             yield between
 
 
-def close(obj: TrackedObject, gap: range, engine: Engine) -> None:
-    """Give an object masks on the frames of a gap; see `gaps`."""
+def close(obj: TrackedObject, gap: range, engine: Engine) -> list[int]:
+    """Give an object masks on the frames of a gap, see `gaps`; return those that got one.
+
+    Between shapes that have little in common there may be nothing.
+    """
+    filled = []
     left, right = (obj.estimates[t] for t in (gap.start - 1, gap.stop))
     first, second = (_mask(obj, t, engine) for t in (gap.start - 1, gap.stop))
     sure = Quality(
@@ -52,8 +56,12 @@ def close(obj: TrackedObject, gap: range, engine: Engine) -> None:
     for frame in gap:
         share = (frame - gap.start + 1) / (len(gap) + 1)
         corner, signed = between(first, second, share)
-        obj.estimates[frame] = _estimate(engine, left, corner, signed, sure)
-        obj.bank.forget(frame)  # that it was not found
+        estimate = _estimate(engine, left, corner, signed, sure)
+        if estimate.kept.size:
+            obj.estimates[frame] = estimate
+            obj.bank.forget(frame)  # that it was not found
+            filled.append(frame)
+    return filled
 
 
 def between(

@@ -154,8 +154,9 @@ class Masklets:
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
-        whole = np.asarray(self.array[:])
-        return whole if dtype is None else whole.astype(dtype)
+        if copy is False and self.store is not None:
+            raise ValueError("masklets on disk cannot be had as an array without a copy")
+        return np.array(np.asarray(self.array[:]), dtype=dtype, copy=copy)
 
 
 def _create_store(

@@ -30,7 +30,7 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
     known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
-    claims = _claims(engine, {i: objects[i] for i in known}, frame)
+    claims = _claims(engine, {i: (objects[i], e) for i, e in known.items()}, frame)
     for interpolated in sorted({e.quality.interpolated for e in known.values()}):
         if interpolated:
             best[labels > 0] = np.inf
@@ -49,20 +49,21 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
 
 
 def _claims(
-    engine: Engine, objects: Mapping[int, TrackedObject], frame: int
+    engine: Engine, objects: Mapping[int, tuple[TrackedObject, Estimate]], frame: int
 ) -> dict[int, tuple[Place, npt.NDArray[np.float32]]]:
     """Logits of objects in data pixels, as `claimed`, but hardly more than their masks hold."""
     found = {}
     alike: dict[tuple[int, int], list[int]] = {}
-    for i, obj in objects.items():
-        estimate, prompt = obj.estimates[frame], obj.prompts.get(frame)
-        given = prompt is None and frame in obj.given
-        if given or _painted(prompt) or estimate.window.is_whole:
-            found[i] = claimed(engine, obj, frame)
+    for i, (obj, estimate) in objects.items():
+        prompt, given = obj.prompts.get(frame), obj.given.get(frame)
+        if prompt is None and given is not None:
+            found[i] = _drawn(mask_of(given))
+        elif _painted(prompt) or estimate.window.is_whole:
+            found[i] = placed(engine, prompt, estimate)
         elif estimate.kept.size:
             alike.setdefault(estimate.window.grid, []).append(i)
     for grid, ids in alike.items():
-        some = [objects[i].estimates[frame] for i in ids]
+        some = [objects[i][1] for i in ids]
         patches = [Patch(e.window, e.corner, e.kept) for e in some]
         found |= dict(zip(ids, patches_to_data(engine.levels[grid], patches), strict=True))
     return found

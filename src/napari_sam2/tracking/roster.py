@@ -249,14 +249,18 @@ class Roster:
         InputError
             If an id does not exist, or `longest` is below 1.
         """
-        found = self.gaps(longest, object_ids)
-        for i in found:
-            for gap in list(gaps(self._objects[i], longest)):
-                close(self._objects[i], gap, self._engine)
-        return found
+        filled = {}
+        for i in self.gaps(longest, object_ids):
+            obj = self._objects[i]
+            frames = [t for gap in [*gaps(obj, longest)] for t in close(obj, gap, self._engine)]
+            if frames:
+                filled[i] = tuple(frames)
+        return filled
 
     def result(self, frame: int) -> FrameResult:
         """Return what is known of all objects on a frame, without computing anything new.
+
+        May be called from any thread while another one works with the session.
 
         Raises
         ------
@@ -264,7 +268,7 @@ class Roster:
             If the frame does not exist.
         """
         self._check_frame(frame)
-        return merged(frame, self._objects, self._engine)
+        return merged(frame, self._objects.copy(), self._engine)
 
     def _check_frame(self, frame: int, who: str = "") -> None:
         if not 0 <= frame < len(self.frames):
@@ -279,10 +283,13 @@ class Roster:
         return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
 
     def qualities(self) -> dict[int, dict[int, Quality]]:
-        """Return how sure the network is, by object id and frame."""
+        """Return how sure the network is, by object id and frame.
+
+        May be called from any thread while another one works with the session.
+        """
         return {
-            i: {t: estimate.quality for t, estimate in obj.estimates.items()}
-            for i, obj in self._objects.items()
+            i: {t: e.quality for t in [*obj.estimates] if (e := obj.estimates.get(t)) is not None}
+            for i, obj in [*self._objects.items()]
         }
 
     def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:

@@ -20,6 +20,8 @@ from napari_sam2 import __version__
 from napari_sam2.model.checkpoint import save_model
 from napari_sam2.model.config import MICRO, ModelConfig
 from napari_sam2.model.sam2 import SAM2
+from napari_sam2.replacing import replacing
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
 from napari_sam2.training.losses import SCORE_SHIFT
@@ -74,7 +76,17 @@ class TrainConfig:
 
         The rate grows with the root of the number, because what limits late training is the noise
         of small batches. For the same reason the average goes on over as many steps as before.
+
+        Raises
+        ------
+        InputError
+            If no step would be left.
         """
+        if self.steps < times:
+            raise InputError(
+                f"{self.steps} steps are too few for batches that are {times} times larger; give "
+                f"{times} or more"
+            )
         return dataclasses.replace(
             self,
             steps=self.steps // times,
@@ -157,9 +169,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        with replacing(self.checkpoint) as unfinished:
+            torch.save(state, unfinished)
         averaged = SAM2(self.config.model)
         averaged.load_state_dict(self.average)
         score = averaged.mask_decoder.pred_obj_score_head.layers[-1]
@@ -167,7 +178,8 @@ class Trainer:
         with torch.no_grad():
             score.bias.add_(SCORE_SHIFT)
         recipe = {**self.config.recipe(), "step": self.step}
-        save_model(averaged, self.config.out / "weights.safetensors", recipe)
+        with replacing(self.config.out / "weights.safetensors") as unfinished:
+            save_model(averaged, unfinished, recipe)
 
     def fit(self, batch: Batch, clip: bool) -> dict[str, float]:
         """Take one step."""

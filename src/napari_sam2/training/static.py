@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 from skimage.io import imread
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.training.camera import Camera
 from napari_sam2.training.sections import bright_bodies, in_sections, split
 from napari_sam2.training.shapes import Array
@@ -41,16 +42,17 @@ class StaticImages:
 
     Raises
     ------
-    ValueError
+    InputError
         There is no image with a mask.
     """
 
     def __init__(self, folder: str | Path, zooms: tuple[float, float] = (0.5, 2.5)) -> None:
         folder = Path(folder)
-        masks = {p.stem: p for p in sorted((folder / "masks").glob("*")) if p.suffix in _SUFFIXES}
+        files = sorted((folder / "masks").glob("*"))
+        masks = {p.stem: p for p in files if p.suffix.lower() in _SUFFIXES}
         images = [p for p in sorted((folder / "images").glob("*")) if p.stem in masks]
         if not images:
-            raise ValueError(f"{folder} has no images/NAME with masks/NAME (TIFF or PNG)")
+            raise InputError(f"{folder} has no images/NAME with masks/NAME (TIFF or PNG)")
         self.name = folder.name
         self.zooms = zooms
         self._files = [(p, masks[p.stem]) for p in images]
@@ -64,7 +66,7 @@ class StaticImages:
         if index not in self._pairs:
             image, labels = (imread(path) for path in self._files[index])
             if image.shape[:2] != labels.shape:
-                raise ValueError(
+                raise InputError(
                     f"{self._files[index][0]}: image {image.shape} and mask {labels.shape} differ"
                 )
             self._pairs[index] = (image, labels.astype(np.int32))
@@ -86,10 +88,15 @@ class StaticImages:
         Clip
             Objects have radii of about 5 to 60 px where the image allows it.
         """
+        bare: set[int] = set()
         while True:
-            image, labels = self.pair(int(rng.integers(len(self))))
+            index = int(rng.integers(len(self)))
+            image, labels = self.pair(index)
             if labels.any():
                 break
+            bare.add(index)
+            if len(bare) == len(self):
+                raise InputError(f"no mask in {self.name} has a cell; check the folder 'masks'")
         grey = _grey(rng, image)
         if frames > 1 and rng.random() < _SECTIONED and bright_bodies(grey, labels):
             cuts = [self._cut(rng, grey, labels, size) for _ in range(_LAYERS)]

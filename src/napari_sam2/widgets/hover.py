@@ -99,10 +99,16 @@ class Hover(QObject):
 
     def _on_bench(self) -> None:
         if self._bench.layers is not self._layers:
-            self._layers = self._bench.layers
-            if self._layers is not None:
-                self._layers.points.events.mode.connect(self._on_view)
+            self._watch(self._bench.layers)
         self._wait()
+
+    def _watch(self, layers: PromptLayers | None) -> None:
+        """Look when the mode of these points changes, and not when that of those before does."""
+        if self._layers is not None:
+            self._layers.points.events.mode.disconnect(self._on_view)
+        self._layers = layers
+        if layers is not None:
+            layers.points.events.mode.connect(self._on_view)
 
     def _on_switch(self, on: bool) -> None:
         settings().setValue(_KEY, on)
@@ -185,4 +191,5 @@ class Hover(QObject):
         for event in self._events():
             event.disconnect(self._on_view)
         self._viewer.events.mouse_over_canvas.disconnect(self._on_canvas)
+        self._watch(None)
         self.picture.remove()

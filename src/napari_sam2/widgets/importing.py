@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam2.layer_data import PARENTS_KEY
+from napari_sam2.layer_data import PARENTS_KEY, stem_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.arrays import laid_out
 from napari_sam2.widgets.layer_adapters import StackGeometry, copied_transform, has_names
@@ -42,7 +42,7 @@ def import_masklets(bench: Workbench, path: Path) -> None:
 
     def after(ended: bool) -> None:
         if ended:
-            bench.seeding.adopt(_beside(bench, *opened[0], path.name.split(".")[0]))
+            bench.seeding.adopt(_beside(bench, *opened[0], stem_of(path.name)))
 
     bench.controller.start(work, f"Opening {path.name} …", said=lambda _: "Opened.", after=after)
 

@@ -34,9 +34,12 @@ def new_result(geometry: StackGeometry) -> tuple[Any, Path | None]:
     y, x = geometry.plane
     chunks = [1] * len(geometry.shape)
     chunks[y], chunks[x] = geometry.shape[y], geometry.shape[x]
-    array = zarr.create_array(
-        str(folder / "masklets.zarr"), shape=geometry.shape, chunks=tuple(chunks), dtype="uint16"
-    )
+    path = str(folder / "masklets.zarr")
+    try:
+        array = zarr.create_array(path, shape=geometry.shape, chunks=tuple(chunks), dtype="uint16")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return array, folder
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
@@ -164,7 +165,7 @@ class SessionKeeper:
 
     def _free_path(self) -> Path:
         """Return a path named by image and pixels that no earlier session has."""
-        stem = Path(self._request.path).name.split(".")[0] or "image"
+        stem = stem_of(Path(self._request.path).name) or "image"
         stem = re.sub(r"[^\w-]+", "_", stem)[:60]
         for number in count(1):
             path = sessions_folder() / f"{stem}{self._mark}-{number}{SUFFIX}"

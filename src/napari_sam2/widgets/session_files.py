@@ -9,7 +9,7 @@ from typing import Any
 import napari
 from qtpy.QtCore import QTimer
 
-from napari_sam2.layer_data import AXES_KEY, SESSION_KEY, image_settings
+from napari_sam2.layer_data import AXES_KEY, SESSION_KEY, image_settings, stem_of
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.session_file import SUFFIX, load_session
 
@@ -89,7 +89,9 @@ def write_session(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         )
     if widget.controller.run is not None:  # saving would wait for its end, and napari with it
         raise OutputError("Cancel the propagation first, or save once it is done.")
-    target = Path(path if path.lower().endswith(SUFFIX) else Path(path).with_suffix(SUFFIX))
+    target = Path(path)
+    if not path.lower().endswith(SUFFIX):
+        target = target.with_name(stem_of(target.name) + SUFFIX)
     try:
         LiveSession(widget).save(target)
     except InputError as error:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.exporting import export, filters, with_suffix
 from napari_sam2.widgets.importing import import_masklets
@@ -253,4 +254,4 @@ class SessionActions:
     def _beside(self, suffix: str) -> str:
         """Return a name beside the image, if that is a file."""
         place = self._bench.source_path
-        return str(Path(place).with_name(Path(place).name.split(".")[0] + suffix)) if place else ""
+        return str(Path(place).with_name(stem_of(Path(place).name) + suffix)) if place else ""

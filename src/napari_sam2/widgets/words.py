@@ -63,7 +63,7 @@ def _file_of(error: OSError) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text.splitlines()).strip()
     if text.split(" ", 1)[0].isalpha():  # the name of a file stays as it is
         text = text[0].upper() + text[1:]
     return text + ("" if text.endswith((".", "!", "?")) else ".")
