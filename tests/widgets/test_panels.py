@@ -173,6 +173,17 @@ def test_selected_rows_are_deleted_by_the_key(window, key):
     assert [row.object_id for row in table(window).objects.rows] == [1, 2]
 
 
+def test_f2_renames_from_any_column(window):
+    press(window, 0, ID)
+    QTest.keyClick(table(window), Qt.Key.Key_F2)
+    editor = table(window).viewport().findChild(QLineEdit)
+    assert editor is not None
+    QTest.keyClicks(editor, "mother")
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    shown(window)
+    assert text(window, 0, NAME) == "mother"
+
+
 def test_splitting_at_the_frame_on_screen(window):
     press(window, 0, ID)
     window.viewer.dims.set_current_step(0, 3)

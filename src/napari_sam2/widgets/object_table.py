@@ -309,9 +309,11 @@ class ObjectTable(RowTable):
             self.frame_wanted.emit(row.object_id, row.first)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Delete the selected objects by the key that is for that."""
+        """Delete the selected objects, or rename the current one, from whichever column."""
         if event is not None and event.key() in _DELETES and self.selected_ids():
             self.action.emit("delete")
+        elif event is not None and event.key() == Qt.Key.Key_F2:
+            self.rename()
         else:
             super().keyPressEvent(event)
 
