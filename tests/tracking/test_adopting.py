@@ -223,7 +223,7 @@ def test_outlines_are_where_the_masks_are(attention: Attention) -> None:
     frames = Frames(np.stack(masks).astype(np.uint8))
     model = load_model("micro", device="cpu")
     session = TrackingSession(model, frames, TrackingPolicy(attention=attention))
-    session.adopt_masks(4, {t: mask_text(mask) for t, mask in enumerate(masks)})
+    session.adopt_labels(4 * np.stack(masks).astype(np.uint8))
     for t, mask in enumerate(masks):
         estimate = session._objects[4].estimates[t]
         size = session._engine.geometry(estimate.window).size
@@ -248,6 +248,26 @@ def test_merged_with_what_was_shown_elsewhere(history: History, frames: Frames) 
     for t in range(LENGTH):
         found, truth = session.result(t).labels == 4, disk(frames, t)
         assert (found & truth).sum() / (found | truth).sum() > 0.8, t
+
+
+def test_labels_become_masklets_that_can_be_followed(history: History, frames: Frames) -> None:
+    session = history.session
+    stack = np.stack([disk(frames, t) for t in range(LENGTH)])
+    stack[3] = False
+    assert session.adopt_labels(7 * stack.astype(np.int64)) == [7]
+    np.testing.assert_array_equal(labels(history), 7 * stack)
+    assert not session.stale_frames()
+    with pytest.raises(InputError, match="there is an object 7 already"):
+        session.adopt_labels(7 * stack.astype(np.int64))
+    for wrong, words in (
+        (stack[1:], "do not fit the stack"),
+        (stack * 0.5, "must be integers"),
+        (stack * -1, "0 or more"),
+        (stack & False, "no labels"),
+    ):
+        with pytest.raises(InputError, match=words):
+            session.adopt_labels(wrong)
+    assert session.object_ids == [7]
 
 
 @pytest.mark.parametrize("given_to", [4, 5])

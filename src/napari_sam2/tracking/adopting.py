@@ -12,15 +12,12 @@ from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.mask_text import mask_of
+from napari_sam2.tracking.mask_text import GivenMasks, mask_of
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, check_mask, described
 from napari_sam2.tracking.resampling import SURE, in_window, resized_mask
 from napari_sam2.tracking.thin_mask import ThinMask, place_of
 from napari_sam2.tracking.windows import Geometry, around, whole
-
-# Of one object: by frame, as `mask_text` writes them.
-GivenMasks = Mapping[int, Mapping[str, Any]]
 
 _GIVEN = Quality(iou=1.0, object_score=SURE, stability=1.0)
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import binascii
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.thin_mask import ThinMask
+from napari_sam2.tracking.thin_mask import ThinMask, masks_of
+
+# Of one object, by frame.
+GivenMasks = Mapping[int, Mapping[str, Any]]
+
+
+def masks_text(planes: Iterable[npt.NDArray[Any]]) -> dict[int, GivenMasks]:
+    """Return the masks of each label of some frames (Y, X), by label, as `mask_text` does."""
+    masks: dict[int, dict[int, Mapping[str, Any]]] = {}
+    for frame, plane in enumerate(planes):
+        for label, mask in masks_of(plane).items():
+            masks.setdefault(label, {})[frame] = mask_text(mask)
+    return {**masks}
 
 
 def mask_text(mask: npt.NDArray[np.bool_] | ThinMask) -> dict[str, Any]:

@@ -80,16 +80,28 @@ def seeds_from_labels(labels: npt.ArrayLike, frame: int) -> Prompts:
             f"a label image of shape {image.shape} cannot be used as prompts for one frame; "
             "give one frame (Y, X)"
         )
-    if image.dtype.kind not in "bui":
-        raise InputError(f"labels must be integers, not {image.dtype}; convert the label image")
-    if image.dtype == np.bool_:
-        image = image.astype(np.uint8)
-    if (lowest := image.min(initial=0)) < 0:
-        raise InputError(f"labels must be 0 or more, not {lowest}; check the label image")
-    masks = masks_of(image)
+    masks = masks_of(checked_labels(image))
     if not masks:
         raise InputError("the label image has no labels; give one with an object or more")
     return {i: {frame: Prompt(mask=mask)} for i, mask in masks.items()}
+
+
+def checked_labels(image: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return labels as integers that are 0 or more.
+
+    Raises
+    ------
+    InputError
+        If they are none.
+    """
+    labels = np.asarray(image)
+    if labels.dtype.kind not in "bui":
+        raise InputError(f"labels must be integers, not {labels.dtype}; convert the label image")
+    if labels.dtype == np.bool_:
+        return labels.astype(np.uint8)
+    if (lowest := labels.min(initial=0)) < 0:
+        raise InputError(f"labels must be 0 or more, not {lowest}; check the label image")
+    return labels
 
 
 def seeds_from_points(points: npt.ArrayLike, frame: int, first_id: int = 1) -> Prompts:

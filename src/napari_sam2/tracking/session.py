@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.adopting import GivenMasks, adopt, check_given
+from napari_sam2.tracking.adopting import adopt, check_given
 from napari_sam2.tracking.daughters import Mother, find_daughters
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
@@ -25,12 +26,13 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.everything import LEAST_QUALITY, Found, check_diameter, everything
 from napari_sam2.tracking.examined import Examined, ToCheck
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.mask_text import GivenMasks, masks_text
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.prompting import Prompting
-from napari_sam2.tracking.prompts import Prompts
+from napari_sam2.tracking.prompts import Prompts, checked_labels
 from napari_sam2.tracking.propagating import Newcomers, Propagating
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.room import tokens_at_once
@@ -85,21 +87,37 @@ class TrackingSession(Prompting, Propagating):
             )
         super().__init__(frames, engine)
 
-    def adopt_masks(self, object_id: int, masks: GivenMasks) -> None:
-        """Make a new object of masks that another program found, see `adopt_objects`.
+    def adopt_labels(self, labels: Any) -> list[int]:
+        """Make the labels of another program masklets, to be corrected or followed.
+
+        They stay to the pixel, on all frames, until something replaces them; the network is not
+        asked. `add_prompts` with the labels of one frame is for cells that shall be followed.
 
         Parameters
         ----------
-        object_id : positive, of no object yet.
-        masks : by frame, as `mask_text` writes them.
+        labels : (T, Y, X) integers, with frames along the first axis; anything that gives a frame
+            for an index. Each label becomes the object of that id.
+
+        Returns
+        -------
+        list of int
+            The ids, rising.
 
         Raises
         ------
         InputError
-            If the id is taken, or a frame or mask cannot be used; there is no new object then.
+            If the shape is not that of the stack, there are no labels, or an id is taken; there
+            are no new objects then.
         """
-        for _ in self._adopted({object_id: masks}):
+        shape, wanted = tuple(np.shape(labels)), (len(self.frames), *self.frames.shape)
+        if shape != wanted:
+            raise InputError(f"labels of shape {shape} do not fit the stack, which has {wanted}")
+        masks = masks_text(checked_labels(labels[t]) for t in range(len(self.frames)))
+        if not masks:
+            raise InputError("there are no labels; nothing was adopted")
+        for _ in self._adopted(masks):
             pass
+        return sorted(masks)
 
     def adopt_objects(self, masks: Mapping[int, GivenMasks]) -> Generator[FrameResult, None, None]:
         """Make new objects of masks that another program found, frame by frame.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,10 @@ from napari.layers import Labels, Points
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage import possible
-from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.mask_text import GivenMasks, masks_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
 from napari_sam2.tracking.steps import AdoptMasks
-from napari_sam2.tracking.thin_mask import masks_of
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST, free_ids
 from napari_sam2.widgets.layer_adapters import StackGeometry
@@ -226,7 +225,7 @@ def seeds_from(
 
 def masks_from(
     layer: Any, geometry: StackGeometry, shift: int, progress: Callable[[int], None]
-) -> dict[int, dict[int, Any]]:
+) -> dict[int, GivenMasks]:
     """Return the masks of each label of a layer on all frames, as `mask_text` writes them.
 
     Parameters
@@ -246,18 +245,20 @@ def masks_from(
         If the layer does not fit, or an id is too large for the masklets.
     """
     check_shape(layer.name, _data_of(layer).shape, geometry)
-    masks: dict[int, dict[int, Any]] = {}
-    for frame in range(geometry.length):
-        progress(frame)
-        plane = plane_of(_data_of(layer), geometry, frame)
-        if int(plane.max(initial=0)) + shift > HIGHEST:
-            first = f" beside object {shift}" if shift else ""
-            raise InputError(
-                f"'{layer.name}' has ids above {HIGHEST - shift}, for which there is no room"
-                f"{first}; renumber them, or import them first of all"
-            )
-        for label, mask in masks_of(plane).items():
-            masks.setdefault(label + shift, {})[frame] = mask_text(mask)
+
+    def planes() -> Iterator[npt.NDArray[Any]]:
+        for frame in range(geometry.length):
+            progress(frame)
+            plane = plane_of(_data_of(layer), geometry, frame)
+            if int(plane.max(initial=0)) + shift > HIGHEST:
+                first = f" beside object {shift}" if shift else ""
+                raise InputError(
+                    f"'{layer.name}' has ids above {HIGHEST - shift}, for which there is no room"
+                    f"{first}; renumber them, or import them first of all"
+                )
+            yield plane
+
+    masks = {label + shift: some for label, some in masks_text(planes()).items()}
     if not masks:
         raise InputError(f"'{layer.name}' has no labels; there is nothing to import")
     return masks
