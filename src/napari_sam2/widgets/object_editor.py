@@ -143,10 +143,14 @@ class ObjectEditor:
         step = CloseGaps()
 
         def job(record: Record, layers_of: LayersOf) -> int:
-            found = record.history.session.gaps(step.longest)
-            if found:  # else there is nothing to undo
+            def missing() -> int:
+                found = record.history.session.gaps(step.longest)
+                return sum(len(frames) for frames in found.values())
+
+            before = missing()
+            if before:  # else there is nothing to undo
                 _run(record, step, layers_of)
-            return sum(len(frames) for frames in found.values())
+            return before - missing()  # between shapes unlike each other nothing is found
 
         def done(count: int) -> None:
             self._bench.status.emit(
