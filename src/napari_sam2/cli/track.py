@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +17,10 @@ from napari_sam2.cli.options import (
     refuse,
     selection,
 )
+from napari_sam2.model.config import Attention
 from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.passes import Direction
 
 if TYPE_CHECKING:
     from napari_sam2.replay import ReplayJob
@@ -31,21 +32,6 @@ _OF_SESSION = (
     *("model", "attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
     *("direction", "start", "stop", "close_gaps"),
 )
-
-
-class Direction(StrEnum):
-    """Which way to propagate."""
-
-    both = "both"
-    forward = "forward"
-    backward = "backward"
-
-
-class Attention(StrEnum):
-    """What a frame attends to: the whole of its memories, or a window around each object."""
-
-    exact = "exact"
-    windowed = "windowed"
 
 
 def track(
@@ -84,7 +70,7 @@ def track(
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
-    direction: Annotated[Direction, typer.Option()] = Direction.both,
+    direction: Annotated[Direction, typer.Option()] = "both",
     start: Annotated[int | None, typer.Option(help="First frame.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
     prompt_frame: Annotated[
@@ -182,7 +168,7 @@ def track(
         select=selection(select),
         contrast=contrast,
         prompt_frame=prompt_frame,
-        direction=direction.value,
+        direction=direction,
         start=start,
         stop=stop,
         overwrite=overwrite,
@@ -193,9 +179,7 @@ def track(
         session=save_session,
     )
     network = load(model, device)
-    policy = TrackingPolicy(
-        attention=attention.value if attention else None, zoom=zoom, encodings=encodings
-    )
+    policy = TrackingPolicy(attention=attention, zoom=zoom, encodings=encodings)
     if everything:
         with progress("finding cells", "clicks") as report:
             job = find_cells(job, network, prompt_frame, policy, report)

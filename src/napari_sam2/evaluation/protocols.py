@@ -19,7 +19,8 @@ from napari_sam2.evaluation.annotators import box_of, next_click
 from napari_sam2.evaluation.baseline import classical, classical_from_mask, copy_first
 from napari_sam2.evaluation.judging import ByFrame, boundaries, mean_over_objects, regions
 from napari_sam2.evaluation.metrics import jaccard
-from napari_sam2.evaluation.sequences import Direction, Task
+from napari_sam2.evaluation.sequences import Task
+from napari_sam2.tracking.passes import Direction
 
 FirstFramePrompt = Literal["click", "box", "3-clicks"]
 PropagationPrompt = Literal["mask", "click"]
