@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.jumps import between
+from napari_sam2.tracking.jumps import shift_between
 from napari_sam2.tracking.lineage import daughters
 from napari_sam2.tracking.objects import TrackedObject
 
@@ -106,7 +106,7 @@ def _way(
     if len(before) < _KNOWN or before[-1] != t - 1:
         return None
     area = float(np.median([_measured(engine, obj.estimates[n])[1] for n in before]))
-    place = _measured(engine, obj.estimates[t - 1])[0] + between(obj.bank.jumps, t - 1, t)
+    place = _measured(engine, obj.estimates[t - 1])[0] + shift_between(obj.bank.jumps, t - 1, t)
     radius = np.sqrt(area / np.pi)
     if not _SMALLER[0] < child.area / area < _SMALLER[1]:
         return None

@@ -31,14 +31,14 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Box, Jumps, Shift, between
+from napari_sam2.tracking.jumps import Jumps, Shift, shift_between
 from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.room import Room
-from napari_sam2.tracking.windows import TOKEN, Geometry, Window
+from napari_sam2.tracking.windows import TOKEN, Box, Geometry, Window
 
 T = TypeVar("T")
 
@@ -229,7 +229,7 @@ class Engine(Placement):
         geometry = self.geometry(looks[0].window)
 
         def moved(look: Look, there: int) -> tuple[int, int]:
-            (y, x), (sy, sx) = between(look.bank.jumps, there, frame), geometry.scale
+            (y, x), (sy, sx) = shift_between(look.bank.jumps, there, frame), geometry.scale
             return round(y * sy / TOKEN), round(x * sx / TOKEN)
 
         known = recollection(looks, self.model.config.hidden, self.model.device, moved)

@@ -51,12 +51,12 @@ def close(obj: TrackedObject, gap: range, engine: Engine) -> None:
     )
     for frame in gap:
         share = (frame - gap.start + 1) / (len(gap) + 1)
-        corner, signed = between(first, second, share)
+        corner, signed = interpolated(first, second, share)
         obj.estimates[frame] = _estimate(engine, left, corner, signed, sure)
         obj.bank.forget(frame)  # that it was not found
 
 
-def between(
+def interpolated(
     first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], share: float
 ) -> tuple[tuple[int, int], Signed]:
     """Interpolate two masks (Y, X).
