@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.mask_text import mask_of
@@ -16,8 +17,6 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.thin_mask import Place, ThinMask
-
-DRAWN_LOGIT = 10.0
 
 
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
@@ -95,4 +94,4 @@ def _painted(prompt: Prompt | None) -> bool:
 
 
 def _drawn(mask: ThinMask) -> tuple[Place, npt.NDArray[np.float32]]:
-    return mask.place, np.where(mask.part, np.float32(DRAWN_LOGIT), np.float32(-DRAWN_LOGIT))
+    return mask.place, np.where(mask.part, np.float32(SURE_LOGIT), np.float32(-SURE_LOGIT))
