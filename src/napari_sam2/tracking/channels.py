@@ -33,13 +33,6 @@ def parsed_channels(text: str) -> Channels:
     return picked
 
 
-def channels_text(channels: Channels) -> str:
-    """Return channels as `parsed_channels` reads them."""
-    if isinstance(channels, int):
-        return str(channels)
-    return ",".join(_DARK if one is None else str(one) for one in channels)
-
-
 def checked_channels(channels: Channels, count: int) -> Channels:
     """Return channels that an image with `count` of them has; of a mix all three colours.
 

@@ -83,14 +83,14 @@ def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
 ) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
-    if prompt is not None and prompt.thin is not None and not len(prompt.points):
-        return _drawn(prompt.thin)
+    if prompt is not None and prompt.painted is not None:
+        return _drawn(prompt.painted)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
 
 
 def _painted(prompt: Prompt | None) -> bool:
-    return prompt is not None and prompt.thin is not None and not len(prompt.points)
+    return prompt is not None and prompt.painted is not None
 
 
 def _drawn(mask: ThinMask) -> tuple[Place, npt.NDArray[np.float32]]:
