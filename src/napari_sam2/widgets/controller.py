@@ -10,11 +10,11 @@ from typing import Any
 
 from psygnal import Signal
 
+from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import AddPrompts, AdoptMasks
 from napari_sam2.widgets.dividing import carry_over
 from napari_sam2.widgets.opening import SessionFactory, SessionOpener, SessionRequest
-from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Cancelled, Run, summary

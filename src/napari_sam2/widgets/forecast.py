@@ -12,8 +12,8 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.steps import Propagate, Repair
-from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.runs import Cancelled, Way, Wish, planned
 from napari_sam2.widgets.workbench import Workbench
