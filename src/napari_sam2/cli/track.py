@@ -23,8 +23,11 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.passes import Direction
 
 if TYPE_CHECKING:
+    from napari_sam2.batch import TrackJob
+    from napari_sam2.model.sam2 import SAM2
     from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
+    from napari_sam2.tracking.policy import TrackingPolicy
 
 
 # What a session says itself.
@@ -121,18 +124,7 @@ def track(
     With --session, the image, the model and all that was done come from the file, and options
     that would change the outcome are refused.
     """
-    if (prompts is not None) + (session is not None) + everything > 1:
-        raise InputError("give one of --prompts, --everything and --session, not several")
-    if session is not None:
-        refuse(context, _OF_SESSION, "with --session, the file says how everything was done")
-    if prompts is not None and prompts.suffix.lower() == ".json":
-        refuse(context, ["prompt_frame"], f"the prompts in {prompts.name} have their frames")
-    if diameter is not None and not (everything or find_every):
-        raise InputError(
-            "--diameter is for --everything and --find-every; leave it out, or find cells"
-        )
-    if resume and session is None:
-        raise InputError("--resume goes on with a session; give it with --session FILE")
+    _check_options(context, prompts, session, everything, find_every, diameter, resume)
     if session is not None:
         from napari_sam2.replay import ReplayJob
 
@@ -155,8 +147,7 @@ def track(
         raise InputError(
             "give STACK and --prompts or --everything, or --session FILE to do a session again"
         )
-    from napari_sam2.batch import TrackJob, find_cells
-    from napari_sam2.batch import track as run
+    from napari_sam2.batch import TrackJob
     from napari_sam2.tracking.policy import TrackingPolicy
 
     job = TrackJob.open(
@@ -180,12 +171,45 @@ def track(
     )
     network = load(model, device)
     policy = TrackingPolicy(attention=attention, zoom=zoom, encodings=encodings)
-    if everything:
+    _follow(job, network, policy, model, prompt_frame if everything else None)
+
+
+def _check_options(
+    context: typer.Context,
+    prompts: Path | None,
+    session: Path | None,
+    everything: bool,
+    find_every: int,
+    diameter: float | None,
+    resume: bool,
+) -> None:
+    """Refuse options that contradict one another, or would not count."""
+    if (prompts is not None) + (session is not None) + everything > 1:
+        raise InputError("give one of --prompts, --everything and --session, not several")
+    if session is not None:
+        refuse(context, _OF_SESSION, "with --session, the file says how everything was done")
+    if prompts is not None and prompts.suffix.lower() == ".json":
+        refuse(context, ["prompt_frame"], f"the prompts in {prompts.name} have their frames")
+    if diameter is not None and not (everything or find_every):
+        raise InputError(
+            "--diameter is for --everything and --find-every; leave it out, or find cells"
+        )
+    if resume and session is None:
+        raise InputError("--resume goes on with a session; give it with --session FILE")
+
+
+def _follow(
+    job: TrackJob, network: SAM2, policy: TrackingPolicy, model: str, find_on: int | None
+) -> None:
+    """Follow what is prompted, after all cells of the frame `find_on`, if there is one."""
+    from napari_sam2.batch import find_cells, track
+
+    if find_on is not None:
         with progress("finding cells", "clicks") as report:
-            job = find_cells(job, network, prompt_frame, policy, report)
+            job = find_cells(job, network, find_on, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
-        outcome = run(job, network, policy, report, model)
-    _conclude(outcome, output)
+        outcome = track(job, network, policy, report, model)
+    _conclude(outcome, job.output)
 
 
 def _replay(job: ReplayJob, device: str) -> None:
