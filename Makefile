@@ -79,4 +79,4 @@ screenshots: install  ## Take the pictures of the documentation anew
 	$(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24") $(BIN)/python tools/screenshots.py
 
 clean:  ## Remove the environment and everything that was made
-	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache

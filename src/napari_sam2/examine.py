@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import typer
 
 from napari_sam2.evaluation.examination import (
-    Examined,
+    Examinations,
     Extent,
-    Outcome,
+    SequenceNumbers,
     by_protocols,
     for_each,
     mean_numbers,
@@ -106,7 +106,9 @@ def print_protocols(
         raise typer.Exit(1)
 
 
-def _run(folders: Sequence[Path], extent: Extent, examine: Callable[[str, Task], T]) -> Outcome[T]:
+def _run(
+    folders: Sequence[Path], extent: Extent, examine: Callable[[str, Task], T]
+) -> Examinations[T]:
     """Examine with a progress bar; say what failed. Where all failed, that is an error."""
     with progress("examining", "sequences") as report:
         outcome = for_each(folders, extent, examine, report)
@@ -128,7 +130,9 @@ def _command(name: str, data_dir: Path, only: Iterable[str], extent: Extent, car
     return " ".join(words)
 
 
-def _as_dict(model: str, examined: Sequence[Examined], protocols: Iterable[str]) -> dict[str, Any]:
+def _as_dict(
+    model: str, examined: Sequence[SequenceNumbers], protocols: Iterable[str]
+) -> dict[str, Any]:
     return {
         "model": model,
         "sequences": [vars(one) for one in examined],
@@ -148,7 +152,7 @@ def _without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and math.isnan(content) else content
 
 
-def _print_tables(examined: Sequence[Examined], protocols: Iterable[str]) -> None:
+def _print_tables(examined: Sequence[SequenceNumbers], protocols: Iterable[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 

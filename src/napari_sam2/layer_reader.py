@@ -15,7 +15,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 _HEAD = 1 << 16  # of a JSON file
-_SESSION = ".ns2.json"
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
@@ -38,7 +37,11 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 def _holds_masks(file: Path) -> bool:
     """Whether a file looks like COCO or SA-V, by its first keys."""
     name = file.name.lower()
-    if not name.endswith(".json") or name.endswith(_SESSION):
+    if not name.endswith(".json"):
+        return False
+    from napari_sam2.tracking.session_file import SUFFIX  # only now: it takes half a second
+
+    if name.endswith(SUFFIX):
         return False
     with file.open("rb") as opened:
         head = opened.read(_HEAD)

@@ -8,9 +8,8 @@ from typing import Any
 
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.physical_units import common_steps, length_unit
+from napari_sam2.tracking.axes import DEPTH_NAMES
 from napari_sam2.tracking.errors import InputError
-
-_DEPTH = ("z", "depth", "slice", "plane")
 
 
 def write_coco(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -63,7 +62,7 @@ def write_labels(path: Path, data: Any, meta: dict[str, Any], format: str) -> li
             "of one plane; save one plane over time, or one volume"
         )
     names = [str(name).lower() for name in meta.get("axis_labels", ())]
-    axes = ("Z" if names[:1] and names[0] in _DEPTH else "T") * (len(shape) == 3) + "YX"
+    axes = ("Z" if names[:1] and names[0] in DEPTH_NAMES else "T") * (len(shape) == 3) + "YX"
     steps = [abs(float(step)) for step in meta.get("scale", (1.0,) * len(shape))]
     units = [str(unit) for unit in meta.get("units") or ("pixel",) * len(shape)]
     unit = units[-1]

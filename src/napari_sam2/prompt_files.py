@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam2.export.labels import native, open_labels
+from napari_sam2.export.labels import as_numbers, open_labels
 from napari_sam2.export.rois import SUFFIXES as ROIS
 from napari_sam2.export.rois import read_rois
 from napari_sam2.stacks import Stack, axes_of, shared_out
@@ -121,7 +121,7 @@ def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) ->
             f"{path.name} has {len(labels)} frames; give the labels of one frame, or of all "
             f"{len(frames)}"
         )
-    chosen = native(np.asarray(labels[frame if len(labels) > 1 else 0]))
+    chosen = as_numbers(labels[frame if len(labels) > 1 else 0])
     areas = np.unique(chosen[chosen > 0], return_counts=True)[1]
     if len(areas) > _MANY and np.median(areas) < _SPECK:
         warnings.warn(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
-from napari_sam2.evaluation.annotators import Click, box_of, centre_click, next_click
+from napari_sam2.evaluation.annotators import Click, centre_click, corners_of, next_click
 from napari_sam2.tracking.errors import InputError
 
 MASKS = arrays(bool, (9, 11))
@@ -44,17 +44,17 @@ def test_centre_click_lies_in_the_mask(mask: np.ndarray) -> None:
             centre_click(mask)
 
 
-def test_box_of() -> None:
-    assert box_of(rectangle(10, 20, 15, 26)).tolist() == [[10, 20], [14, 25]]
-    assert box_of(rectangle(3, 7, 4, 12)).tolist() == [[3, 7], [4, 11]]  # never without area
+def test_corners_of() -> None:
+    assert corners_of(rectangle(10, 20, 15, 26)).tolist() == [[10, 20], [14, 25]]
+    assert corners_of(rectangle(3, 7, 4, 12)).tolist() == [[3, 7], [4, 11]]  # never without area
     with pytest.raises(InputError, match="empty"):
-        box_of(np.zeros((4, 4)))
+        corners_of(np.zeros((4, 4)))
 
 
 @given(MASKS)
 def test_box_holds_the_mask(mask: np.ndarray) -> None:
     if mask.any():
-        (y0, x0), (y1, x1) = box_of(mask)
+        (y0, x0), (y1, x1) = corners_of(mask)
         assert y1 > y0
         assert x1 > x0
         inside = np.argwhere(mask)

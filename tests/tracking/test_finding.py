@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import label
 
-from napari_sam2.tracking.engine import Hypotheses
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finding import Candidate, Known, _overlap, correct, surest
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.hypotheses import Hypotheses
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.session import TrackingSession

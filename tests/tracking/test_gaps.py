@@ -15,7 +15,7 @@ from napari_sam2.batch import TrackJob, track
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.gaps import between
+from napari_sam2.tracking.gaps import interpolated
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.mask_text import mask_text
@@ -85,14 +85,14 @@ def test_slices_taken_out_come_back_better_than_their_neighbours(model, dev_data
 def test_between_two_disks_lies_a_disk(y, x, r0, r1, dx, share):
     # Of smaller disks, a rim of one pixel, which may fall to either side, is too large a part.
     first, second = disk(y, x, r0), disk(y, x + dx, r1)
-    (top, left), signed = between(first, second, share)
+    (top, left), signed = interpolated(first, second, share)
     full = np.zeros(SHAPE, bool)
     yy, xx = np.nonzero(signed > 0)
     inside = (yy + top >= 0) & (yy + top < SHAPE[0]) & (xx + left >= 0) & (xx + left < SHAPE[1])
     full[(yy + top)[inside], (xx + left)[inside]] = True
     expected = disk(y, x + share * dx, (1 - share) * r0 + share * r1)
     assert iou(full, expected) > 0.8
-    (top, left), same = between(first, first, share)
+    (top, left), same = interpolated(first, first, share)
     rows, columns = slice(max(top, 0), None), slice(max(left, 0), None)
     cut = same[max(-top, 0) :, max(-left, 0) :] > 0
     part = first[rows, columns]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_sam2.tracking import engine
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import STILL, Jumps, Shift, between
+from napari_sam2.tracking.jumps import STILL, Jumps, Shift, shift_between
 from napari_sam2.tracking.looks import recollection
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
@@ -57,10 +57,10 @@ def test_jumps_are_found_and_measured(timelapse, reverse):
     assert jumps.keys() == {AT, BACK}
     assert np.abs(np.subtract(jumps[AT], JUMP)).max() <= 2
     assert np.abs(np.add(jumps[BACK], JUMP)).max() <= 2
-    assert between(jumps, 0, AT - 1) == between(jumps, AT, BACK - 1) == (0, 0)
-    assert between(jumps, 1, AT) == between(jumps, AT - 1, BACK - 1) == jumps[AT]
-    assert between(jumps, AT, AT - 1) == tuple(-n for n in jumps[AT])
-    assert np.abs(between(jumps, 0, LENGTH - 1)).max() <= 2
+    assert shift_between(jumps, 0, AT - 1) == shift_between(jumps, AT, BACK - 1) == (0, 0)
+    assert shift_between(jumps, 1, AT) == shift_between(jumps, AT - 1, BACK - 1) == jumps[AT]
+    assert shift_between(jumps, AT, AT - 1) == tuple(-n for n in jumps[AT])
+    assert np.abs(shift_between(jumps, 0, LENGTH - 1)).max() <= 2
 
 
 @pytest.mark.parametrize("stack", [sample_timelapse(LENGTH)[0], sample_zstack(LENGTH)[0]])

@@ -19,7 +19,7 @@ from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
 
-from napari_sam2.widgets import pace
+from napari_sam2.tracking import pace
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
 from napari_sam2.widgets.saving import FOLDER_VARIABLE

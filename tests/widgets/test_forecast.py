@@ -12,14 +12,14 @@ from fakes import FakeFactory, FakeSession, blobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sam2.tracking import pace as pace_module
+from napari_sam2.tracking.pace import Costs, Pace, Ran, costs_of, frame_seconds, read_runs
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.steps import Propagate, SetPrompt
 from napari_sam2.weights import available_models
-from napari_sam2.widgets import pace as pace_module
 from napari_sam2.widgets.forecast import Forecast, forecast, in_bytes, in_time
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.model_choice import model_details
-from napari_sam2.widgets.pace import Costs, Pace, Ran, costs_of, frame_seconds, read_runs
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Wish

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +17,17 @@ from napari_sam2.cli.options import (
     refuse,
     selection,
 )
+from napari_sam2.model.config import Attention
 from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.passes import Direction
 
 if TYPE_CHECKING:
+    from napari_sam2.batch import TrackJob
+    from napari_sam2.model.sam2 import SAM2
     from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
+    from napari_sam2.tracking.policy import TrackingPolicy
 
 
 # What a session says itself.
@@ -31,21 +35,6 @@ _OF_SESSION = (
     *("model", "attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
     *("direction", "start", "stop", "close_gaps"),
 )
-
-
-class Direction(StrEnum):
-    """Which way to propagate."""
-
-    both = "both"
-    forward = "forward"
-    backward = "backward"
-
-
-class Attention(StrEnum):
-    """What a frame attends to: the whole of its memories, or a window around each object."""
-
-    exact = "exact"
-    windowed = "windowed"
 
 
 def track(
@@ -87,7 +76,7 @@ def track(
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
-    direction: Annotated[Direction, typer.Option()] = Direction.both,
+    direction: Annotated[Direction, typer.Option()] = "both",
     start: Annotated[int | None, typer.Option(help="First frame.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
     prompt_frame: Annotated[
@@ -138,18 +127,7 @@ def track(
     With --session, the image, the model and all that was done come from the file, and options
     that would change the outcome are refused.
     """
-    if (prompts is not None) + (session is not None) + everything > 1:
-        raise InputError("give one of --prompts, --everything and --session, not several")
-    if session is not None:
-        refuse(context, _OF_SESSION, "with --session, the file says how everything was done")
-    if prompts is not None and prompts.suffix.lower() == ".json":
-        refuse(context, ["prompt_frame"], f"the prompts in {prompts.name} have their frames")
-    if diameter is not None and not (everything or find_every):
-        raise InputError(
-            "--diameter is for --everything and --find-every; leave it out, or find cells"
-        )
-    if resume and session is None:
-        raise InputError("--resume goes on with a session; give it with --session FILE")
+    _check_options(context, prompts, session, everything, find_every, diameter, resume)
     if session is not None:
         from napari_sam2.replay import ReplayJob
 
@@ -172,8 +150,7 @@ def track(
         raise InputError(
             "give STACK and --prompts or --everything, or --session FILE to do a session again"
         )
-    from napari_sam2.batch import TrackJob, find_cells
-    from napari_sam2.batch import track as run
+    from napari_sam2.batch import TrackJob
     from napari_sam2.tracking.policy import TrackingPolicy
 
     job = TrackJob.open(
@@ -185,7 +162,7 @@ def track(
         select=selection(select),
         contrast=contrast,
         prompt_frame=prompt_frame,
-        direction=direction.value,
+        direction=direction,
         start=start,
         stop=stop,
         overwrite=overwrite,
@@ -196,15 +173,46 @@ def track(
         session=save_session,
     )
     network = load(model, device)
-    policy = TrackingPolicy(
-        attention=attention.value if attention else None, zoom=zoom, encodings=encodings
-    )
-    if everything:
+    policy = TrackingPolicy(attention=attention, zoom=zoom, encodings=encodings)
+    _follow(job, network, policy, model, prompt_frame if everything else None)
+
+
+def _check_options(
+    context: typer.Context,
+    prompts: Path | None,
+    session: Path | None,
+    everything: bool,
+    find_every: int,
+    diameter: float | None,
+    resume: bool,
+) -> None:
+    """Refuse options that contradict one another, or would not count."""
+    if (prompts is not None) + (session is not None) + everything > 1:
+        raise InputError("give one of --prompts, --everything and --session, not several")
+    if session is not None:
+        refuse(context, _OF_SESSION, "with --session, the file says how everything was done")
+    if prompts is not None and prompts.suffix.lower() == ".json":
+        refuse(context, ["prompt_frame"], f"the prompts in {prompts.name} have their frames")
+    if diameter is not None and not (everything or find_every):
+        raise InputError(
+            "--diameter is for --everything and --find-every; leave it out, or find cells"
+        )
+    if resume and session is None:
+        raise InputError("--resume goes on with a session; give it with --session FILE")
+
+
+def _follow(
+    job: TrackJob, network: SAM2, policy: TrackingPolicy, model: str, find_on: int | None
+) -> None:
+    """Follow what is prompted, after all cells of the frame `find_on`, if there is one."""
+    from napari_sam2.batch import find_cells, track
+
+    if find_on is not None:
         with progress("finding cells", "clicks") as report:
-            job = find_cells(job, network, prompt_frame, policy, report)
+            job = find_cells(job, network, find_on, policy, report)
     with progress(f"tracking {len(job.prompts)} objects") as report:
-        outcome = run(job, network, policy, report, model)
-    _conclude(outcome, output)
+        outcome = track(job, network, policy, report, model)
+    _conclude(outcome, job.output)
 
 
 def _replay(job: ReplayJob, device: str) -> None:

@@ -37,7 +37,7 @@ def centre_click(mask: NDArray[Any]) -> tuple[int, int]:
     return y, x
 
 
-def box_of(mask: NDArray[Any]) -> NDArray[np.float64]:
+def corners_of(mask: NDArray[Any]) -> NDArray[np.float64]:
     """Tight box [[y0, x0], [y1, x1]] through the outermost pixels.
 
     A mask of one row or column gets a box one pixel high or wide, since a box must have an area.

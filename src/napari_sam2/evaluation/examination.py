@@ -47,7 +47,7 @@ class Extent:
 
 
 @dataclass
-class Outcome(Generic[T]):
+class Examinations(Generic[T]):
     """What came of the sequences; those that failed, by name, and whether the user stopped it."""
 
     done: list[T] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Outcome(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Examined:
+class SequenceNumbers:
     """Numbers of one sequence, by protocol; `frames` without the seed frame."""
 
     sequence: str
@@ -70,7 +70,7 @@ def for_each(
     extent: Extent,
     examine: Callable[[str, Task], T],
     progress: Callable[[int, int], None] | None = None,
-) -> Outcome[T]:
+) -> Examinations[T]:
     """Load and examine one sequence after the other; one that fails does not stop the others.
 
     Parameters
@@ -86,7 +86,7 @@ def for_each(
     -------
     What was examined until the end, or until Ctrl-C.
     """
-    outcome: Outcome[T] = Outcome()
+    outcome: Examinations[T] = Examinations()
     try:
         for number, folder in enumerate(folders):
             if progress is not None:
@@ -108,13 +108,13 @@ def by_protocols(
     protocols: Iterable[str],
     extent: Extent,
     make_session: MakeSession = tracking_session,
-) -> Callable[[str, Task], Examined]:
+) -> Callable[[str, Task], SequenceNumbers]:
     """Make the function that puts a model through protocols on one sequence."""
     chosen = list(dict.fromkeys(protocols))
 
-    def examine(name: str, task: Task) -> Examined:
+    def examine(name: str, task: Task) -> SequenceNumbers:
         numbers = {p: PROTOCOLS[p](model, task, extent, make_session) for p in chosen}
-        return Examined(name, len(task.objects), len(task.images) - 1, numbers)
+        return SequenceNumbers(name, len(task.objects), len(task.images) - 1, numbers)
 
     return examine
 

@@ -17,11 +17,15 @@ from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.evaluation.sequences import Task
 
 ByFrame = dict[int, dict[int, float]]  # object id -> frame -> score
-Found = Mapping[int, NDArray[Any]]  # frame -> labels (Y, X)
+LabelsByFrame = Mapping[int, NDArray[Any]]  # frame -> labels (Y, X)
 
 
 def regions(
-    task: Task, found: Found, objects: Iterable[int] | None = None, *, with_seed: bool = False
+    task: Task,
+    found: LabelsByFrame,
+    objects: Iterable[int] | None = None,
+    *,
+    with_seed: bool = False,
 ) -> ByFrame:
     """J by object and frame, on the frames in which the truth shows the object.
 
@@ -43,7 +47,7 @@ def regions(
     return scores
 
 
-def boundaries(task: Task, found: Found, *, with_seed: bool = False) -> ByFrame:
+def boundaries(task: Task, found: LabelsByFrame, *, with_seed: bool = False) -> ByFrame:
     """F by object and frame; on the same frames as `regions`."""
     scores: ByFrame = {i: {} for i in task.objects}
     for frame in _judged(task, with_seed):
@@ -63,7 +67,7 @@ def mean_over_objects(scores: ByFrame) -> float:
     return float(np.mean(means)) if means else float("nan")
 
 
-def ends_kept(task: Task, found: Found) -> float | None:
+def ends_kept(task: Task, found: LabelsByFrame) -> float | None:
     """Share of the frames beyond the ends of an object on which it has no mask.
 
     An object ends before its first and after its last frame in the truth. None where none ends.
@@ -76,7 +80,7 @@ def ends_kept(task: Task, found: Found) -> float | None:
     return float(np.mean(kept)) if kept else None
 
 
-def tracking_scores(task: Task, found: Found) -> tuple[float, float]:
+def tracking_scores(task: Task, found: LabelsByFrame) -> tuple[float, float]:
     """SEG and TRA of the followed objects alone, without the seed frame.
 
     The truth is cut down to the followed objects: cells that nobody asked for cost nothing, and

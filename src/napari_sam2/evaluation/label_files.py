@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from napari_sam2.evaluation.metrics import LabelScores, evaluate_labels
 from napari_sam2.export.ctc import Track, is_ctc
 from napari_sam2.export.formats import masklet_axes, open_masklets, open_parents
+from napari_sam2.export.labels import as_numbers
 from napari_sam2.stacks import shared_out
 
 
@@ -41,7 +38,10 @@ def evaluate_files(
     """
     paths = (prediction, truth)
     parts = shared_out(select, *map(masklet_axes, paths)) if select else [{}, {}]
-    labels = [_read(path, part) for path, part in zip(paths, parts, strict=True)]
+    labels = [
+        as_numbers(open_masklets(path, select=part).data)
+        for path, part in zip(paths, parts, strict=True)
+    ]
     tracks = [_divisions(path) for path in paths]
     if None not in tracks:
         scores = evaluate_labels(*labels, pred_tracks=tracks[0], truth_tracks=tracks[1])
@@ -51,12 +51,6 @@ def evaluate_files(
         without = prediction if tracks[0] is None else truth
         remarks = (f"{without.name} is of a format without lineage: TRA leaves divisions out",)
     return evaluate_labels(*labels), remarks
-
-
-def _read(path: Path, select: Mapping[str, int]) -> npt.NDArray[Any]:
-    labels = np.asarray(open_masklets(path, select=select).data)
-    native = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
-    return labels.astype(native)
 
 
 def _divisions(path: Path) -> list[Track] | None:

@@ -137,7 +137,7 @@ def _fullest_window(task: Task, later: int) -> Window:
         for i in task.objects
         if (mask := task.labels[frame] == i).any()
     ]
-    side = _side(task, [int(task.seed_mask(i).sum()) for i in task.objects])
+    side = _side([int(task.seed_mask(i).sum()) for i in task.objects])
     windows = [_placed(task, centre, side) for centre in centres]
     return max(windows, key=lambda w: sum(_inside(centre, w) for centre in centres))
 
@@ -145,11 +145,11 @@ def _fullest_window(task: Task, later: int) -> Window:
 def _window_around(task: Task, object_id: int, later: int) -> Window:
     ys, xs = np.nonzero(task.seed_mask(object_id) | (task.labels[later] == object_id))
     extent = max(np.ptp(ys), np.ptp(xs)) * 1.3
-    side = max(_side(task, [int(task.seed_mask(object_id).sum())]), round(extent))
+    side = max(_side([int(task.seed_mask(object_id).sum())]), round(extent))
     return _placed(task, [np.ptp(v) / 2 + v.min() for v in (ys, xs)], side)
 
 
-def _side(task: Task, areas: Sequence[int]) -> int:
+def _side(areas: Sequence[int]) -> int:
     return round(DIAMETERS * 2 * float(np.sqrt(np.median(areas) / np.pi)))
 
 

@@ -15,11 +15,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam2.evaluation.annotators import box_of, next_click
+from napari_sam2.evaluation.annotators import corners_of, next_click
 from napari_sam2.evaluation.baseline import classical, classical_from_mask, copy_first
 from napari_sam2.evaluation.judging import ByFrame, boundaries, mean_over_objects, regions
 from napari_sam2.evaluation.metrics import jaccard
-from napari_sam2.evaluation.sequences import Direction, Task
+from napari_sam2.evaluation.sequences import Task
+from napari_sam2.tracking.passes import Direction
 
 FirstFramePrompt = Literal["click", "box", "3-clicks"]
 PropagationPrompt = Literal["mask", "click"]
@@ -106,7 +107,7 @@ def first_frame_scores(
     for i in task.objects:
         truth = task.seed_mask(i)
         if prompt == "box":
-            mask = session.add_box(i, task.seed, box_of(truth)).mask
+            mask = session.add_box(i, task.seed, corners_of(truth)).mask
         else:
             clicks = 3 if prompt == "3-clicks" else 1
             *_, mask = islice(from_nothing(session, i, task), clicks)

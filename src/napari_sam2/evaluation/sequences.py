@@ -12,7 +12,7 @@ import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from napari_sam2.export.ctc import Track, read_tracks
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.passes import Direction
 
 MAX_OBJECTS = 12
 SMALLEST = 30  # px; below, one pixel of outline decides the score
-
-Direction = Literal["both", "forward", "backward"]
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,13 @@ def read_labels(
     InputError
         If it cannot be read, or holds no integers.
     """
-    return native(np.asarray(open_labels(path, axes, select).data))
+    return as_numbers(open_labels(path, axes, select).data)
 
 
-def native(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return labels as integers in the byte order of this computer."""
-    whole = np.uint8 if labels.dtype == np.bool_ else labels.dtype.newbyteorder("=")
-    return labels.astype(whole)
+def as_numbers(labels: Any) -> npt.NDArray[Any]:
+    """Read all of some labels: True is 1, and bytes are in the order of this machine."""
+    read = np.asarray(labels)
+    return read.astype(np.uint8 if read.dtype == np.bool_ else read.dtype.newbyteorder("="))
 
 
 def is_label_zarr(path: Path) -> bool:

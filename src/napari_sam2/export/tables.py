@@ -55,7 +55,7 @@ def graph_of(tracks: npt.NDArray[Any], parents: Mapping[int, int]) -> dict[int, 
     Parameters
     ----------
     tracks
-        (N, 4), from `tracks_of`.
+        (N, 4), from `tracks_of`; only the ids in the first column count.
     parents
         Id of the mother by id of the daughter: `TrackingSession.parents`, or from `open_parents`.
 

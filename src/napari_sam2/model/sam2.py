@@ -32,13 +32,12 @@ from napari_sam2.model.precision import in_half
 from napari_sam2.model.products import Linear
 from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 from napari_sam2.model.values import (
+    SURE_LOGIT,
     ImageFeatures,
     MaskPrediction,
     Memory,
     Recollection,
 )
-
-_SURE = 10.0  # logit given to a mask that the user drew
 
 
 class SAM2(nn.Module):
@@ -280,9 +279,9 @@ class SAM2(nn.Module):
         present = masks_n1hw.flatten(1).any(dim=1)
         pointer = self._choose(output, several=False).pointer
         return MaskPrediction(
-            logits=downscale(masks_n1hw * (2 * _SURE) - _SURE),
+            logits=downscale(masks_n1hw * (2 * SURE_LOGIT) - SURE_LOGIT),
             iou=masks_n1hw.new_ones(n, 1),
-            object_score=torch.where(present, _SURE, -_SURE),
+            object_score=torch.where(present, SURE_LOGIT, -SURE_LOGIT),
             pointer=torch.where(present[:, None], pointer, self.no_object_pointer),
             chosen=torch.zeros(n, dtype=torch.long, device=masks_n1hw.device),
         )

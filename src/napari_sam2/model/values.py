@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_sam2.model.positions import TokenGrid
 
 NO_OBJECT = -1024.0  # logit everywhere on a frame from which the object is absent
+SURE_LOGIT = 10.0  # of a mask that is given, and of its being there
 
 
 @dataclass(frozen=True)

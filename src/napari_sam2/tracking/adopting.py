@@ -8,6 +8,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
+from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.answering import answer
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
@@ -15,11 +16,11 @@ from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.mask_text import GivenMasks, mask_of
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, check_mask, described
-from napari_sam2.tracking.resampling import SURE, in_window, resized_mask
+from napari_sam2.tracking.resampling import in_window, resized_mask
 from napari_sam2.tracking.thin_mask import ThinMask, place_of
 from napari_sam2.tracking.windows import Geometry, around, whole
 
-_GIVEN = Quality(iou=1.0, object_score=SURE, stability=1.0)
+_GIVEN = Quality(iou=1.0, object_score=SURE_LOGIT, stability=1.0)
 
 
 def check_given(object_id: int, masks: GivenMasks, shape: tuple[int, int], length: int) -> None:
@@ -77,9 +78,9 @@ def _estimate(engine: Engine, geometry: Geometry, mask: ThinMask) -> Estimate:
     )
     window = around(geometry, box)
     covered = F.avg_pool2d(in_window(window, (rows, columns), small)[None], 4)[0]
-    logits = (2 * covered - 1) * SURE
+    logits = (2 * covered - 1) * SURE_LOGIT
     if not (logits > 0).any():  # it covers less than half of any cell
-        logits[logits == logits.max()] = SURE
+        logits[logits == logits.max()] = SURE_LOGIT
     estimate = Estimate.of(window, logits, _GIVEN)
     if engine.windowed:
         return estimate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_sam2.model.mask_decoder import stability
-from napari_sam2.model.values import MaskPrediction
+from napari_sam2.model.values import SURE_LOGIT, MaskPrediction
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
@@ -12,7 +12,7 @@ from napari_sam2.tracking.finishing import obey, tidy
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
-from napari_sam2.tracking.resampling import SURE, mask_logits
+from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.windows import Window
 
 
@@ -52,8 +52,8 @@ def _by_mask(
     level = obj.level(frame) if start is None else start.window.grid
     window = engine.prompt_window(prompt, start, level)
     logits = mask_logits(engine.drawn(window, prompt))
-    quality = Quality(1.0, SURE, float(stability(logits)))
-    return Pending(window, logits, SURE, None), Estimate.of(window, logits, quality)
+    quality = Quality(1.0, SURE_LOGIT, float(stability(logits)))
+    return Pending(window, logits, SURE_LOGIT, None), Estimate.of(window, logits, quality)
 
 
 def _by_network(

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from napari_sam2.tracking.channels import Channels, checked_channels
 from napari_sam2.tracking.errors import InputError
 
+DEPTH_NAMES = ("z", "depth", "slice", "plane")  # what axes through a volume are called
+
 
 def as_array(data: Any) -> npt.NDArray[Any]:
     """Return data as an array.

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.jumps import between
-from napari_sam2.tracking.lineage import daughters
+from napari_sam2.tracking.jumps import shift_between
+from napari_sam2.tracking.lineage import daughters, parents
 from napari_sam2.tracking.objects import TrackedObject
 
 _KNOWN = 3  # frames for which a mother has been there, at least
@@ -77,7 +77,7 @@ def divisions(
             found.setdefault(mother, []).append((way, one))
     result = []
     for mother, candidates in found.items():
-        if daughters(objects, mother) or objects[mother].locked:
+        if daughters(parents(objects), mother) or objects[mother].locked:
             continue
         children = [one for _, one in sorted(candidates, key=lambda item: item[0])[:2]]
         frame = min(one.frame for one in children)
@@ -106,7 +106,7 @@ def _way(
     if len(before) < _KNOWN or before[-1] != t - 1:
         return None
     area = float(np.median([_measured(engine, obj.estimates[n])[1] for n in before]))
-    place = _measured(engine, obj.estimates[t - 1])[0] + between(obj.bank.jumps, t - 1, t)
+    place = _measured(engine, obj.estimates[t - 1])[0] + shift_between(obj.bank.jumps, t - 1, t)
     radius = np.sqrt(area / np.pi)
     if not _SMALLER[0] < child.area / area < _SMALLER[1]:
         return None

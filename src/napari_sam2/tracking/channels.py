@@ -34,13 +34,6 @@ def parsed_channels(text: str) -> Channels:
     return picked
 
 
-def channels_text(channels: Channels) -> str:
-    """Return channels as `parsed_channels` reads them."""
-    if isinstance(channels, int):
-        return str(channels)
-    return ",".join(_DARK if one is None else str(one) for one in channels)
-
-
 def plain_channels(channels: Channels) -> Channels:
     """Return channels as Python's integers, also those of NumPy."""
     if isinstance(channels, SupportsIndex):

@@ -118,7 +118,7 @@ def changes(entries: Entries) -> tuple[Entries, Changes]:
 
 
 @dataclass(frozen=True)
-class Stretches:
+class DoubtfulStretches:
     """K stretches of doubtful frames in a row, each of one object, that with the worst frame first.
 
     Parameters
@@ -134,7 +134,7 @@ class Stretches:
     place: Array
 
     @classmethod
-    def of(cls, doubt: Array) -> Stretches:
+    def of(cls, doubt: Array) -> DoubtfulStretches:
         """Find them in (N, T), where doubtful frames are above 0."""
         rows, frames = np.nonzero(doubt)
         begins = np.ones(len(rows), bool)

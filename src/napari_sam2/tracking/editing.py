@@ -11,7 +11,7 @@ from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import Pending, TrackedObject
 from napari_sam2.tracking.repair import stretches
 from napari_sam2.tracking.resampling import moved
-from napari_sam2.tracking.windows import Geometry, around
+from napari_sam2.tracking.windows import TOKEN, Geometry, around
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ def _on_level(estimate: Estimate, geometry: Geometry, source: Geometry) -> Estim
         return estimate
     box = estimate.box()
     if box is None:
-        y, x = 16 * (old.row + old.height / 2), 16 * (old.column + old.width / 2)
+        y, x = TOKEN * (old.row + old.height / 2), TOKEN * (old.column + old.width / 2)
         box = (y, x, y, x)
     sy, sx = (geometry.size[a] / source.size[a] for a in (0, 1))
     window = around(geometry, (box[0] * sy, box[1] * sx, box[2] * sy, box[3] * sx))

@@ -5,10 +5,9 @@ Knows frames and windows, but nothing of prompts' history or of the order of int
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -31,39 +30,17 @@ from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
 from napari_sam2.tracking.finishing import blended, doubted, tidy
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import Box, Jumps, Shift, between
+from napari_sam2.tracking.hypotheses import Hypotheses, KeptHypotheses
+from napari_sam2.tracking.jumps import Jumps, Shift, shift_between
 from napari_sam2.tracking.looks import Look, alike, last_masks, memories_of, recollection
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.placement import Placement
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.room import Room
-from napari_sam2.tracking.windows import TOKEN, Geometry, Window
+from napari_sam2.tracking.windows import TOKEN, Box, Geometry, Window
 
 T = TypeVar("T")
-
-_ASKED = 24  # hypotheses kept
-
-
-@dataclass(frozen=True)
-class Hypotheses:
-    """What clicks on one object may mean, on one level.
-
-    Parameters
-    ----------
-    window : where it was looked for.
-    logits : (4, 4 h, 4 w), mask 0 and the three ambiguous ones, whether the object is held for
-        present or not.
-    iou : (4,) predicted IoU.
-    object_score : (1,) logit of the object being in the frame.
-    pointers : (4, C) object pointers.
-    """
-
-    window: Window
-    logits: Tensor
-    iou: Tensor
-    object_score: Tensor
-    pointers: Tensor
 
 
 class Engine(Placement):
@@ -97,7 +74,7 @@ class Engine(Placement):
         self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
         self.room = Room(model, self.encodings, batch_tokens)
         self.jumps = Jumps(frames, model.device)
-        self._asked: OrderedDict[tuple[object, ...], Hypotheses] = OrderedDict()
+        self._asked = KeptHypotheses()
         self._check: Callable[[], None] | None = None
 
     @contextmanager
@@ -118,24 +95,23 @@ class Engine(Placement):
     ) -> list[Hypotheses]:
         """Return all that clicks on an object of unknown size may mean on some levels.
 
-        The last ones are kept: each correction looks again at what the first click meant.
+        The last ones are kept.
         """
-        key = (frame, prompt.points.tobytes(), prompt.positive.tobytes())
-        known = {g: self._asked[key, g] for g in geometries if (key, g) in self._asked}
-        alike: dict[tuple[int, int], list[Window]] = {}
-        for geometry in geometries:
-            if geometry not in known:
+
+        def ask(missing: Sequence[Geometry]) -> dict[Geometry, Hypotheses]:
+            sizes: dict[tuple[int, int], list[Window]] = {}
+            for geometry in missing:
                 window = self.click_window(geometry, prompt)
-                alike.setdefault((window.height, window.width), []).append(window)
-        for windows in alike.values():
-            found = self.room.in_batches(
-                windows, windows[0], lambda some: self._hypotheses(frame, some, prompt)
-            )
-            known |= {self.geometry(one.window): one for one in found}
-        self._asked.update({(key, g): one for g, one in known.items()})
-        while len(self._asked) > _ASKED:
-            self._asked.popitem(last=False)
-        return [known[geometry] for geometry in geometries]
+                sizes.setdefault((window.height, window.width), []).append(window)
+            found: dict[Geometry, Hypotheses] = {}
+            for windows in sizes.values():
+                parts = self.room.in_batches(
+                    windows, windows[0], lambda some: self._hypotheses(frame, some, prompt)
+                )
+                found |= {self.geometry(one.window): one for one in parts}
+            return found
+
+        return self._asked.of(frame, prompt, geometries, ask)
 
     def _hypotheses(
         self, frame: int, windows: Sequence[Window], prompt: Prompt
@@ -229,7 +205,7 @@ class Engine(Placement):
         geometry = self.geometry(looks[0].window)
 
         def moved(look: Look, there: int) -> tuple[int, int]:
-            (y, x), (sy, sx) = between(look.bank.jumps, there, frame), geometry.scale
+            (y, x), (sy, sx) = shift_between(look.bank.jumps, there, frame), geometry.scale
             return round(y * sy / TOKEN), round(x * sx / TOKEN)
 
         known = recollection(looks, self.model.config.hidden, self.model.device, moved)

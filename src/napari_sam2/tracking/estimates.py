@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.values import NO_OBJECT, MaskPrediction
 from napari_sam2.tracking.resampling import BACKGROUND
-from napari_sam2.tracking.windows import Window, box_of
+from napari_sam2.tracking.windows import TOKEN, Window, box_of
 
 _MARGIN = 2  # cells kept around a mask, so that its outline is resampled as it was
 
@@ -115,8 +115,8 @@ class Estimate:
         box = box_of(self.kept)
         if box is None:
             return None
-        y = 16 * self.window.row + 4 * self.corner[0]
-        x = 16 * self.window.column + 4 * self.corner[1]
+        y = TOKEN * self.window.row + 4 * self.corner[0]
+        x = TOKEN * self.window.column + 4 * self.corner[1]
         y0, x0, y1, x1 = box
         return float(y + 4 * y0), float(x + 4 * x0), float(y + 4 * y1), float(x + 4 * x1)
 

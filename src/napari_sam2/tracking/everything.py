@@ -220,7 +220,12 @@ def _typical(cells: Sequence[Cell]) -> float | None:
     sure = np.array([max(cell.quality - 0.5, 0.01) for cell in some])
     weights = np.cumsum(np.sqrt(areas) * sure)
     middle = areas[np.searchsorted(weights, weights[-1] / 2)]
-    return float(np.sqrt(4 * middle / np.pi))
+    return diameter_of(middle)
+
+
+def diameter_of(area: float) -> float:
+    """Return the diameter of a disk of some area."""
+    return float(np.sqrt(4 * area / np.pi))
 
 
 def _checked(

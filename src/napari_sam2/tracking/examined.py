@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.doubts import AREA_FACTOR, UNCLEAR, Entries, Stretches, changes, doubts
+from napari_sam2.tracking.doubts import (
+    AREA_FACTOR,
+    UNCLEAR,
+    DoubtfulStretches,
+    Entries,
+    changes,
+    doubts,
+)
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import Trace
@@ -67,7 +74,7 @@ class Examined:
         done = self._marks(settled)
         self.doubt[done] = 0
         self.jump: Bools = ((self._ratio > AREA_FACTOR) | (self._way > 1)) & ~done
-        found = Stretches.of(self.doubt)
+        found = DoubtfulStretches.of(self.doubt)
         self._places = found.place
         self.order = np.stack([np.array(self.ids, np.int64)[found.row], found.worst], axis=1)
         """(K, 2) object id and worst frame of each stretch of doubtful frames, worst first."""

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.engine import Engine, Hypotheses
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.finishing import obey
+from napari_sam2.tracking.hypotheses import Hypotheses
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data
 from napari_sam2.tracking.thin_mask import Place, place_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.jumps import STILL, Shift, between
+from napari_sam2.tracking.jumps import STILL, Shift, shift_between
 from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.memory_bank import Remembered
 from napari_sam2.tracking.objects import TrackedObject
@@ -144,7 +144,7 @@ class Follower:
 
     def _brought(self, obj: TrackedObject, there: int, estimate: Estimate, here: int) -> Estimate:
         """Return a mask of another frame where it would be on this one, if only the stage moved."""
-        y, x = between(obj.bank.jumps, there, here)
+        y, x = shift_between(obj.bank.jumps, there, here)
         if not (y or x):
             return estimate
         sy, sx = self.engine.geometry(estimate.window).scale

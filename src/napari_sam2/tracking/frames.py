@@ -26,7 +26,7 @@ from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
 
-Part = tuple[slice, slice]  # rows and columns
+Cutout = tuple[slice, slice]  # rows and columns
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -203,7 +203,7 @@ class Frames:
         self,
         index: int,
         size: tuple[int, int],
-        parts: Sequence[Part] | None = None,
+        parts: Sequence[Cutout] | None = None,
         device: torch.device = _HOST,
     ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
@@ -313,7 +313,7 @@ def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def enlarged_parts(
-    planes_cyx: torch.Tensor, size: tuple[int, int], parts: Sequence[Part]
+    planes_cyx: torch.Tensor, size: tuple[int, int], parts: Sequence[Cutout]
 ) -> torch.Tensor:
     """Cut N parts of one size out of planes enlarged bilinearly to `size`: (N, C, h, w).
 

@@ -55,7 +55,7 @@ def close(obj: TrackedObject, gap: range, engine: Engine) -> list[int]:
     )
     for frame in gap:
         share = (frame - gap.start + 1) / (len(gap) + 1)
-        corner, signed = between(first, second, share)
+        corner, signed = interpolated(first, second, share)
         estimate = _estimate(engine, left, corner, signed, sure)
         if estimate.kept.size:
             obj.estimates[frame] = estimate
@@ -64,7 +64,7 @@ def close(obj: TrackedObject, gap: range, engine: Engine) -> list[int]:
     return filled
 
 
-def between(
+def interpolated(
     first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], share: float
 ) -> tuple[tuple[int, int], Signed]:
     """Interpolate two masks (Y, X).

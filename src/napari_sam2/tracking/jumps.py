@@ -16,6 +16,7 @@ from scipy.ndimage import uniform_filter
 from skimage.registration import phase_cross_correlation
 
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.windows import Box
 
 _COARSE, _FINE = 128, 512  # px along the longer side, to notice a jump and to measure it
 _GAIN = 0.2  # of the correlation; neighbours in real stacks gain up to 0.19 by any shift
@@ -26,9 +27,8 @@ _RIM = 2  # px of a picture, around an object
 _FAR = 0.5  # of an object's shorter side: within less it is found as if it moved
 
 Shift = tuple[float, float]  # (y, x) in data pixels
-Picture = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 STILL: Shift = (0.0, 0.0)
-Box = tuple[float, float, float, float]  # (y0, x0, y1, x1) in data pixels
 
 
 class Jumps:
@@ -46,8 +46,8 @@ class Jumps:
         self._frames = frames
         self.device = device
         self._known: dict[int, Shift] = {}  # between a frame and the one before it
-        self._small: OrderedDict[int, Picture] = OrderedDict()
-        self._pair: tuple[int, dict[int, Picture]] = (-1, {})
+        self._small: OrderedDict[int, Floats] = OrderedDict()
+        self._pair: tuple[int, dict[int, Floats]] = (-1, {})
 
     def look(self, frame: int, reverse: bool) -> tuple[int, Shift]:
         """Compare a frame with the one that was passed before it.
@@ -101,7 +101,7 @@ class Jumps:
         moved, still = (a[there] for a in here), (before[own], after[own])
         return _correlation(*moved) >= _correlation(*still)
 
-    def _fine(self, later: int) -> tuple[Picture, Picture]:
+    def _fine(self, later: int) -> tuple[Floats, Floats]:
         """Return the picture of a frame, and before it that of the frame before."""
         if self._pair[0] != later:
             self._pair = later, {t: self._picture(t, _FINE) for t in (later - 1, later)}
@@ -111,14 +111,14 @@ class Jumps:
         """Return how many pixels make one of a picture of at most `side`."""
         return min(-(-max(self._frames.shape) // side), *self._frames.shape)
 
-    def _picture(self, frame: int, side: int) -> Picture:
+    def _picture(self, frame: int, side: int) -> Floats:
         """Return a frame made small, without what the lamp does to it, which stays in place."""
         small = self._frames.small(frame, self._step(side), self.device)
         width = max(3, int(_LIGHT * max(small.shape)))
-        picture: Picture = small - uniform_filter(small, width, mode="nearest")
+        picture: Floats = small - uniform_filter(small, width, mode="nearest")
         return picture
 
-    def _coarse(self, frame: int) -> Picture:
+    def _coarse(self, frame: int) -> Floats:
         if frame not in self._small:
             self._small[frame] = self._picture(frame, _COARSE)
             while len(self._small) > _KEPT:
@@ -126,7 +126,7 @@ class Jumps:
         return self._small[frame]
 
 
-def between(jumps: Mapping[int, Shift], there: int, here: int) -> Shift:
+def shift_between(jumps: Mapping[int, Shift], there: int, here: int) -> Shift:
     """Return by how much things moved from one frame to another by jumps alone.
 
     Parameters
@@ -141,7 +141,7 @@ def between(jumps: Mapping[int, Shift], there: int, here: int) -> Shift:
     return sign * sum(y for y, _ in found), sign * sum(x for _, x in found)
 
 
-def _best(before: Picture, after: Picture) -> tuple[int, int] | None:
+def _best(before: Floats, after: Floats) -> tuple[int, int] | None:
     """Return by how many pixels a picture has jumped; None unless that makes it much more alike."""
     pictures = [_faded_out(picture) for picture in (after, before)]
     if not all(picture.any() for picture in pictures):
@@ -161,14 +161,14 @@ def _best(before: Picture, after: Picture) -> tuple[int, int] | None:
     return shift if shift != (0, 0) else None
 
 
-def _faded_out(picture: Picture) -> Picture:
+def _faded_out(picture: Floats) -> Floats:
     """Fade a picture out towards its borders, which are no edges of anything."""
     fade = np.outer(*(np.hanning(side + 2)[1:-1] for side in picture.shape))
-    faded: Picture = ((picture - picture.mean()) * fade).astype(np.float32)
+    faded: Floats = ((picture - picture.mean()) * fade).astype(np.float32)
     return faded
 
 
-def _overlapping(before: Picture, after: Picture, y: int, x: int) -> Sequence[Picture]:
+def _overlapping(before: Floats, after: Floats, y: int, x: int) -> Sequence[Floats]:
     """Return what both show, once the first is moved by (y, x)."""
     height, width = before.shape
     return (
@@ -177,7 +177,7 @@ def _overlapping(before: Picture, after: Picture, y: int, x: int) -> Sequence[Pi
     )
 
 
-def _correlation(a: Picture, b: Picture) -> float:
+def _correlation(a: Floats, b: Floats) -> float:
     """Pearson's correlation; 0 where one is blank."""
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))

@@ -42,9 +42,9 @@ def parents(objects: Objects) -> dict[int, int]:
     return {i: b.mother for i, b in births.items() if b is not None and b.mother is not None}
 
 
-def daughters(objects: Objects, object_id: int) -> list[int]:
-    """Return the daughters of an object, in the order of the objects."""
-    return [i for i, mother in parents(objects).items() if mother == object_id]
+def daughters(mothers: Mapping[int, int], object_id: int) -> list[int]:
+    """Return the daughters of an object, in the order of `mothers`, see `parents`."""
+    return [i for i, mother in mothers.items() if mother == object_id]
 
 
 def possible(parents: Mapping[int, int], first: Mapping[int, int]) -> dict[int, int]:
@@ -119,7 +119,7 @@ def _check(objects: Objects, object_id: int, parent: int) -> None:
 
 def free_daughters(objects: Objects, object_id: int) -> None:
     """Take note that a mother is gone: her daughters have none, but begin where they did."""
-    for i in daughters(objects, object_id):
+    for i in daughters(parents(objects), object_id):
         birth = objects[i].birth
         assert birth is not None
         objects[i].birth = replace(birth, mother=None)
@@ -132,7 +132,7 @@ def inherit(objects: Objects, kept: int, absorbed: int) -> None:
     """
     firsts = {i: first for i in (kept, absorbed) if (first := begin(objects[i])) is not None}
     birth = objects[min(firsts, key=firsts.__getitem__, default=kept)].birth
-    for i in daughters(objects, absorbed):
+    for i in daughters(parents(objects), absorbed):
         old = objects[i].birth
         assert old is not None
         objects[i].birth = replace(old, mother=kept)
@@ -151,7 +151,7 @@ def part(objects: Objects, object_id: int, frame: int, new_id: int) -> None:
     obj, since = objects[object_id], begin(objects[new_id])
     if obj.birth is not None:  # what was followed belongs to the second part now
         obj.birth = replace(obj.birth, until=min(obj.birth.until, frame))
-    for i in daughters(objects, object_id):
+    for i in daughters(parents(objects), object_id):
         first, birth = begin(objects[i]), objects[i].birth
         assert birth is not None
         if since is not None and (first is None or first > since):
@@ -178,7 +178,7 @@ def check_division(
     if first is None or first >= frame:
         where = "has no mask" if first is None else f"begins on frame {first}"
         raise InputError(f"{who}: it {where}; show it on an earlier frame first")
-    known = daughters(objects, object_id)
+    known = daughters(parents(objects), object_id)
     if len(known) > 1:
         raise InputError(
             f"{who}: {', '.join(map(str, known))} are its daughters already; undo that division, "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.mask_text import mask_of
@@ -16,8 +17,6 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.thin_mask import Place, ThinMask
-
-DRAWN_LOGIT = 10.0
 
 
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
@@ -85,15 +84,15 @@ def placed(
     engine: Engine, prompt: Prompt | None, estimate: Estimate
 ) -> tuple[Place, npt.NDArray[np.float32]]:
     """Logits in data pixels; a mask that the user painted is not resampled."""
-    if prompt is not None and prompt.thin is not None and not len(prompt.points):
-        return _drawn(prompt.thin)
+    if prompt is not None and prompt.painted is not None:
+        return _drawn(prompt.painted)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
 
 
 def _painted(prompt: Prompt | None) -> bool:
-    return prompt is not None and prompt.thin is not None and not len(prompt.points)
+    return prompt is not None and prompt.painted is not None
 
 
 def _drawn(mask: ThinMask) -> tuple[Place, npt.NDArray[np.float32]]:
-    return mask.place, np.where(mask.part, np.float32(DRAWN_LOGIT), np.float32(-DRAWN_LOGIT))
+    return mask.place, np.where(mask.part, np.float32(SURE_LOGIT), np.float32(-SURE_LOGIT))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.prompt import Prompt
 
-Direction = Literal["forward", "backward", "both"]
+if TYPE_CHECKING:
+    from napari_sam2.tracking.prompt import Prompt
+
+Direction = Literal["both", "forward", "backward"]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from torch import Tensor
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import in_window, resized_mask
-from napari_sam2.tracking.windows import Geometry, Window, around, grown, suitable_zoom, whole
-
-Extent = tuple[float, float, float, float]  # y0, x0, y1, x1 in data pixels
+from napari_sam2.tracking.windows import Box, Geometry, Window, around, grown, suitable_zoom, whole
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
 
@@ -34,7 +32,7 @@ class Placement:
         """Return the level that a window lies on."""
         return self.levels[window.grid]
 
-    def fitting(self, extent: Extent) -> Geometry:
+    def fitting(self, extent: Box) -> Geometry:
         """Return the level on which something is of the size that the network knows best."""
         radius = max(np.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])) / 2, 0.5)
         zoom = suitable_zoom(radius)
@@ -61,7 +59,7 @@ class Placement:
         known = prompt.thin is not None or prompt.box is not None or seen is not None
         return self.window_on(geometry, extent, 8 if known else _CLICK_SIDE)
 
-    def extent(self, estimate: Estimate) -> Extent | None:
+    def extent(self, estimate: Estimate) -> Box | None:
         """Return where a mask is, in data pixels."""
         box = estimate.box()
         if box is None:
@@ -91,7 +89,7 @@ class Placement:
         """Whether a box tells how large the object is, and several levels can show it."""
         return len(self.levels) > 1 and prompt.box is not None and prompt.thin is None
 
-    def window_on(self, geometry: Geometry, extent: Extent, least: int = 8) -> Window:
+    def window_on(self, geometry: Geometry, extent: Box, least: int = 8) -> Window:
         """Return a window of a level around something, given in data pixels."""
         sy, sx = geometry.scale
         y0, x0, y1, x1 = extent
@@ -108,7 +106,7 @@ class Placement:
         return in_window(window, *resized_mask(self.geometry(window), mask.place, mask.part))
 
 
-def _extent(prompt: Prompt, seen: Extent | None) -> Extent:
+def _extent(prompt: Prompt, seen: Box | None) -> Box:
     """Where a prompt and the mask that it corrects are, in data pixels."""
     if prompt.thin is not None:
         rows, columns = prompt.thin.place

@@ -122,6 +122,11 @@ class Prompt:
         return self.thin is not None and self.box is None and len(self.points) == 0
 
     @property
+    def painted(self) -> ThinMask | None:
+        """The mask, where it is the answer: no click corrects it."""
+        return None if len(self.points) else self.thin
+
+    @property
     def thin(self) -> ThinMask | None:
         """The mask, cut to where it is."""
         thin: ThinMask | None = self.__dict__["_thin"]

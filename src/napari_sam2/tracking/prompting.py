@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.answering import answer, check_shown, end, says_end
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.merging import DRAWN_LOGIT, placed
+from napari_sam2.tracking.merging import placed
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import Preview
@@ -225,7 +226,7 @@ class Prompting(Roster):
         )
 
     def _shown(self, object_id: int, frame: int, prompt: Prompt, estimate: Estimate) -> Preview:
-        full = np.full(self.frames.shape, np.float32(-DRAWN_LOGIT))
+        full = np.full(self.frames.shape, np.float32(-SURE_LOGIT))
         place, values = placed(self._engine, prompt, estimate)
         full[place] = values
         return Preview(object_id, frame, full > 0, full, estimate.quality)

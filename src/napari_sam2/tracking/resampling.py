@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.thin_mask import Place
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window
 
-SURE = 10.0  # logit of a mask that is given, and of its being there
 BACKGROUND = -16.0  # logit where nothing is known of a mask
 
 
@@ -207,7 +207,7 @@ def in_window(window: Window, place: Place, part: npt.NDArray[np.bool_]) -> Tens
 def mask_logits(full_hw: Tensor) -> Tensor:
     """Return the logits (4 h, 4 w) that the published code gives a mask (16 h, 16 w), 0 or 1."""
     size = (full_hw.shape[0] // 4, full_hw.shape[1] // 4)
-    sure = (full_hw * (2 * SURE) - SURE)[None, None]
+    sure = (full_hw * (2 * SURE_LOGIT) - SURE_LOGIT)[None, None]
     return F.interpolate(sure, size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 

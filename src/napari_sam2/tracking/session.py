@@ -23,7 +23,13 @@ from napari_sam2.tracking.daughters import Mother, find_daughters
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import LEAST_QUALITY, Found, check_diameter, everything
+from napari_sam2.tracking.everything import (
+    LEAST_QUALITY,
+    Found,
+    check_diameter,
+    diameter_of,
+    everything,
+)
 from napari_sam2.tracking.examined import Examined, ToCheck
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.mask_text import GivenMasks, masks_text
@@ -267,7 +273,7 @@ class TrackingSession(Prompting, Propagating):
         """Return that of the median mask of a frame, if there are enough to tell."""
         labels = self.result(frame).labels
         _, areas = np.unique(labels[labels > 0], return_counts=True)
-        return float(np.sqrt(4 * np.median(areas) / np.pi)) if len(areas) >= _ENOUGH else None
+        return diameter_of(float(np.median(areas))) if len(areas) >= _ENOUGH else None
 
     def checking(self, check: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `check` between the parts of answers meanwhile; what it raises ends the answer."""

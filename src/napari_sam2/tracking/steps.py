@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from napari_sam2.tracking.lineage import daughters
 from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.prompt import Prompt, Prompts
 
@@ -128,8 +129,9 @@ class RemoveObject:
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Name the objects and their daughters."""
-        daughters = [d for i in self.object_ids for d in _daughters(session, i)]
-        return tuple(dict.fromkeys((*self.object_ids, *daughters)))
+        parents = session.parents
+        orphans = [d for i in self.object_ids for d in daughters(parents, i)]
+        return tuple(dict.fromkeys((*self.object_ids, *orphans)))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that they were on."""
@@ -164,8 +166,9 @@ class MergeObjects:
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Name all of them and the daughters of those that go."""
-        daughters = [d for i in self.object_ids for d in _daughters(session, i)]
-        return tuple(dict.fromkeys((self.kept, *self.object_ids, *daughters)))
+        parents = session.parents
+        orphans = [d for i in self.object_ids for d in daughters(parents, i)]
+        return tuple(dict.fromkeys((self.kept, *self.object_ids, *orphans)))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames that any was on."""
@@ -193,7 +196,7 @@ class SplitObject:
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
         """Name the old and the new one, and the daughters."""
-        return (self.object_id, self.new_id, *_daughters(session, self.object_id))
+        return (self.object_id, self.new_id, *daughters(session.parents, self.object_id))
 
     def run(self, session: TrackingSession) -> Results:
         """Yield the frames of the new object."""
@@ -327,11 +330,6 @@ class CloseGaps:
     def describe(self) -> str:
         """Name it for a menu."""
         return "closing of gaps"
-
-
-def _daughters(session: TrackingSession, object_id: int, *but: int) -> list[int]:
-    found = [i for i, parent in session.parents.items() if parent == object_id]
-    return [i for i in found if i not in but]
 
 
 def limited(results: Results, count: int | None) -> Results:

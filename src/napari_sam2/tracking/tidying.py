@@ -17,7 +17,7 @@ _DOUBT = 0.5  # logit that dropped and filled places get, with its sign
 _BESIDE = np.zeros((3, 3, 3), bool)
 _BESIDE[1] = ndimage.generate_binary_structure(2, 1)
 
-Planes = npt.NDArray[np.bool_]
+Masks = npt.NDArray[np.bool_]
 
 
 def tidied(logits_nhw: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def tidied(logits_nhw: Tensor) -> Tensor:
     return torch.from_numpy(np.where(pinholes, np.float32(_DOUBT), found)).to(logits_nhw)
 
 
-def _specks(mask_nhw: Planes) -> Planes:
+def _specks(mask_nhw: Masks) -> Masks:
     pieces, sizes, planes = _pieces(mask_nhw)
     largest = np.zeros(len(mask_nhw), sizes.dtype)
     np.maximum.at(largest, planes, sizes)
@@ -49,7 +49,7 @@ def _specks(mask_nhw: Planes) -> Planes:
     return np.asarray(small[pieces])
 
 
-def _pinholes(mask_nhw: Planes) -> Planes:
+def _pinholes(mask_nhw: Masks) -> Masks:
     holes, sizes, planes = _pieces(~mask_nhw)
     small = sizes <= _LARGEST_HOLE * np.count_nonzero(mask_nhw, axis=(1, 2))[planes]
     small[0] = False  # inside
@@ -59,7 +59,7 @@ def _pinholes(mask_nhw: Planes) -> Planes:
 
 
 def _pieces(
-    mask_nhw: Planes,
+    mask_nhw: Masks,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return maps of numbered pieces of masks, their sizes and their planes.
 

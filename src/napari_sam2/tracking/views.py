@@ -11,6 +11,7 @@ import torch
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD
+from napari_sam2.tracking.windows import TOKEN
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class View:
 def view_of(engine: Engine, frame: int, estimate: Estimate) -> View:
     """Return the window in which an object was looked at on a frame."""
     window, geometry = estimate.window, engine.geometry(estimate.window)
-    rows = slice(16 * window.row, min(16 * (window.row + window.height), geometry.size[0]))
-    columns = slice(16 * window.column, min(16 * (window.column + window.width), geometry.size[1]))
+    rows, columns = (
+        slice(part.start, min(part.stop, length))
+        for part, length in zip(window.slices(TOKEN), geometry.size, strict=True)
+    )
     seen = engine.frames.tensor(frame, geometry.size, [(rows, columns)])[0]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     image = (seen * std + mean).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()

@@ -19,6 +19,7 @@ from napari_sam2.model.config import Attention, ModelConfig
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.thin_mask import place_of
 
+Box = tuple[float, float, float, float]  # (y0, x0, y1, x1) in data pixels
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
 _ZOOMS = tuple(2 ** (k / 2) for k in range(-10, 5))  # half octaves, 1/32 to 4

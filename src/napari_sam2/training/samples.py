@@ -14,7 +14,7 @@ from napari_sam2.training.motion import Habits, Population
 from napari_sam2.training.shapes import Array, Canvas, draw_cell
 from napari_sam2.training.textures import crop, lookup, tile
 
-Stack = NDArray[np.uint16]
+Images = NDArray[np.uint16]
 
 _FULL_WELL = 52_000  # grey value of the brightest nucleus
 _OFFSET = 900  # of the camera
@@ -22,7 +22,7 @@ _OFFSET = 900  # of the camera
 
 def sample_timelapse(
     frames: int = 24, shape: tuple[int, int] = (256, 320), seed: int = 13
-) -> tuple[Stack, Stack]:
+) -> tuple[Images, Images]:
     """Return fluorescent nuclei that wander and divide.
 
     Parameters
@@ -56,7 +56,7 @@ def sample_timelapse(
 
 def sample_zstack(
     planes: int = 32, shape: tuple[int, int] = (256, 256), seed: int = 5
-) -> tuple[Stack, Stack]:
+) -> tuple[Images, Images]:
     """Return planes through round nuclei at different depths.
 
     Parameters
@@ -86,7 +86,7 @@ def sample_zstack(
 
 def _film(
     habits: Habits, frames: int, shape: tuple[int, int], seed: int, bleach: float
-) -> tuple[Stack, Stack]:
+) -> tuple[Images, Images]:
     rng = np.random.default_rng(seed)
     cells = Population(rng, habits, shape)
     if habits.z_step:  # fill the whole depth of the stack
@@ -114,7 +114,7 @@ def _stain(rng: np.random.Generator, cells: Population) -> Array:
     return stain.astype(np.float32)
 
 
-def _expose(rng: np.random.Generator, canvas: Canvas, stain: Array, gain: float, t: int) -> Stack:
+def _expose(rng: np.random.Generator, canvas: Canvas, stain: Array, gain: float, t: int) -> Images:
     """One frame as the camera reads it out."""
     bright, offset_y, offset_x = stain[:, canvas.cells]
     y, x = canvas.local_y + offset_y, canvas.local_x + offset_x

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam2.tracking.pace import read_runs
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.model_choice import model_details, short_name
-from napari_sam2.widgets.pace import read_runs
 from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker

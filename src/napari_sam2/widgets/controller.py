@@ -10,15 +10,15 @@ from typing import Any
 
 from psygnal import Signal
 
+from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import AddPrompts, AdoptMasks
 from napari_sam2.widgets.dividing import carry_over
 from napari_sam2.widgets.opening import SessionFactory, SessionOpener, SessionRequest
-from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Cancelled, Run, summary
-from napari_sam2.widgets.saving import Found, SessionKeeper
+from napari_sam2.widgets.saving import SavedSession, SessionKeeper
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
 
@@ -27,7 +27,7 @@ from napari_sam2.widgets.worker import Worker
 class _Opened:
     record: Record
     keeper: SessionKeeper
-    found: Found | None
+    found: SavedSession | None
 
 
 class Controller:
@@ -50,7 +50,7 @@ class Controller:
     run_ended = Signal()
     """Long work is over, in whatever way."""
     found = Signal(object)
-    """The image was worked on before: `Found`."""
+    """The image was worked on before: `SavedSession`."""
 
     def __init__(self, worker: Worker, session_factory: SessionFactory | None = None) -> None:
         self._worker = worker
@@ -98,7 +98,7 @@ class Controller:
         writer: ResultWriter,
         prompts: Prompts,
         layers: Any = None,
-        saved: Found | None = None,
+        saved: SavedSession | None = None,
     ) -> None:
         """Open a session; results go to `writer`; `prompts` made before are given to it.
 

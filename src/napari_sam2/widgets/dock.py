@@ -25,7 +25,7 @@ from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
-from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.runs import Way
 from napari_sam2.widgets.session_form import SessionActions
 from napari_sam2.widgets.sources import Part
 from napari_sam2.widgets.workbench import Workbench
@@ -144,7 +144,7 @@ class MaskletsWidget(QWidget):
         """Show the volume and its masklets in 3D; in 3D, go back to 2D."""
         self.workbench.space.toggle()
 
-    def propagate(self, direction: Direction = "both") -> None:
+    def propagate(self, direction: Way = "both") -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways, or 'repair'; returns at once."""
         self.workbench.following.propagate(direction)
 

@@ -13,7 +13,7 @@ from napari_sam2.tracking.steps import Propagate, Step
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.runs import Direction, Finding, Run, Wish, planned, summary, total_of
+from napari_sam2.widgets.runs import Finding, Run, Way, Wish, planned, summary, total_of
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
@@ -83,7 +83,7 @@ class Following:
 
     def propagate(
         self,
-        direction: Direction,
+        direction: Way,
         object_ids: tuple[int, ...] | None = None,
         looking: Looking | None = None,
     ) -> None:
@@ -177,7 +177,7 @@ class Following:
 
     def wish(
         self,
-        direction: Direction,
+        direction: Way,
         object_ids: tuple[int, ...] | None = None,
         looking: Looking | None = None,
     ) -> Wish:

@@ -12,10 +12,10 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.steps import Propagate, Repair
-from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.propagation_form import PropagationForm
-from napari_sam2.widgets.runs import Cancelled, Direction, Wish, planned
+from napari_sam2.widgets.runs import Cancelled, Way, Wish, planned
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import Worker
 
@@ -162,7 +162,7 @@ class Forecaster(QObject):
             self._form.show_forecasts({})
             return
         session, on_disk = controller.session, not isinstance(layers.labels.data, np.ndarray)
-        ways: tuple[Direction, ...] = ("backward", "both", "forward", "repair")
+        ways: tuple[Way, ...] = ("backward", "both", "forward", "repair")
         wishes = {way: bench.following.wish(way) for way in ways}
 
         def job() -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.layer_data import PATH_KEY
+from napari_sam2.tracking.axes import DEPTH_NAMES
 from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 _TIME_NAMES = ("t", "time", "frame", "frames", "timepoint")
-_DEPTH_NAMES = ("z", "depth", "slice", "plane")
 _CHANNEL_NAMES = ("c", "ch", "channel", "channels")
 _MOST_CHANNELS = 4  # of an axis that nobody named
 _COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -217,7 +217,7 @@ def guess_axis(layer: Image, channel_axis: int | None = None) -> int | None:
     if len(shape) == 2:
         return None
     names = [name.lower() for name in named_axes(layer, channel_axis)]
-    for wanted in (_TIME_NAMES, _DEPTH_NAMES):
+    for wanted in (_TIME_NAMES, DEPTH_NAMES):
         for axis, name in enumerate(names):
             if name in wanted and shape[axis] > 1:
                 return axis
@@ -242,7 +242,7 @@ def guess_channel_axis(layer: Image) -> int | None:
 
 def is_depth(name: str) -> bool:
     """Whether an axis of this name goes through a volume."""
-    return name.lower() in _DEPTH_NAMES
+    return name.lower() in DEPTH_NAMES
 
 
 def is_time(name: str) -> bool:

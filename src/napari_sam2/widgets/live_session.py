@@ -15,7 +15,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.layer_adapters import unwrapped
-from napari_sam2.widgets.runs import Direction
+from napari_sam2.widgets.runs import Way
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,7 +234,7 @@ class LiveSession:
             self.widget.workbench.prompting.approve(object_id, frame)
 
     def propagate(
-        self, direction: Direction = "both", find_every: int = 0, diameter: float | None = None
+        self, direction: Way = "both", find_every: int = 0, diameter: float | None = None
     ) -> None:
         """Follow all objects 'forward', 'backward' or 'both' ways.
 
@@ -252,7 +252,7 @@ class LiveSession:
         InputError
             If there is nothing to follow, or no such way.
         """
-        ways = get_args(Direction)
+        ways = get_args(Way)
         if direction not in ways:
             raise InputError(f"unknown direction {direction!r}; give {', '.join(ways)}")
         if find_every < 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam2.widgets.pace import Ran, costs_of, frame_seconds
+from napari_sam2.tracking.pace import Ran, costs_of, frame_seconds
 
 if TYPE_CHECKING:
     from napari_sam2.weights import ModelInfo

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_sam2.fetch import Progress
+
 if TYPE_CHECKING:
     from napari_sam2.model.config import Attention
     from napari_sam2.tracking.channels import Channels
     from napari_sam2.tracking.contrast import Contrast
     from napari_sam2.tracking.frames import Frames
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all."""
 
 
 @dataclass(frozen=True)

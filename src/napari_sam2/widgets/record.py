@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.history import Done, History
+from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
 from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.dividing import hint
 from napari_sam2.widgets.notes import Noted
-from napari_sam2.widgets.pace import Pace
 from napari_sam2.widgets.painting import Stroke
 from napari_sam2.widgets.planes import Planes
 from napari_sam2.widgets.results import ResultWriter

@@ -14,7 +14,7 @@ from napari_sam2.widgets.ids import check_ids
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run, summary
-from napari_sam2.widgets.saving import Found, Place
+from napari_sam2.widgets.saving import Place, SavedSession
 from napari_sam2.widgets.slice_step import lay_out
 from napari_sam2.widgets.sources import STEP_KEY, Part
 
@@ -48,9 +48,9 @@ class Restoring:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._wanted: Found | None = None
+        self._wanted: SavedSession | None = None
         self._left: list[_Left] = []
-        self.found: Found | None = None
+        self.found: SavedSession | None = None
         """An earlier session of the image that can be restored."""
         bench.controller.opened.connect(self._on_opened)
         bench.controller.found.connect(self._on_found)
@@ -72,7 +72,7 @@ class Restoring:
             )
             return
         try:
-            found = self.found if path is None else Found.read(path)
+            found = self.found if path is None else SavedSession.read(path)
             if found is not None:
                 check_ids(found.content.object_ids, f"{found.path.name} has")
         except InputError as error:
@@ -104,7 +104,7 @@ class Restoring:
         bench.starting.start(bench.image, bench.layers.geometry.axis, part)
         self._forget(left[0])
 
-    def expect(self, saved: Found | None) -> None:
+    def expect(self, saved: SavedSession | None) -> None:
         """Take note that a session is being opened, for a saved one or afresh."""
         self.found, self._wanted = None, saved
 
@@ -125,7 +125,7 @@ class Restoring:
         """Let the layers of a session that was left stay, of which this is one."""
         self._left = [left for left in self._left if layer not in left.layers]
 
-    def _was_left(self, found: Found) -> bool:
+    def _was_left(self, found: SavedSession) -> bool:
         """Whether a session was left in this window, at what is worked on now."""
         bench = self._bench
         known = [left for left in self._left if left.place.path == found.path]
@@ -147,7 +147,7 @@ class Restoring:
                     viewer.layers.remove(layer)
                     new.name = layer.name
 
-    def _on_found(self, found: Found) -> None:
+    def _on_found(self, found: SavedSession) -> None:
         self.found = found
         if self._was_left(found):
             self.restore()
@@ -185,7 +185,7 @@ class Restoring:
             "propagate; lock the objects that you want to keep."
         )
 
-    def _bring_back(self, saved: Found) -> None:
+    def _bring_back(self, saved: SavedSession) -> None:
         bench, controller, content = self._bench, self._bench.controller, saved.content
         record, keeper = controller.record, controller.keeper
         assert bench.layers is not None

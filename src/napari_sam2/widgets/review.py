@@ -122,7 +122,7 @@ class Review:
             else:
                 bench.status.emit(f"{name} is accepted. J goes to the next frame to check.", "done")
         else:
-            if prompt is not None and prompt.thin is not None and not len(prompt.points):
+            if prompt is not None and prompt.painted is not None:
                 bench.notes.withdraw(object_id, frame, prompt)
                 bench.prompting.unsay(object_id, frame)
             bench.status.emit(f"{name} is not accepted any more.", "info")

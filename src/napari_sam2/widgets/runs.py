@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.steps import Propagate, Repair, Step
 from napari_sam2.widgets.words import duration
 
@@ -25,7 +26,7 @@ class Cancelled(Exception):
     """The user does not want the answer any more."""
 
 
-Direction = Literal["both", "forward", "backward", "repair"]
+Way = Literal[Direction, "repair"]
 
 
 @dataclass
@@ -150,7 +151,7 @@ class Wish:
         Where all objects are followed: find new ones on the way.
     """
 
-    direction: Direction = "both"
+    direction: Way = "both"
     object_ids: tuple[int, ...] | None = None
     start: int | None = None
     stop: int | None = None

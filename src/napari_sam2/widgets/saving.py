@@ -54,7 +54,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 @dataclass(frozen=True)
-class Found:
+class SavedSession:
     """A session file and what it says."""
 
     path: Path
@@ -63,7 +63,7 @@ class Found:
     """Of the file when it was read."""
 
     @classmethod
-    def read(cls, path: Path) -> Found:
+    def read(cls, path: Path) -> SavedSession:
         """Read a session file.
 
         Raises
@@ -146,12 +146,12 @@ class SessionKeeper:
             self._kept = KeptSession(self.path)
         return self._kept
 
-    def found(self) -> Found | None:
+    def found(self) -> SavedSession | None:
         """Return the newest session that was saved by itself for this image, if there is one."""
         files = sessions_folder().glob(f"*{self._mark}*{SUFFIX}")
         for path in reversed(_by_age(files)):
             try:
-                found = Found.read(path)
+                found = SavedSession.read(path)
             except InputError as error:
                 logger.warning("%s", error)
                 continue
@@ -173,7 +173,7 @@ class SessionKeeper:
                 return path
         raise AssertionError
 
-    def begin_restoring(self, found: Found) -> None:
+    def begin_restoring(self, found: SavedSession) -> None:
         """Take the file of what is brought back now for the one to save to."""
         self.path, self._last, self._stamp = found.path, found.content, found.stamp
 

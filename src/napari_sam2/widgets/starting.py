@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
-    from napari_sam2.widgets.saving import Found
+    from napari_sam2.widgets.saving import SavedSession
     from napari_sam2.widgets.workbench import Workbench
 
 
@@ -44,7 +44,7 @@ class Starting:
         image: Image,
         axis: int | None,
         part: Part | None = None,
-        saved: Found | None = None,
+        saved: SavedSession | None = None,
     ) -> InputError | None:
         """Make the prompt layers for a part of `image` and open a session; see `open_session`.
 
@@ -120,7 +120,7 @@ class Starting:
             return bench.model != "micro"
         return bool(session.model.config.attention == "exact")
 
-    def open_session(self, saved: Found | None = None) -> None:
+    def open_session(self, saved: SavedSession | None = None) -> None:
         """Open a session for the image, with the model chosen.
 
         Parameters

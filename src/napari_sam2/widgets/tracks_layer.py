@@ -36,14 +36,16 @@ def show_tracks(bench: Workbench) -> None:
         if not len(tracks):
             bench.status.emit("There are no masks yet, so no tracks.", "info")
             return
-        shown = {*tracks[:, 0].astype(int).tolist()}
-        graph = {i: [m] for i, m in found[1].items() if {i, m} <= shown}
+        from napari_sam2.export.tables import graph_of  # here, as it loads scikit-image
+
+        graph = graph_of(tracks, found[1])
         if NAME in viewer.layers:
             viewer.layers.remove(NAME)
         active = viewer.layers.selection.active
         viewer.add_tracks(tracks, graph=graph, name=NAME, **copied_transform(layers.labels))
         viewer.layers.selection.active = active
-        bench.status.emit(f"{len(shown)} tracks are shown, {len(graph)} with their mother.", "done")
+        count = len(np.unique(tracks[:, 0]))
+        bench.status.emit(f"{count} tracks are shown, {len(graph)} with their mother.", "done")
 
     controller.submit(lambda: (session.traces(), dict(session.parents)), show, key=NAME)
 
