@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SHAPE = (64, 96)
+from tests.tracking.toy import SHAPE, disk
+
 DIVIDES = 6  # the first frame with two
 FRAMES = 12
 _RADIUS = 8.0
@@ -22,19 +23,13 @@ def _apart(frame: int) -> float:
     return max(_RADIUS + 0.8 + 1.6 * (frame - DIVIDES), 0)
 
 
-def disk(centre: tuple[float, float], radius: float) -> np.ndarray:
-    """A disk, bool (Y, X)."""
-    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
-
-
 def dividing_cell(frames: int = FRAMES) -> tuple[np.ndarray, np.ndarray]:
     """Return images (T, Y, X) uint8 and truth: 1, and its daughters 2 (above) and 3 (below)."""
     images = np.random.default_rng(0).integers(0, 40, (frames, *SHAPE)).astype(np.uint8)
     truth = np.zeros(images.shape, np.uint16)
     for t in range(frames):
         for k, side in enumerate((-1, 1)):
-            half = disk((32 + side * _apart(t), 30.0 + 2 * t), _RADIUS)
+            half = disk(32 + side * _apart(t), 30.0 + 2 * t, _RADIUS)
             truth[t][half] = 1 if t < DIVIDES else 2 + k
     images[truth > 0] += 180
     return images, truth
