@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from napari_sam2 import __version__, batch, terminal, weights
 from napari_sam2.cli import app
@@ -29,21 +29,9 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import CloseGaps, Propagate
 from napari_sam2.weights import Verified
+from tests.commands import refused, run
 
 FRAMES, SIZE = 4, 48
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in args])
-
-
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    """One line on stderr, holding all of `parts`, and no traceback."""
-    assert result.exit_code == code, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("napari-sam2: ")
-    for part in parts:
-        assert part in result.stderr
 
 
 @pytest.fixture(scope="module")
