@@ -24,16 +24,10 @@ NONE = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
-def window(open_window):
-    window = open_window(blobs())
-    window.click(*SMALL)
-    window.done()
-    window.key("N")
-    window.click(*LARGE)
-    window.done()
-    window.key("G")
-    shown(window)
-    return window
+def window(two_cells):
+    two_cells.key("G")
+    shown(two_cells)
+    return two_cells
 
 
 def shown(window) -> None:
