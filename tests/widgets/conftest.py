@@ -11,10 +11,12 @@ import napari
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
-from hands import Desk, Window
+from hands import Desk, Window, shown
 from napari.components import ViewerModel
+from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QMessageBox
+from written import MANIFEST, PLUGIN
 
 from napari_sam2.widgets import pace
 from napari_sam2.widgets.dock import MaskletsWidget
@@ -128,6 +130,17 @@ def window(open_window: Callable[..., Window]) -> Window:
 
 
 @pytest.fixture
+def followed(open_window: Callable[..., Window]) -> Window:
+    """An object, clicked on frame 0 and followed through the others."""
+    window = open_window(blobs())
+    window.click(20, 20)
+    window.done()
+    window.key("G")
+    shown(window)
+    return window
+
+
+@pytest.fixture
 def two_cells(open_window: Callable[..., Window]) -> Window:
     """Two objects, by a click on each blob; the second is the current one."""
     window = open_window(blobs())
@@ -137,3 +150,13 @@ def two_cells(open_window: Callable[..., Window]) -> Window:
     window.click(55, 60)
     window.done()
     return window
+
+
+@pytest.fixture
+def plugin() -> None:
+    """napari's plugins, with the manifest of this checkout."""
+    manager = PluginManager.instance()
+    manager.discover()
+    if PLUGIN in manager._manifests:
+        manager.unregister(PLUGIN)
+    manager.register(PluginManifest.from_file(MANIFEST))

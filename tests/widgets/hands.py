@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
+from napari_sam2.widgets.object_table import NAME
 from napari_sam2.widgets.worker import process_events
 
 
@@ -162,6 +163,23 @@ class Desk(Opened):
         self.go(frame)
         self.layers.labels.brush_size = size
         self.layers.labels.paint(self.layers.geometry.to_data(frame, y, x), value)
+
+
+def shown(window: Window) -> None:
+    """Wait until the table and the timeline show what is known."""
+    window.widget.wait(120, panels=True)
+    window.settle()
+
+
+def go(window: Window, frame: int) -> None:
+    window.viewer.dims.set_current_step(0, frame)
+    window.settle()
+
+
+def rows(window: Window) -> dict[int, str]:
+    """What the column of names shows, by object."""
+    model = window.widget.form.objects.table.objects
+    return {r.object_id: model.index(n, NAME).data() for n, r in enumerate(model.rows)}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from fakes import blobs
+from hands import shown
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
@@ -28,11 +29,6 @@ def window(two_cells):
     two_cells.key("G")
     shown(two_cells)
     return two_cells
-
-
-def shown(window) -> None:
-    window.widget.wait(60, panels=True)
-    window.settle()
 
 
 def table(window):
