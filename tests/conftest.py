@@ -8,6 +8,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+pytest.register_assert_rewrite("tests.commands", "hands")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # What these need is always installed in CI, so there a skip is a hole in the tests.
 NEVER_SKIPPED = tuple(Path(__file__).parent / name for name in ("widgets", "parity"))

@@ -13,11 +13,9 @@ import pytest
 import tifffile
 import zarr
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
-from typer.testing import CliRunner, Result
 
 from napari_sam2 import batch, demo
 from napari_sam2.batch import TrackJob
-from napari_sam2.cli import app
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
@@ -29,6 +27,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, load_session, save_session
 from napari_sam2.tracking.steps import SetPrompt
+from tests.commands import opened, run
 from tests.tracking.toy import moving_disk, toy_model
 
 LENGTH = 6
@@ -48,15 +47,6 @@ def folder(tmp_path: Path) -> Path:
     content = {"version": 1, "axis": 0, "objects": [{"id": 1, "prompts": [BOX]}]}
     (tmp_path / "prompts.json").write_text(json.dumps(content))
     return tmp_path
-
-
-def opened(folder: Path, output: str, **given: Any) -> TrackJob:
-    given = {"axes": "TYX", **given}
-    return TrackJob.open(folder / "stack.tif", folder / "prompts.json", folder / output, **given)
-
-
-def command(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in args])
 
 
 def test_prompts_drawn_in_fiji(folder: Path) -> None:
@@ -138,7 +128,7 @@ def test_what_is_read_is_never_written_over(
     before = bytes_of(folder)
     given = ("--prompts", folder / "seeds.tif", "--axes", "TYX", "--overwrite")
     for more in ((), ("--overwrite",)):
-        result = command("track", folder / stack, *given, "--output", folder / output, *more)
+        result = run("track", folder / stack, *given, "--output", folder / output, *more)
         assert result.exit_code == 2, result.output
         assert words in result.stderr
         assert "--overwrite" not in result.stderr
@@ -165,7 +155,7 @@ def test_neither_the_session_nor_its_image_is_written_over(folder: Path) -> None
     (folder / "link.tif").symlink_to(folder / "a.ns2.json")
     before = bytes_of(folder)
     for name in ("stack.tif", "link.tif"):
-        result = command("track", *given, folder / name)
+        result = run("track", *given, folder / name)
         assert result.exit_code == 2, result.output
         assert "is what is read" in result.stderr
     assert bytes_of(folder) == before
@@ -176,7 +166,7 @@ def test_export_and_demo_keep_what_they_read(folder: Path) -> None:
     for name in ("labels.tif", "labels.zarr", "labels"):
         export_masklets(folder / name, labels)
         before = bytes_of(folder / name)
-        result = command("export", folder / name, "--output", folder / name, "--overwrite")
+        result = run("export", folder / name, "--output", folder / name, "--overwrite")
         assert result.exit_code == 2, result.output
         assert "is what is read" in result.stderr
         assert bytes_of(folder / name) == before
@@ -287,7 +277,7 @@ def test_the_terminal_says_that_the_old_result_is_there(
     monkeypatch.setattr(batch, "TrackingSession", Stopping)
     (folder / "full.tif").write_bytes(b"old")
     given = ("--prompts", folder / "prompts.json", "--output", folder / "full.tif", "--overwrite")
-    result = command("track", folder / "stack.tif", *given, "--device", "cpu")
+    result = run("track", folder / "stack.tif", *given, "--device", "cpu")
     assert result.exit_code == 130, result.output
     assert "stopped; 1 of 6 frames are kept in" in result.stderr
     assert f"full.partial.tif; {folder / 'full.tif'} is as it was" in result.stderr
@@ -313,7 +303,7 @@ def test_frames_and_objects_are_counted_once(folder: Path) -> None:
     assert outcome.done > LENGTH
     assert (outcome.frames, outcome.length, outcome.objects) == (LENGTH, LENGTH, 2)
     given = ("--prompts", folder / "prompts.json", "--output", folder / "a.tif", "--device", "cpu")
-    result = command("track", folder / "stack.tif", *given)
+    result = run("track", folder / "stack.tif", *given)
     assert result.stdout.strip() == f"{folder / 'a.tif'}: 2 objects over {LENGTH} frames"
     gone = [FrameResult(t, np.full((64, 96), t % 2 * 7, np.uint16), {}) for t in (0, 1, 1)]
     target = Target(opened(folder, "c.tif").stack, folder / "c.tif")
@@ -334,7 +324,7 @@ def test_a_run_without_a_frame_is_refused(folder: Path, way: tuple[object, ...])
     (folder / "prompts.json").write_text(json.dumps(content))
     given = ("--prompts", folder / "prompts.json", "--output", folder / "a.tif", "--device", "cpu")
     direction = () if "--direction" in way else ("--direction", "forward")
-    result = command("track", folder / "stack.tif", *given, *way, *direction)
+    result = run("track", folder / "stack.tif", *given, *way, *direction)
     assert result.exit_code == 2, result.output
     assert "no frame of those that are asked for lies" in result.stderr
     assert not list(folder.glob("*a.tif*"))

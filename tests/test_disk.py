@@ -15,10 +15,8 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from napari_sam2 import batch, demo
-from napari_sam2.cli import app
 from napari_sam2.export import files
 from napari_sam2.export.formats import FORMATS, check_room, export_masklets
 from napari_sam2.export.labels import read_labels
@@ -34,6 +32,7 @@ from napari_sam2.tracking.session_file import (
     save_session,
 )
 from napari_sam2.tracking.steps import SetPrompt
+from tests.commands import opened, run
 from tests.tracking.toy import moving_disk, toy_model
 
 LENGTH = 6
@@ -56,10 +55,6 @@ def folder(tmp_path: Path) -> Path:
     export_masklets(tmp_path / "labels.tif", np.ones((LENGTH, 64, 96), np.uint16))
     (tmp_path / "there").mkdir()
     return tmp_path
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in args])
 
 
 def commands(folder: Path, output: str) -> list[tuple[object, ...]]:
@@ -256,13 +251,6 @@ def test_an_array_that_was_written_in_part(tmp_path: Path) -> None:
         raise OSError("262144 requested and 259904 written")  # as numpy's tofile says it
 
 
-def opened(folder: Path, output: str, **given: Any) -> batch.TrackJob:
-    given = {"axes": "TYX", **given}
-    return batch.TrackJob.open(
-        folder / "stack.tif", folder / "prompts.json", folder / "there" / output, **given
-    )
-
-
 def filling(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Let the disk get full when so many frames are in the store."""
     real, count = Masklets.__setitem__, [0]
@@ -283,7 +271,7 @@ def test_a_disk_that_gets_full_in_the_middle(
     output: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_masklets(folder / "there" / output, np.full((LENGTH, 64, 96), 5, np.uint16))
-    job = opened(folder, output, overwrite=True)
+    job = opened(folder, f"there/{output}", overwrite=True)
     filling(monkeypatch, 3)
     outcome = batch.track(job, toy_model())
     assert isinstance(outcome.failure, OutputError)
@@ -298,7 +286,7 @@ def test_a_disk_that_gets_full_in_the_middle(
 def test_a_disk_that_is_full_before_the_first_frame(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = opened(folder, "out.tif")
+    job = opened(folder, "there/out.tif")
     with monkeypatch.context() as patched:
         filling(patched, 0)
         outcome = batch.track(job, toy_model())

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
 
 from napari_sam2 import batch
 from napari_sam2.batch import TrackJob
-from napari_sam2.cli import app
 from napari_sam2.export import quality_table
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
@@ -36,6 +34,8 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, save_session
 from napari_sam2.tracking.steps import CloseGaps, Propagate, RemoveObject, SetPrompt
 from napari_sam2.weights import load_model
+from tests import commands
+from tests.commands import run
 from tests.tracking.toy import moving_disk, toy_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,8 +78,7 @@ def agree(rows: dict[tuple[int, int], dict[str, str]], session: TrackingSession)
 
 
 def opened(folder: Path, output: str = "out.tif", **given: Any) -> TrackJob:
-    given = {"axes": "TYX", "quality": folder / "q.csv", **given}
-    return TrackJob.open(folder / "stack.tif", folder / "prompts.json", folder / output, **given)
+    return commands.opened(folder, output, **{"quality": folder / "q.csv", **given})
 
 
 def stopped(job: TrackJob, after: int) -> Outcome:
@@ -88,10 +87,6 @@ def stopped(job: TrackJob, after: int) -> Outcome:
             raise KeyboardInterrupt
 
     return batch.track(job, toy_model(), report=report)
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in args])
 
 
 def test_the_table_is_what_the_session_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

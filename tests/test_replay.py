@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from napari_sam2.cli import app
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.checkpoint import save_model
@@ -32,6 +31,7 @@ from napari_sam2.tracking.session_file import (
 )
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, SplitObject
 from napari_sam2.weights import load_model
+from tests.commands import refused, run
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk
 
@@ -64,14 +64,7 @@ def worked(tmp_path: Path) -> np.ndarray:
 
 def again(folder: Path, *args: object) -> Result:
     given = ("--session", folder / "stack.ns2.json", "--output", folder / "out.tif")
-    return CliRunner().invoke(app, ["track", *map(str, (*given, *args))])
-
-
-def refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    for word in words:
-        assert word in result.stderr
+    return run("track", *given, *args)
 
 
 def test_the_labels_are_the_same(worked: np.ndarray, tmp_path: Path) -> None:
@@ -183,7 +176,7 @@ def test_the_lineage_is_the_same_in_a_folder(tmp_path: Path) -> None:
     assert export_masklets(tmp_path / "live", labels, parents=session.parents) == ()
     assert (tmp_path / "live" / "res_track.txt").read_text() == "1 0 5 0\n2 6 8 1\n3 6 8 1\n"
     given = ("--session", tmp_path / "stack.ns2.json", "--output", tmp_path / "01_RES")
-    result = CliRunner().invoke(app, ["track", *map(str, given)])
+    result = run("track", *given)
     assert result.exit_code == 0, result.output
     written = {p.name: p.read_bytes() for p in (tmp_path / "01_RES").iterdir()}
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "live").iterdir()}

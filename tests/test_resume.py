@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from napari_sam2 import batch
-from napari_sam2.cli import app
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.errors import OutputError
@@ -26,6 +25,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate
 from napari_sam2.weights import load_model
+from tests.commands import run
 from tests.tracking.toy import moving_disk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def track(folder: Path, *args: object) -> Result:
-    return CliRunner().invoke(app, ["track", *map(str, (*args, *GIVEN))])
+    return run("track", *args, *GIVEN)
 
 
 def given(folder: Path, output: str, *args: object) -> tuple[object, ...]:

@@ -9,30 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
 
 from napari_sam2 import demo
 from napari_sam2.batch import TrackJob
-from napari_sam2.cli import app
 from napari_sam2.export.converting import convert
 from napari_sam2.export.formats import export_masklets, open_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import axes_of, shared_out
 from napari_sam2.tracking.errors import InputError
+from tests.commands import refused, run
 from tests.tracking.toy import toy_model
 
 TIMES, DEPTH, SIZE = 3, 4, 48
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in args])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 @pytest.fixture

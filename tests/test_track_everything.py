@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from napari_sam2 import load_model
 from napari_sam2.batch import TrackJob, find_cells
-from napari_sam2.cli import app
 from napari_sam2.export.labels import read_labels
 from napari_sam2.tracking.errors import InputError
+from tests.commands import refused, run
 
 
 @pytest.fixture
@@ -31,14 +31,7 @@ def stack(tmp_path: Path) -> Path:
 
 def track(stack: Path, *args: object) -> Result:
     output = ("--output", stack.with_name("out.tif"), "--axes", "TYX", "--device", "cpu")
-    return CliRunner().invoke(app, ["track", str(stack), *map(str, output + args)])
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert result.stderr.count("\n") == 1
-    for part in parts:
-        assert part in result.stderr
+    return run("track", stack, *output, *args)
 
 
 @pytest.mark.parametrize("size", [(), ("--diameter", 26)])

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from typer.testing import CliRunner
 
-from napari_sam2.cli import app
 from napari_sam2.evaluation.label_files import evaluate_files
 from napari_sam2.export.formats import export_masklets
+from tests.commands import run
 
 FORMATS = {"a.tif": "tiff", "a.zarr": "zarr", "a": "ctc", "c.json": "coco", "s.json": "sa-v"}
 
@@ -48,9 +47,7 @@ def test_divisions_count_where_both_hold_them(labels: np.ndarray, tmp_path: Path
     export_masklets(tmp_path / "none.tif", labels)
 
     def tra(name: str) -> tuple[float, str]:
-        result = CliRunner().invoke(
-            app, ["evaluate", str(tmp_path / name), str(tmp_path / "truth"), "--json"]
-        )
+        result = run("evaluate", tmp_path / name, tmp_path / "truth", "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)["tra"], result.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +11,19 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from typer.testing import CliRunner, Result
 
 import napari_sam2
-from napari_sam2.cli import app
 from napari_sam2.export import converting
 from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.masklets import Masklets
+from tests import commands
+from tests.commands import refused
 
 NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
 MASKS = [name for name in FORMATS if name not in ("rois", "csv", "tracks")]
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, ["export", *(str(a) for a in args)])
-
-
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    assert result.exit_code == code, result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("napari-sam2: ")
-    for part in parts:
-        assert part in result.stderr
+run = partial(commands.run, "export")
 
 
 def content(path: Path) -> dict[str, bytes]:

@@ -11,10 +11,8 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Labels, Tracks
-from typer.testing import CliRunner
 
 from napari_sam2 import graph_of, open_parents, tracks_of
-from napari_sam2.cli import app
 from napari_sam2.evaluation.ctc import tra_score
 from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.export.ctc import Track, read_tracks
@@ -22,6 +20,7 @@ from napari_sam2.export.formats import export_masklets, open_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.layer_writer import write_ctc
+from tests.commands import run
 from tests.export.test_ctc import checked
 
 
@@ -179,20 +178,16 @@ def test_measurements_say_the_mother(tmp_path: Path) -> None:
 def test_conversion_keeps_what_the_folder_says(tmp_path: Path) -> None:
     labels = stack({3: [0, 1, 2], 4: [2], 5: [2]}, 3)
     export_masklets(tmp_path / "a", labels, parents={4: 3, 5: 3})
-
-    def run(*args: object):
-        return CliRunner().invoke(app, ["export", *(str(a) for a in args)])
-
-    result = run(tmp_path / "a", "--output", tmp_path / "b")
+    result = run("export", tmp_path / "a", "--output", tmp_path / "b")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     names = ("res_track.txt", "mask002.tif")
     assert all(
         (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names
     )
-    flat = run(tmp_path / "a", "--output", tmp_path / "a.tif")
+    flat = run("export", tmp_path / "a", "--output", tmp_path / "a.tif")
     assert "1 division is not in it, only in a Cell Tracking Challenge folder" in flat.stderr
-    assert run(tmp_path / "a", "--output", tmp_path / "a.csv").exit_code == 0
+    assert run("export", tmp_path / "a", "--output", tmp_path / "a.csv").exit_code == 0
     with (tmp_path / "a.csv").open(newline="") as file:
         assert {r["object_id"]: r["parent"] for r in csv.DictReader(file)} == {
             "3": "0", "4": "3", "5": "3", "6": "3",
@@ -201,7 +196,7 @@ def test_conversion_keeps_what_the_folder_says(tmp_path: Path) -> None:
     (tmp_path / "b" / "res_track.txt").write_text("3 0 2 0\n4 2 2 3\n5 2 2 3\n6 2 2 0\n")
     for frame in (0, 1, 2):
         tifffile.imwrite(tmp_path / "b" / f"mask{frame:03d}.tif", labels[frame])
-    result = run(tmp_path / "b", "--output", tmp_path / "c")
+    result = run("export", tmp_path / "b", "--output", tmp_path / "c")
     assert "object 3 has masks beside its daughters" in result.stderr
 
 

@@ -275,9 +275,3 @@ def movie(frames: int, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
             image = image + c * np.clip((radius - distance) / 4 + 0.5, 0, 1)[..., None]
         clip.append(image.clip(0, 255).astype(np.uint8))
     return np.stack(clip)
-
-
-def disk(shape: tuple[int, int], y: float, x: float, radius: float) -> np.ndarray:
-    """A filled circle, bool (Y, X)."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from oracle import Differences, Pair, disk, movie, shift_scores
+from oracle import Differences, Pair, movie, shift_scores
 from video import Go, Played, Say, Script, compare, play_reference
 
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt
+from tests.tracking.toy import disk
 
 SHAPE = (120, 150)
 
@@ -25,7 +26,7 @@ _CLICKS = Prompt(
     points=np.array([[40.0, 50.0], [20.0, 20.0], [55.0, 62.0]]),
     positive=np.array([True, False, True]),
 )
-_MASK = Prompt(mask=disk(SHAPE, 80, 40, 15))
+_MASK = Prompt(mask=disk(80, 40, 15, SHAPE))
 _BOX_CLICK = Prompt(
     points=np.array([[70.0, 100.0]]),
     positive=np.array([False]),
@@ -88,7 +89,7 @@ def play_absent(pair: Pair, frames: int = 8) -> Differences:
     """Compare a scene whose objects are absent on half of the frames."""
     script: Script = [
         Say(1, 2, _MASK),
-        Say(2, 2, Prompt(mask=disk(SHAPE, 30, 100, 20))),
+        Say(2, 2, Prompt(mask=disk(30, 100, 20, SHAPE))),
         Go("both"),
     ]
     clip = movie(frames, SHAPE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -15,15 +17,12 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import AddPrompts
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.training.samples import sample_timelapse
-from napari_sam2.weights import load_model
+from tests.tracking import toy
 from tests.tracking.toy import toy_model
 
 LENGTH, SPLITS = 10, 5
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
+SHAPE = (96, 160)
+disk = partial(toy.disk, shape=SHAPE)
 
 
 def film(*, stays: bool = False, leaves: bool = False) -> np.ndarray:
@@ -32,8 +31,8 @@ def film(*, stays: bool = False, leaves: bool = False) -> np.ndarray:
     Or it `stays` what it is and is joined by another one, or one of its daughters `leaves` the
     other one where she was.
     """
-    y, x = np.mgrid[:96, :160]
-    images = np.random.default_rng(0).normal(40, 5, (LENGTH, 96, 160))
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    images = np.random.default_rng(0).normal(40, 5, (LENGTH, *SHAPE))
     for t in range(LENGTH):
         images[t][(y - 48) ** 2 + (x - 130) ** 2 < 15**2] = 140
         apart = 14 + 2 * (t - SPLITS)
@@ -57,8 +56,8 @@ def shown(session: TrackingSession, object_id: int) -> list[int]:
     return [t for t in range(LENGTH) if (session.result(t).labels == object_id).any()]
 
 
-def test_daughters_know_their_mother_and_she_ends(model):
-    session = TrackingSession(model, Frames(film()))
+def test_daughters_know_their_mother_and_she_ends(micro):
+    session = TrackingSession(micro, Frames(film()))
     history = History(session)
     history.do(AddPrompts(seeds()))
     step = PropagateAndFind("forward", every=3, dividing=True)
@@ -71,7 +70,7 @@ def test_daughters_know_their_mother_and_she_ends(model):
         assert shown(session, daughter) == list(range(SPLITS, LENGTH))
     assert not session.stale_frames()
     labels = [session.result(t).labels for t in range(LENGTH)]
-    again = TrackingSession(model, Frames(film()))
+    again = TrackingSession(micro, Frames(film()))
     for one in history.steps:
         History(again).do(step_from_json(step_as_json(one), 1))
     assert again.parents == session.parents
@@ -82,10 +81,10 @@ def test_daughters_know_their_mother_and_she_ends(model):
     assert not session.parents
 
 
-def test_daughters_are_told_though_the_stage_jumped_as_they_were_born(model):
+def test_daughters_are_told_though_the_stage_jumped_as_they_were_born(micro):
     images, shift = film(), (24, -14)
     images[SPLITS:] = np.roll(images[SPLITS:], shift, axis=(1, 2))
-    session = TrackingSession(model, Frames(images))
+    session = TrackingSession(micro, Frames(images))
     session.add_prompts(seeds())
     for _ in session.propagate_and_find(3, direction="forward", dividing=True):
         pass
@@ -93,8 +92,8 @@ def test_daughters_are_told_though_the_stage_jumped_as_they_were_born(model):
     assert list(session.parents.values()) == [1, 1]
 
 
-def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
-    session = TrackingSession(model, Frames(film(leaves=True)))
+def test_a_mother_that_goes_on_as_a_daughter_is_split(micro):
+    session = TrackingSession(micro, Frames(film(leaves=True)))
     session.add_prompts(seeds())
     limits = {"first_id": 7, "last_id": 8}
     for _ in session.propagate_and_find(3, direction="forward", dividing=True, **limits):
@@ -108,7 +107,7 @@ def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
     assert list(session.prompts[8]) == [SPLITS]
     assert not session.stale_frames()
     # Without an id for her, she stays what she is.
-    session = TrackingSession(model, Frames(film(leaves=True)))
+    session = TrackingSession(micro, Frames(film(leaves=True)))
     session.add_prompts(seeds())
     for _ in session.propagate_and_find(3, direction="forward", dividing=True, last_id=3):
         pass
@@ -118,11 +117,6 @@ def test_a_mother_that_goes_on_as_a_daughter_is_split(model):
 
 
 LEFT, RIGHT, BELOW, AWAY = (48, 37, 11), (48, 64, 11), (78, 50, 11), (48, 130, 15)
-
-
-def disk(y: int, x: int, radius: int) -> np.ndarray:
-    rows, columns = np.mgrid[:96, :160]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
 def told(prepare=None, *, mother=range(SPLITS), daughters=(LEFT,), since=3) -> list[Division]:
@@ -164,8 +158,8 @@ def test_who_is_locked_or_shown_later_or_has_daughters_does_not_divide(prepare):
     assert told(prepare) == []
 
 
-def test_what_comes_beside_another_is_nobodys_daughter(model):
-    session = TrackingSession(model, Frames(film(stays=True)))
+def test_what_comes_beside_another_is_nobodys_daughter(micro):
+    session = TrackingSession(micro, Frames(film(stays=True)))
     session.add_prompts(seeds())
     for _ in session.propagate_and_find(3, dividing=True):
         pass
@@ -173,9 +167,9 @@ def test_what_comes_beside_another_is_nobodys_daughter(model):
     assert not session.parents
 
 
-def test_not_in_space_and_not_backward(model):
+def test_not_in_space_and_not_backward(micro):
     for direction, stack in (("forward", film()), ("backward", film()[::-1])):
-        session = TrackingSession(model, Frames(stack))
+        session = TrackingSession(micro, Frames(stack))
         first = 0 if direction == "forward" else LENGTH - 1
         session.add_prompts({i: {first: some[0]} for i, some in seeds().items()})
         dividing = direction == "backward"
@@ -185,9 +179,9 @@ def test_not_in_space_and_not_backward(model):
         assert not session.parents
 
 
-def test_of_the_sample_most_are_right(model):
+def test_of_the_sample_most_are_right(micro):
     images, truth = sample_timelapse(24)
-    session = TrackingSession(model, Frames(images))
+    session = TrackingSession(micro, Frames(images))
     *_, found = session.segment_everything(0)
     session.add_prompts(found.prompts(0))
     for _ in session.propagate_and_find(4, dividing=True):

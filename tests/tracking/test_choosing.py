@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.choosing import Answer, choose
+from tests.tracking import toy
 
 SHAPE = (60, 80)
 NOTHING = np.zeros(SHAPE, dtype=bool)
-
-
-def disk(y, x, radius):
-    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+disk = partial(toy.disk, shape=SHAPE)
 
 
 def answer(mask, iou=0.9, zoom=1.0, point=None):

@@ -8,36 +8,12 @@ import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session import TrackingPolicy, TrackingSession
 from napari_sam2.tracking.steps import MergeObjects, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from tests.tracking.toy import moving_disk, toy_model
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
-def a_session(model, attention="windowed", shape=(64, 96)):
-    frames = Frames(moving_disk(shape=shape), contrast=(0, 255))
-    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
-
-
-def drawn(box, shape=(64, 96)):
-    mask = np.zeros(shape, bool)
-    mask[box[0] : box[2], box[1] : box[3]] = True
-    return mask
-
-
-def disk(y, x, r, shape=(64, 96)):
-    yy, xx = np.mgrid[: shape[0], : shape[1]]
-    return (yy - y) ** 2 + (xx - x) ** 2 <= r * r
-
+from tests.tracking.toy import a_session, disk, drawn, moving_disk
 
 EARLY, LATE = drawn((20, 10, 40, 30)), drawn((30, 60, 50, 80))
 
@@ -272,7 +248,7 @@ def test_where_both_are_prompted_the_kept_one_stays(model):
 
 def test_an_object_of_another_level_is_taken_over(model):
     shape = (256, 256)
-    session = a_session(model, shape=shape)
+    session = a_session(model, stack=moving_disk(shape=shape))
     large = drawn((20, 20, 180, 180), shape)
     session.add_mask(1, 0, large)
     session.add_mask(2, 6, drawn((200, 200, 206, 206), shape))

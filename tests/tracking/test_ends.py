@@ -16,21 +16,14 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts, save_prompts
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.training.samples import sample_timelapse
-from napari_sam2.weights import load_model
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk, toy_model
 
 FRAMES = 14
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
-
-
 @pytest.fixture(params=["windowed", "exact"])
-def session(model, request) -> TrackingSession:
-    frames = Frames(moving_disk(FRAMES), contrast=(0, 255))
-    return TrackingSession(model, frames, TrackingPolicy(attention=request.param))
+def session(micro, request) -> TrackingSession:
+    return a_session(micro, request.param, moving_disk(FRAMES))
 
 
 def box(frame: int) -> list[list[int]]:
@@ -84,11 +77,11 @@ def test_it_comes_back_where_it_is_shown_again(session):
     assert shown(session) == [*range(5), *range(9, FRAMES)]
 
 
-def test_what_was_seen_where_it_is_gone_is_not_remembered(model):
+def test_what_was_seen_where_it_is_gone_is_not_remembered(micro):
     shown_again = np.zeros((64, 96), bool)
     shown_again[20:40, 37:57] = True
     frames, policy = Frames(moving_disk(FRAMES)), TrackingPolicy(attention="exact")
-    followed, fresh = (TrackingSession(model, frames, policy) for _ in range(2))
+    followed, fresh = (TrackingSession(micro, frames, policy) for _ in range(2))
     for session in (followed, fresh):
         session.add_box(1, 0, box(0))
         if session is followed:
@@ -189,14 +182,14 @@ def test_what_faded_is_not_looked_for_farther_off(score, grows):
 
 
 @pytest.mark.parametrize("blank", [1, 3])
-def test_after_blank_frames_objects_are_found_again(model, blank):
+def test_after_blank_frames_objects_are_found_again(micro, blank):
     images, truth = sample_timelapse()
     ids = [i for i in np.unique(truth[0]) if i and all((m == i).any() for m in truth[:8])][:4]
     assert len(ids) == 4
     stack = images[:8].copy()
     contrast = Frames(stack).contrast
     stack[3 : 3 + blank] = int(stack.mean())
-    session = TrackingSession(model, Frames(stack, contrast=contrast))
+    session = TrackingSession(micro, Frames(stack, contrast=contrast))
     for i in ids:
         session.add_mask(int(i), 0, truth[0] == i)
     *_, last = session.propagate("forward")

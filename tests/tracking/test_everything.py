@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy import moving_disk, toy_model
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
 from napari_sam2.evaluation.overlap import overlap
@@ -15,6 +14,7 @@ from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.training.synthetic import make_clip
+from tests.tracking.toy import moving_disk, toy_model
 
 
 def toy_session(**policy):

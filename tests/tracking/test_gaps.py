@@ -25,19 +25,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, LockObject, Propagate, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from tests.tracking.toy import toy_model
-
-SHAPE = (64, 96)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
-def disk(y: float, x: float, r: float) -> np.ndarray:
-    yy, xx = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return (yy - y) ** 2 + (xx - x) ** 2 <= r * r
+from tests.tracking.toy import SHAPE, disk
 
 
 def painted(model, masks: dict[int, dict[int, np.ndarray]], length: int = 6) -> History:

@@ -19,15 +19,9 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile
 from napari_sam2.tracking.steps import AddPrompts, Propagate
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from napari_sam2.weights import load_model
 from tests.tracking.test_newcomers import LENGTH, click, places
 
 SEEN = [1, 2, 0, 1, 2, 1, 2, 1]  # cells on each frame, so that they come and are lost
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +73,21 @@ FINDING = PropagateAndFind("both", every=3, diameter=24, dividing=True)
 
 @pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize("step", [PLAIN, FINDING], ids=["plain", "finding"])
-def test_it_goes_on(model, stack, tmp_path, step: Propagate, first: int) -> None:
+def test_it_goes_on(micro, stack, tmp_path, step: Propagate, first: int) -> None:
     prompts = {1: {first: click()}}
-    whole = History(TrackingSession(model, Frames(stack)))
+    whole = History(TrackingSession(micro, Frames(stack)))
     whole.do(AddPrompts(prompts))
     frames = [result.frame for result in whole.run(step)]
     assert set(frames) == set(range(LENGTH))
     expected = everything(whole.session)
     # In the middle, within what comes again after a look, and on the way back.
     for stop in range(1, len(frames), 2) if step is PLAIN else (3, 6, len(frames) - 1):
-        history = History(TrackingSession(model, Frames(stack)))
+        history = History(TrackingSession(micro, Frames(stack)))
         history.do(AddPrompts(prompts))
         with closing(history.run(step)) as results:
             list(islice(results, stop))
         KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
-        again = History(TrackingSession(model, Frames(stack)))
+        again = History(TrackingSession(micro, Frames(stack)))
         list(KeptSession(tmp_path / "a.ns2.json").restore(again))
         rest = again.steps[-1].rest
         assert (rest.after, rest.object_ids) == (stop, (1,))

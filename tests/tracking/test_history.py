@@ -18,7 +18,6 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.mask_text import mask_of, mask_text
-from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts
 from napari_sam2.tracking.session import TrackingSession
@@ -38,19 +37,13 @@ from napari_sam2.tracking.steps import (
     Step,
 )
 from napari_sam2.tracking.steps_json import step_as_json
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk, toy_model
 
 FRAMES = 10
 
 
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
 def start(model, attention="windowed") -> History:
-    frames = Frames(moving_disk(FRAMES), contrast=(0, 255))
-    return History(TrackingSession(model, frames, TrackingPolicy(attention=attention)))
+    return History(a_session(model, attention, moving_disk(FRAMES)))
 
 
 def box(frame: int, dy: float = 0.0) -> Prompt:

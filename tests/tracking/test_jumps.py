@@ -19,7 +19,6 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
 from napari_sam2.training.samples import sample_timelapse, sample_zstack
-from napari_sam2.weights import load_model
 from tests.tracking.toy import moving_disk, toy_model
 
 HOST = torch.device("cpu")
@@ -111,15 +110,10 @@ def clip(timelapse) -> tuple[np.ndarray, np.ndarray, list[int]]:
     return images, labels, ids
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
-
-
 @pytest.mark.parametrize("start", [0, LENGTH - 1])
-def test_objects_are_followed_through_jumps(model, clip, start):
+def test_objects_are_followed_through_jumps(micro, clip, start):
     images, labels, ids = clip
-    session = TrackingSession(model, Frames(images))
+    session = TrackingSession(micro, Frames(images))
     for i in ids:
         session.add_mask(i, start, labels[start] == i)
     for _ in session.propagate("both"):
@@ -156,10 +150,10 @@ def two_discs(*paths: Callable[[int], tuple[int, int]]) -> tuple[np.ndarray, np.
         pytest.param(lambda t: (40, 30 + 12 * t), lambda t: (90, 130), id="one is still"),
     ],
 )
-def test_a_bright_cell_that_moves_takes_no_other_along(model, bright, dim):
+def test_a_bright_cell_that_moves_takes_no_other_along(micro, bright, dim):
     images, labels = two_discs(bright, dim)
     assert found(images)  # it passes for the whole picture
-    session = TrackingSession(model, Frames(images))
+    session = TrackingSession(micro, Frames(images))
     for i in (1, 2):
         session.add_mask(i, 0, labels[0] == i)
     for result in session.propagate("forward"):
@@ -189,11 +183,11 @@ def test_memories_move_with_the_picture(monkeypatch):
     assert all(rows > 0 and columns == 0 for rows, columns in moves)
 
 
-def test_whole_frames_are_as_published(model, clip, monkeypatch):
+def test_whole_frames_are_as_published(micro, clip, monkeypatch):
     images, labels, ids = clip
     monkeypatch.setattr(Jumps, "look", None)  # it is not looked
     policy = TrackingPolicy(attention="exact")
-    session = TrackingSession(model, Frames(images), policy)
+    session = TrackingSession(micro, Frames(images), policy)
     session.add_mask(ids[0], 0, labels[0] == ids[0])
     for _ in session.propagate():
         pass

@@ -29,11 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CORRECTIONS = [SetPrompt(1, 6, click((30, 40, True))), *STEPS[5:7], Propagate("both")]
 
 
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
 def save(path: Path, history: History) -> SessionFile:
     KeptSession(path).save(history, SessionFile.of(history, "toy"))
     return load_session(path)

@@ -16,7 +16,6 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.steps import AddPrompts, Repair, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.weights import load_model
 
 LENGTH, COMES, EVERY = 8, 3, 2  # the second cell is there from COMES on
 
@@ -37,14 +36,9 @@ def stack() -> np.ndarray:
     return images.clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
-
-
 @pytest.fixture
-def session(model, stack) -> TrackingSession:
-    return TrackingSession(model, Frames(stack))
+def session(micro, stack) -> TrackingSession:
+    return TrackingSession(micro, Frames(stack))
 
 
 def at(session: TrackingSession, frame: int, nth: int) -> int:
@@ -74,8 +68,8 @@ def test_a_cell_that_comes_is_found_and_followed(session):
     assert not session.stale_frames()
 
 
-def test_backward_they_are_followed_backward(model, stack):
-    session = TrackingSession(model, Frames(stack[::-1]))
+def test_backward_they_are_followed_backward(micro, stack):
+    session = TrackingSession(micro, Frames(stack[::-1]))
     session.add_points(1, LENGTH - 1, [[30, 35]], [True])
     for _ in session.propagate_and_find(EVERY, direction="backward"):
         pass
@@ -86,14 +80,14 @@ def test_backward_they_are_followed_backward(model, stack):
     assert shown == list(range(LENGTH - COMES))
 
 
-def test_daughters_begin_where_they_leave_their_mother(model):
+def test_daughters_begin_where_they_leave_their_mother(micro):
     y, x = np.mgrid[:96, :128]
     images = np.random.default_rng(0).normal(40, 5, (9, 96, 128))
     for t in range(9):
         apart, radius = (0, 15) if t < 6 else (13 + 3 * (t - 6), 11)
         for sign in (-1, 1):
             images[t][(y - 48) ** 2 + (x - 64 - sign * apart) ** 2 < radius**2] = 140
-    session = TrackingSession(model, Frames(images.clip(0, 255).astype(np.uint8)))
+    session = TrackingSession(micro, Frames(images.clip(0, 255).astype(np.uint8)))
     session.add_points(1, 0, [[48, 64]], [True])
     for _ in session.propagate_and_find(4):
         pass
@@ -131,13 +125,13 @@ def test_what_runs_into_another_begins_after_that(session, monkeypatch):
     assert not any((session.result(t).labels == 2).any() for t in range(4))
 
 
-def test_ids_are_those_that_are_free_elsewhere(model, stack):
+def test_ids_are_those_that_are_free_elsewhere(micro, stack):
     for limits, ids in (
         ({"first_id": 40}, [1, 40]),
         ({"last_id": 2}, [1, 2]),
         ({"last_id": 1}, [1]),
     ):
-        session = TrackingSession(model, Frames(stack))
+        session = TrackingSession(micro, Frames(stack))
         session.add_points(1, 0, [[30, 35]], [True])
         for _ in session.propagate_and_find(EVERY, **limits):
             pass
@@ -145,8 +139,8 @@ def test_ids_are_those_that_are_free_elsewhere(model, stack):
 
 
 @pytest.mark.parametrize(("cells", "told"), [(2, False), (3, True)])
-def test_three_cells_tell_how_large_the_others_are(model, stack, monkeypatch, cells, told):
-    session, diameters = TrackingSession(model, Frames(stack)), []
+def test_three_cells_tell_how_large_the_others_are(micro, stack, monkeypatch, cells, told):
+    session, diameters = TrackingSession(micro, Frames(stack)), []
 
     def find(self, frame, *, diameter, **_):
         diameters.append(diameter)
@@ -178,7 +172,7 @@ def labels(session: TrackingSession) -> np.ndarray:
     return np.stack([session.result(t).labels for t in range(LENGTH)])
 
 
-def test_as_a_step_it_is_undone_and_done_again(session, model, stack):
+def test_as_a_step_it_is_undone_and_done_again(session, micro, stack):
     history = History(session)
     history.do(SetPrompt(1, 0, click()))
     clicked = labels(session)
@@ -197,7 +191,7 @@ def test_as_a_step_it_is_undone_and_done_again(session, model, stack):
     history.do(Repair())
     steps = [step_from_json(step_as_json(one), n) for n, one in enumerate(history.steps)]
     assert steps[1] == step
-    again = History(TrackingSession(model, Frames(stack)))
+    again = History(TrackingSession(micro, Frames(stack)))
     for one in steps:
         again.do(one)
     np.testing.assert_array_equal(labels(again.session), labels(session))

@@ -8,22 +8,10 @@ import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session
 
 PLACE = (30.0, 20.0)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
-def a_session(model, attention="windowed") -> TrackingSession:
-    frames = Frames(moving_disk(), contrast=(0, 255))
-    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
 
 
 def followed(model, attention) -> TrackingSession:

@@ -8,23 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.repair import stretches
 from napari_sam2.tracking.session import TrackingSession
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk
 
 FRAMES = 16
 
 
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
 def start(model, attention="windowed") -> TrackingSession:
-    frames = Frames(moving_disk(FRAMES), contrast=(0, 255))
-    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
+    return a_session(model, attention, moving_disk(FRAMES))
 
 
 def at(frame: int) -> list[list[int]]:

@@ -17,7 +17,6 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import Propagate, SetPrompt
-from napari_sam2.weights import load_model
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -25,14 +24,9 @@ LENGTH = 10
 DISK = (30, 20)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_model("micro", device="cpu")
-
-
 @pytest.fixture
-def session(model) -> TrackingSession:
-    return TrackingSession(model, Frames(moving_disk(LENGTH)))
+def session(micro) -> TrackingSession:
+    return TrackingSession(micro, Frames(moving_disk(LENGTH)))
 
 
 def current(session: TrackingSession) -> np.ndarray:
@@ -61,9 +55,9 @@ def test_the_loop_of_the_readme_leaves_nothing_stale(session) -> None:
     assert list(session.repair()) == []
 
 
-def test_the_loop_of_a_division_leaves_nothing_stale(model) -> None:
+def test_the_loop_of_a_division_leaves_nothing_stale(micro) -> None:
     images, _ = dividing_cell()
-    session = TrackingSession(model, Frames(images))
+    session = TrackingSession(micro, Frames(images))
     masklets = np.zeros(images.shape, np.uint16)
     session.add_points(1, 0, [centres(0)[0]], [True])
     for result in session.propagate():

@@ -10,23 +10,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from tests.tracking.toy import moving_disk, toy_model
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
-
-
-def a_session(model, attention="windowed", stack=None):
-    frames = Frames(moving_disk() if stack is None else stack, contrast=(0, 255))
-    return TrackingSession(model, frames, TrackingPolicy(attention=attention))
-
-
-def drawn(shape=(64, 96), box=(20, 10, 40, 30)):
-    mask = np.zeros(shape, bool)
-    mask[box[0] : box[2], box[1] : box[3]] = True
-    return mask
+from tests.tracking.toy import a_session, drawn, moving_disk, toy_model
 
 
 def test_every_kind_of_prompt_answers_at_once(model):

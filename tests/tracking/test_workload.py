@@ -12,12 +12,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
-from tests.tracking.toy import moving_disk, toy_model
-
-
-@pytest.fixture(scope="module")
-def model():
-    return toy_model()
+from tests.tracking.toy import moving_disk
 
 
 def drawn(x: int) -> np.ndarray:

@@ -12,3 +12,9 @@ def submenu(menu: QMenu, name: str) -> QMenu:
     """
     (found,) = [one for one in menu.findChildren(QMenu) if one.title().startswith(name)]
     return found
+
+
+def menu_of(desk, name: str) -> dict:
+    """Actions of a menu of 'More' by name."""
+    part = submenu(desk.widget._session_actions.menu(), name)
+    return {action.text(): action for action in part.actions()}

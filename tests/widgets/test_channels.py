@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from conftest import click_on
 from fakes import blobs
+from hands import click_on
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import blobs
 from qtpy.QtCore import QEvent, Qt
 
 SMALL, LARGE, EMPTY = (20, 20), (55, 60), (5, 75)
@@ -12,15 +11,9 @@ RIGHT, ALT = Qt.MouseButton.RightButton, Qt.KeyboardModifier.AltModifier
 
 
 @pytest.fixture
-def window(open_window):
-    window = open_window(blobs())
-    window.click(*SMALL)
-    window.done()
-    window.key("N")
-    window.click(*LARGE)
-    window.done()
-    assert window.widget.object_id == 2
-    return window
+def window(two_cells):
+    assert two_cells.widget.object_id == 2
+    return two_cells
 
 
 def right_click(window, y: float, x: float, to: tuple[float, float] | None = None) -> None:

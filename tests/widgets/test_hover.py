@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 import tifffile
-from conftest import beating
 from fakes import FakeFactory, blobs
+from hands import beating
 
 from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.worker import Worker, process_events

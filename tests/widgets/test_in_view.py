@@ -6,29 +6,22 @@ import time
 
 import numpy as np
 import pytest
-from conftest import process_events
-from fakes import blobs
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.in_view import camera_of
 from napari_sam2.widgets.parts import VerticalArea
+from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 
 
 @pytest.fixture
-def window(open_window):
-    window = open_window(blobs())
-    window.click(*SMALL)
-    window.done()
-    window.key("N")
-    window.click(*LARGE)
-    window.done()
-    window.key("G")
-    shown(window)
-    return window
+def window(two_cells):
+    two_cells.key("G")
+    shown(two_cells)
+    return two_cells
 
 
 def shown(window) -> None:

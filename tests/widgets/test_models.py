@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import click_on
 from fakes import blobs
+from hands import click_on
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from fakes import blobs
+from hands import shown
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
@@ -24,21 +25,10 @@ NONE = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
-def window(open_window):
-    window = open_window(blobs())
-    window.click(*SMALL)
-    window.done()
-    window.key("N")
-    window.click(*LARGE)
-    window.done()
-    window.key("G")
-    shown(window)
-    return window
-
-
-def shown(window) -> None:
-    window.widget.wait(60, panels=True)
-    window.settle()
+def window(two_cells):
+    two_cells.key("G")
+    shown(two_cells)
+    return two_cells
 
 
 def table(window):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import tifffile
-from conftest import beating
 from fakes import FakeFactory, blobs
+from hands import beating
 from qtpy.QtCore import Qt
 
 SMALL = (20, 20)
