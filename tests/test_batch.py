@@ -16,15 +16,18 @@ from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from napari_sam2 import batch, demo
 from napari_sam2.batch import TrackJob
+from napari_sam2.cli.track import _doubts
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.examined import ToCheck
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
+from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, load_session, save_session
 from napari_sam2.tracking.steps import SetPrompt
 from tests.commands import opened, run
@@ -292,6 +295,19 @@ def test_a_name_that_was_taken_meanwhile_loses_nothing(folder: Path) -> None:
         stopped(opened(folder, "out.tif"), 4, take)
     assert (folder / "out.tif").read_bytes() == b"of another run"
     assert Masklets.open(folder / ".out.tif.unfinished.zarr")[0].any()
+
+
+def test_what_should_be_looked_at_is_said(folder: Path) -> None:
+    job = opened(folder, "out.tif")
+    outcome = batch.track(job, toy_model())
+    session = TrackingSession(toy_model(), job.frames)
+    session.add_prompts(job.prompts)
+    for _ in session.propagate():
+        pass
+    assert list(outcome.to_check) == session.frames_to_check()
+    seven = [ToCheck(i, 0, 4, i + 1, 1.0 / i, "41 % sure") for i in range(1, 8)]
+    assert _doubts(seven[:1]) == "1 to check: object 1 on frame 2 (41 % sure)"
+    assert _doubts(seven).endswith("object 5 on frame 6 (41 % sure), and 2 more")
 
 
 def test_frames_and_objects_are_counted_once(folder: Path) -> None:

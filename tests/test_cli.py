@@ -201,8 +201,8 @@ def test_an_empty_channel_is_said(track: Callable[..., Result], folder: Path) ->
     tifffile.imwrite(folder / "stack.tif", np.full((FRAMES, SIZE, SIZE), 7, np.uint16))
     result = track()
     assert result.exit_code == 0, result.output
-    assert result.stderr == (
-        "napari-sam2: note: every value looked at is 7: is it the right channel or plane?\n"
+    assert result.stderr.splitlines()[0] == (
+        "napari-sam2: note: every value looked at is 7: is it the right channel or plane?"
     )
 
 
@@ -383,5 +383,5 @@ def test_a_log_gets_a_line_now_and_then(
     monkeypatch.setattr(terminal, "_QUIET", 0.0)
     lines = track("-o", folder / "told.tif").stderr.splitlines()
     assert lines[0].startswith("napari-sam2: tracking 2 objects: 0 of ")
-    assert all(line.endswith(" frames") for line in lines)
+    assert all(line.endswith(" frames") for line in lines if " to check: " not in line)
     assert (folder / "told.tif").exists()

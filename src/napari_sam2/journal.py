@@ -112,7 +112,9 @@ class Journal:
         if not outcome.done:
             self._discard()
             return outcome
-        return replace(outcome, session=self._finished(whole=outcome.failure is None))
+        to_check = tuple(self._history.session.frames_to_check())
+        session = self._finished(whole=outcome.failure is None)
+        return replace(outcome, session=session, to_check=to_check)
 
     def _run(self, steps: int) -> Generator[FrameResult, None, None]:
         """Do so many of the steps; what is stopped half-way and can go on is left for later."""

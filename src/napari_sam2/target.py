@@ -17,6 +17,7 @@ from napari_sam2.export.labels import TIFF, ZARR
 from napari_sam2.export.quality_table import QualityTable
 from napari_sam2.stacks import Stack
 from napari_sam2.tracking.errors import InputError, OutputError, writing
+from napari_sam2.tracking.examined import ToCheck
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.results import FrameResult
 
@@ -47,6 +48,8 @@ class Outcome:
         are in `output` all the same, if there are any.
     remarks
         What the output could not hold, in words.
+    to_check
+        What should be looked at, the worst first; see `TrackingSession.frames_to_check`.
     """
 
     done: int
@@ -59,6 +62,7 @@ class Outcome:
     failure: BaseException | None = None
     remarks: tuple[str, ...] = ()
     session: Path | None = None
+    to_check: tuple[ToCheck, ...] = ()
 
     @property
     def kept(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from napari_sam2.model.sam2 import SAM2
     from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
+    from napari_sam2.tracking.examined import ToCheck
     from napari_sam2.tracking.policy import TrackingPolicy
 
-
+_MOST = 5  # doubts that are said one by one
 # What a session says itself.
 _OF_SESSION = (
     *("model", "attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
@@ -248,3 +250,14 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         print(f"{outcome.quality}: the quality of each mask")
     if outcome.session is not None:
         print(f"{outcome.session}: the session")
+    if outcome.to_check:
+        say(_doubts(outcome.to_check))
+
+
+def _doubts(found: Sequence[ToCheck]) -> str:
+    """Say what should be looked at; `found`: the worst first."""
+    worst = [
+        f"object {one.object_id} on frame {one.worst} ({one.reasons})" for one in found[:_MOST]
+    ]
+    more = f", and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    return f"{len(found)} to check: {', '.join(worst)}{more}"
