@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,15 @@ from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
 from napari_sam2.widgets.object_table import NAME
 from napari_sam2.widgets.worker import process_events
+
+
+def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Let the window and its thread work until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came"
+        process_events()
+        time.sleep(0.001)  # the thread gets Python's lock
 
 
 class Opened:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from fakes import FakeFactory, blobs
+from hands import until
 from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.worker import process_events
-from tests.widgets.fakes import FakeFactory, blobs
 
 SMALL, LARGE = (20, 20), (55, 60)
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -78,8 +79,7 @@ def test_a_click_while_the_model_loads_is_answered(open_desk):
     desk = open_desk()
     desk.widget.controller._factory = Slow()
     desk.viewer.add_image(blobs())
-    while not made.is_set():
-        process_events()
+    until(made.is_set)
     desk.point(0, *SMALL)
     process_events()  # the click is on its way
     go.set()

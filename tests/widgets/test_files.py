@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
+from hands import until
 from menus import menu_of
 from napari.components import ViewerModel
 from napari.layers import Labels
@@ -142,9 +142,7 @@ def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
     try:
         (image,) = viewer.open(session, plugin=PLUGIN)
         assert image.name == "cells"
-        end = time.monotonic() + 60
-        while not viewer.window.dock_widgets and time.monotonic() < end:
-            process_events()
+        until(lambda: viewer.window.dock_widgets)
         widget = viewer.window.dock_widgets["SAM 2 masklets"]
         assert isinstance(widget, MaskletsWidget)
         widget.wait()

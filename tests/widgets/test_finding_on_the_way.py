@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hands import until
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.weights import load_model
 from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.runs import Run
-from napari_sam2.widgets.worker import process_events
 
 LENGTH, COMES = 6, 3
 
@@ -141,8 +141,7 @@ def test_clicked_meanwhile_and_cancelled(desk: Any) -> None:
     tick(desk, 2)
     desk.widget.propagate()
     run = desk.widget.controller.run
-    while run.done < 7 and desk.widget.controller.run is run:
-        process_events()
+    until(lambda: run.done >= 7 or desk.widget.controller.run is not run)
     desk.point(1, 31, 37)  # answered at the end
     desk.widget.cancel()
     desk.done()

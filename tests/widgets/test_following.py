@@ -6,6 +6,7 @@ import time
 
 import pytest
 from fakes import FakeFactory, blobs
+from hands import until
 
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.worker import process_events
@@ -52,8 +53,7 @@ def test_follows_until_the_user_moves(open_desk):
     assert len(seen) > 2
     assert desk.widget.workbench.frame_on_screen == 0  # back where the prompts are
     desk.widget.propagate()
-    while (desk.widget.controller.run.newest or 0) < 3:
-        process_events()
+    until(lambda: (desk.widget.controller.run.newest or 0) >= 3)
     desk.go(11)
     desk.done()
     assert desk.widget.workbench.frame_on_screen == 11
@@ -63,8 +63,7 @@ def test_cancel_keeps_what_is_done(open_desk):
     desk = open_desk(blobs(20), session_factory=FakeFactory(delay=0.03))
     desk.point(0, *SMALL)
     desk.widget.propagate()
-    while desk.widget.controller.run.done < 3:
-        process_events()
+    until(lambda: desk.widget.controller.run.done >= 3)
     desk.widget.form.progress.cancel.click()
     desk.done()
     filled = [t for t in range(20) if desk.frame(t).any()]
@@ -75,8 +74,7 @@ def test_cancel_keeps_what_is_done(open_desk):
 
 def cancelled_after_three(desk) -> None:
     desk.widget.propagate("forward")
-    while desk.widget.controller.run.done < 3:
-        process_events()
+    until(lambda: desk.widget.controller.run.done >= 3)
     desk.widget.form.progress.cancel.click()
     desk.done()
 
@@ -137,8 +135,7 @@ def test_pausing_and_going_on(open_desk):
     desk.done()
     desk.widget.propagate("forward")
     run = desk.widget.controller.run
-    while run.done < 3:
-        process_events()
+    until(lambda: run.done >= 3)
     desk.widget.form.progress.pause.click()
     assert desk.widget.form.progress.pause.text() == "Go on"
     assert "Paused" in desk.status
@@ -157,8 +154,7 @@ def test_a_paused_propagation_can_be_cancelled(open_desk):
     desk.point(0, *SMALL)
     desk.done()
     desk.widget.propagate("forward")
-    while desk.widget.controller.run.done < 3:
-        process_events()
+    until(lambda: desk.widget.controller.run.done >= 3)
     desk.widget.form.progress.pause.click()
     desk.widget.cancel()
     desk.done()

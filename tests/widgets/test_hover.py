@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
-from hands import beating
+from hands import beating, until
 
 from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.worker import Worker, process_events
@@ -126,15 +126,6 @@ def test_moves_end_what_is_being_computed(window):
     window.rest()
     assert picture(window).mask[LARGE]
     assert len(asked(window)) == 2
-
-
-def until(what) -> None:
-    for _ in range(6000):
-        if what():
-            return
-        process_events()
-        time.sleep(0.005)
-    raise AssertionError("it never came")
 
 
 def test_a_click_does_not_wait_for_a_preview(window):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
+from hands import until
 from menus import submenu
 from napari.layers import Labels, Points
 from qtpy.QtCore import Qt
@@ -114,8 +115,7 @@ def test_a_cancelled_export_leaves_nothing(open_desk, tmp_path, monkeypatch):
     desk.point(0, *SMALL)
     desk.done()
     desk.widget.export(tmp_path / "cells.tif")
-    while not desk.widget.controller.run or not desk.widget.controller.run.done:
-        process_events()
+    until(lambda: desk.widget.controller.run and desk.widget.controller.run.done)
     desk.widget.cancel()
     desk.done()
     assert "cancelled" in desk.status

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import FakeFactory, blobs
+from hands import until
 from test_undo import EVERYTHING, do, seen
 
 from napari_sam2.tracking.results_file import results_path
@@ -16,7 +17,6 @@ from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.slice_step import current_step, set_step
-from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 # Of what `seen` returns: an outline comes back as a mask, its corners are not in the file.
@@ -243,8 +243,7 @@ def test_closing_in_the_middle_of_a_propagation_keeps_what_was_done(open_desk, s
     desk = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
     do(desk, "click")
     desk.widget.propagate("forward")
-    while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
-        process_events()
+    until(lambda: desk.widget.controller.run and desk.widget.controller.run.done >= 3)
     desk.widget._shut_down()
     (path,) = files(saved_sessions)
     end = time.monotonic() + 20
@@ -263,8 +262,7 @@ def test_a_restore_can_be_cancelled(open_desk, saved_sessions):
     results_path(files(saved_sessions)[0]).unlink()
     slow = open_desk(blobs(40), session_factory=FakeFactory(delay=0.01))
     slow.widget.restore_session()
-    while not slow.widget.controller.run or slow.widget.controller.run.done < 5:
-        process_events()
+    until(lambda: slow.widget.controller.run and slow.widget.controller.run.done >= 5)
     slow.widget.cancel()
     slow.done()
     assert slow.frame(2).any()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
+from hands import until
 from test_saving import files
 from test_undo import SMALL, do
 
@@ -18,7 +19,6 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import SetPrompt
-from napari_sam2.widgets.worker import process_events
 
 
 def made(open_desk, folder: Path) -> Path:
@@ -30,14 +30,6 @@ def made(open_desk, folder: Path) -> Path:
     (path,) = files(folder)
     results_path(path).unlink()
     return path
-
-
-def until(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        process_events()
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("how", ["cancel", "close", "error"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import time
 from importlib import resources
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
+from hands import until
 from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QInputDialog
 from napari_sam2.training.samples import sample_zstack
 from napari_sam2.widgets import following, scripting
 from napari_sam2.widgets.picking import values_at, voxels_along
-from napari_sam2.widgets.worker import process_events
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -53,15 +52,6 @@ def followed(window):
     window.done()
     assert (window.layers.labels.data == 2).any()
     return window
-
-
-def until(what) -> None:
-    for _ in range(6000):
-        process_events()
-        if what():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it never came")
 
 
 def space(window):

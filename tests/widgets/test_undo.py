@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 from fakes import FakeFactory, blobs
+from hands import until
 from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.planes import Attic, Planes
-from napari_sam2.widgets.worker import process_events
 
 SMALL, LARGE = (20, 20), (55, 60)
 
@@ -136,8 +136,7 @@ def test_a_cancelled_propagation_is_undone_as_far_as_it_came(open_desk):
     desk.done()
     before = seen(desk)
     desk.widget.propagate("forward")
-    while not desk.widget.controller.run or desk.widget.controller.run.done < 3:
-        process_events()
+    until(lambda: desk.widget.controller.run and desk.widget.controller.run.done >= 3)
     desk.widget.cancel()
     desk.done()
     assert desk.frame(2).any()
