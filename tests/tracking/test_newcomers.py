@@ -133,7 +133,7 @@ def test_ids_are_those_that_are_free_elsewhere(micro, stack):
     ):
         session = TrackingSession(micro, Frames(stack))
         session.add_points(1, 0, [[30, 35]], [True])
-        for _ in session.propagate_and_find(EVERY, **limits):
+        for _ in session.propagate_and_find(EVERY, diameter=26, stop=5, **limits):
             pass
         assert session.object_ids == ids
 
@@ -176,7 +176,7 @@ def test_as_a_step_it_is_undone_and_done_again(session, micro, stack):
     history = History(session)
     history.do(SetPrompt(1, 0, click()))
     clicked = labels(session)
-    step = PropagateAndFind("forward", every=EVERY, first_id=5, last_id=9)
+    step = PropagateAndFind("forward", every=EVERY, diameter=26, first_id=5, last_id=9)
     history.do(step)
     done = labels(session)
     assert session.object_ids == [1, 5]
