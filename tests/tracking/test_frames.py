@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import zarr
+from dask.cache import Cache
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +105,32 @@ def test_what_is_read_for_others_waits_for_the_one_that_is_expected(stack: np.nd
     threading.Timer(0.05, slow.open.set).start()
     np.testing.assert_array_equal(frames.read(0), stack[0])
     assert slow.most == 1
+
+
+def test_dask_is_read_beside_a_window_that_keeps_what_is_computed(stack: np.ndarray) -> None:
+    """As napari does while it slices; its cache does not bear two threads."""
+    lazy = da.from_array(np.repeat(stack, 8, axis=0), chunks=(1, *stack.shape[1:]))
+    frames, over, wrong = Frames(lazy, contrast=(0, 255)), threading.Event(), []
+    cache = Cache(1e5)
+
+    def slicing() -> None:
+        while not over.is_set():
+            for index in range(len(frames)):
+                try:
+                    with cache:
+                        np.asarray(lazy[index])
+                except KeyError as error:
+                    wrong.append(error)
+
+    window = threading.Thread(target=slicing)
+    window.start()
+    try:
+        for index in [*range(len(frames))] * 5:
+            frames.read(index)
+    finally:
+        over.set()
+        window.join()
+    assert not wrong
 
 
 def test_what_is_expected_is_bounded_and_read_by_one_at_a_time(stack: np.ndarray) -> None:

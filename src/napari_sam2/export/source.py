@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_sam2.physical_units import LENGTHS, length_unit
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.reading import as_read
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.estimates import Quality
@@ -171,7 +172,7 @@ def read_plane(stack: Any, index: Any, what: str) -> npt.NDArray[Any]:
         If it cannot be read, so that nobody takes it for a failure to write.
     """
     try:
-        return np.asarray(stack[index])
+        return as_read(stack[index])
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what is behind an array shares no base for its errors

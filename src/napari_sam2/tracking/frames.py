@@ -25,6 +25,7 @@ from napari_sam2.tracking.axes import (
 from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.reading import as_read
 
 Cutout = tuple[slice, slice]  # rows and columns
 
@@ -182,7 +183,7 @@ class Frames:
         if self._channel_axis is not None and channels is not None:
             place[self._channel_axis] = channels
         try:
-            return np.asarray(self._data[tuple(place)])
+            return as_read(self._data[tuple(place)])
         except (InputError, MemoryError):
             raise
         except Exception as error:  # readers have errors of their own

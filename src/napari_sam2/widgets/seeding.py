@@ -18,6 +18,7 @@ from napari_sam2.tracking.lineage import possible
 from napari_sam2.tracking.mask_text import GivenMasks, masks_text
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels, seeds_from_points
+from napari_sam2.tracking.reading import as_read
 from napari_sam2.tracking.steps import AdoptMasks
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.ids import HIGHEST, free_ids
@@ -291,7 +292,7 @@ def plane_of(data: Any, geometry: StackGeometry, frame: int) -> npt.NDArray[Any]
         place = geometry.index(frame)
     elif tuple(data.shape) == geometry.flat_shape:
         place = replace(geometry, fixed=dict.fromkeys(geometry.fixed, 0)).index(frame)
-    return np.asarray(data[place])
+    return as_read(data[place])
 
 
 def _labels_on(layer: Labels, geometry: StackGeometry, frame: int) -> Prompts:
