@@ -201,9 +201,11 @@ def test_an_empty_channel_is_said(track: Callable[..., Result], folder: Path) ->
     tifffile.imwrite(folder / "stack.tif", np.full((FRAMES, SIZE, SIZE), 7, np.uint16))
     result = track()
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines()[0] == (
+    note, *doubts = result.stderr.splitlines()
+    assert note == (
         "napari-sam2: note: every value looked at is 7: is it the right channel or plane?"
     )
+    assert [" to check: " in line for line in doubts] == [True]
 
 
 @pytest.mark.filterwarnings("default::RuntimeWarning", "default:.* was cut short")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -75,7 +76,16 @@ def test_traces_are_read_while_another_thread_writes(model):
     assert not wrong
 
 
-def test_results_are_read_while_another_thread_works(model):
+@pytest.fixture
+def switching():
+    """Threads that take turns all the time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def test_results_are_read_while_another_thread_works(model, switching):
     session = a_session(model)
     session.add_mask(1, 0, EARLY)
     over, wrong = threading.Event(), []
