@@ -188,6 +188,26 @@ def test_one_click_is_ambiguous_and_more_are_not(model: SAM2, features: ImageFea
         assert torch.equal(found.best_iou, found.iou.max(1).values)
 
 
+def test_corrections_differ_only_where_clicks_contradict(model: SAM2) -> None:
+    features = model.encode_image(torch.randn(1, 3, 96, 128))
+    windows = features.crop(TokenGrid(4, 4, ((0, 1), (2, 4))))
+    first = model.recall(windows, None)
+    points = torch.tensor([[[30.0, 20.0], [60.0, 40.0]], [[70.0, 50.0], [110.0, 80.0]]])
+    earlier = torch.randn(2, 1, 16, 16)
+    prompts = PromptInputs(points, torch.ones(2, 2).long(), earlier)
+    agreed = dataclasses.replace(prompts, mask=torch.ones(2, 1, 16, 16))
+    close(model.correct_masks(first, windows, agreed).logits,
+          model.predict_masks(first, windows, agreed).logits)  # fmt: skip
+    nothing = dataclasses.replace(prompts, mask=-torch.ones(2, 1, 16, 16))
+    bent = model.correct_masks(first, windows, nothing)
+    plain = model.predict_masks(first, windows, nothing)
+    for i, (row_, column) in enumerate(windows.grid.origins):
+        cells = ((points[i] - 1.5) / 4 - 4 * torch.tensor([column, row_])).round().long()
+        for x, y in cells.tolist():
+            assert bent.logits[i, 0, y, x] > plain.logits[i, 0, y, x]
+    assert torch.equal(bent.iou, plain.iou)
+
+
 def test_absent_objects_leave_nothing(model: SAM2, features: ImageFeatures) -> None:
     absent = SAM2(CONFIG).eval().requires_grad_(False)
     absent.load_state_dict(model.state_dict())

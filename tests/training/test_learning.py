@@ -206,7 +206,9 @@ def test_a_perfect_mask_costs_less_than_a_wrong_one():
     right = (truth * 20 - 10)[:, None].expand(1, 4, 16, 16)
 
     def loss(logits, iou):
-        output = DecoderOutput(logits, torch.full((1, 4), iou), torch.zeros(1, 4, 8), torch.ones(1))
+        output = DecoderOutput(
+            logits, torch.full((1, 4), iou), torch.zeros(1, 4, 8), torch.ones(1), torch.zeros(0)
+        )
         return frame_loss(output, truth, single=True)
 
     assert loss(right, 1.0).total < loss(-right, 1.0).total

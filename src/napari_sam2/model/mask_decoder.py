@@ -77,17 +77,23 @@ class DecoderOutput:
     iou : (N, 4) predicted IoU, 0 to 1.
     tokens : (N, 4, C) output tokens of the masks.
     object_score : (N,) logit of the object being in the frame.
+    maps : (N, C / 8, 4 h, 4 w) what masks are weighted sums of.
     """
 
     logits: Tensor
     iou: Tensor
     tokens: Tensor
     object_score: Tensor
+    maps: Tensor
 
     def float(self) -> DecoderOutput:
-        """Return the same in single precision."""
+        """Return the same in single precision; the maps, seldom asked for, as they are."""
         return DecoderOutput(
-            self.logits.float(), self.iou.float(), self.tokens.float(), self.object_score.float()
+            self.logits.float(),
+            self.iou.float(),
+            self.tokens.float(),
+            self.object_score.float(),
+            self.maps,
         )
 
 
@@ -150,6 +156,7 @@ class MaskDecoder(nn.Module):
             iou=self.iou_prediction_head(tokens[:, 1]),
             tokens=masks,
             object_score=self.pred_obj_score_head(tokens[:, 0])[:, 0],
+            maps=up,
         )
 
 

@@ -9,12 +9,14 @@ Ravi et al. 2024, *SAM 2: Segment Anything in Images and Videos*, section 4 and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.config import ModelConfig
+from napari_sam2.model.heeding import heeding
 from napari_sam2.model.image_encoder import ImageEncoder
 from napari_sam2.model.layers import MLP
 from napari_sam2.model.mask_decoder import DecoderOutput, MaskDecoder, choose_single
@@ -30,7 +32,14 @@ from napari_sam2.model.positions import (
 )
 from napari_sam2.model.precision import in_half
 from napari_sam2.model.products import Linear
-from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
+from napari_sam2.model.prompt_encoder import (
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    PromptEncoder,
+    PromptInputs,
+    draw_prompts,
+)
 from napari_sam2.model.values import (
     SURE_LOGIT,
     ImageFeatures,
@@ -210,6 +219,37 @@ class SAM2(nn.Module):
         output = self._decode(conditioned.expand(n, -1, -1, -1), features, prompts)
         several = prompts is None or prompts.points.shape[1] <= 1
         return self._choose(output, several)
+
+    @in_half
+    def correct_masks(
+        self, conditioned: Tensor, features: ImageFeatures, prompts: PromptInputs
+    ) -> MaskPrediction:
+        """Predict as `predict_masks`, with the last layer bent to clicks that correct a mask.
+
+        Not a part of SAM 2; for small models, which leave many corrections unheeded.
+
+        Parameters
+        ----------
+        conditioned, features : see `predict_masks`.
+        prompts : with the earlier masks.
+        """
+        assert prompts.mask is not None
+        n = len(prompts.points)
+        output = self._decode(conditioned.expand(n, -1, -1, -1), features, prompts)
+        prediction = self._choose(output, several=prompts.points.shape[1] <= 1)
+        logits, origins = prediction.logits.clone(), features.grid.origins
+        for i in (prediction.object_score > 0).nonzero()[:, 0].tolist():
+            x, y = ((prompts.points[i] - 1.5) / 4).unbind(1)
+            row, column = origins[i % len(origins)]
+            clicks = (prompts.labels[i] == POSITIVE) | (prompts.labels[i] == NEGATIVE)
+            logits[i, prediction.chosen[i]] = heeding(
+                prediction.best_logits[i],
+                output.maps[i].float(),
+                prompts.mask[i, 0],
+                torch.stack([y - 4 * row, x - 4 * column], dim=1)[clicks],
+                prompts.labels[i, clicks] == POSITIVE,
+            )
+        return replace(prediction, logits=logits)
 
     @in_half
     def decode_all(

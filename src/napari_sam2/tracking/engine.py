@@ -70,8 +70,8 @@ class Engine(Placement):
         self.model = model
         self.frames = frames
         # Published models know whole frames only.
-        divided = windowed and not model.config.square_input
-        self.encodings = Encodings(model, frames, self.levels, divided, cached_frames, store)
+        self._small = windowed and not model.config.square_input
+        self.encodings = Encodings(model, frames, self.levels, self._small, cached_frames, store)
         self.room = Room(model, self.encodings, batch_tokens)
         self.jumps = Jumps(frames, model.device)
         self._asked = KeptHypotheses()
@@ -159,9 +159,10 @@ class Engine(Placement):
         looks = [] if look is None else [look]
         self._awaken(looks)
         conditioned = self._recall(frame, features, looks)
-        return self.model.predict_masks(
-            conditioned, features, self._inputs(window, prompt, earlier)
-        )
+        inputs = self._inputs(window, prompt, earlier)
+        if self._small and earlier is not None and prompt.thin is None and len(prompt.points):
+            return self.model.correct_masks(conditioned, features, inputs)
+        return self.model.predict_masks(conditioned, features, inputs)
 
     def click(
         self, frame: int, windows: Sequence[Window], points: npt.NDArray[np.float64]

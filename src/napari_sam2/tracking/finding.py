@@ -18,7 +18,7 @@ from torch import Tensor
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.finishing import obey
+from napari_sam2.tracking.finishing import fit_box, obey, tidy
 from napari_sam2.tracking.hypotheses import Hypotheses
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data
@@ -148,8 +148,9 @@ def outline(
     prompt : a box, perhaps with clicks.
     """
     window, prediction = _averaged(engine, frame, prompt, None, level, _OCTAVE)
-    prediction = replace(prediction, logits=tidied(prediction.best_logits)[:, None])
-    return window, obey(prediction, engine.geometry(window), window, prompt, None)
+    geometry = engine.geometry(window)
+    prediction = tidy(fit_box(prediction, geometry, window, prompt))
+    return window, obey(prediction, geometry, window, prompt, None)
 
 
 def _averaged(

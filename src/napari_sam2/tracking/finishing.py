@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
+from napari_sam2.tracking.box_fitting import fitted
 from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied
@@ -50,6 +51,26 @@ def tidy(prediction: MaskPrediction) -> MaskPrediction:
     logits = prediction.logits.clone()
     rows = torch.arange(len(logits), device=logits.device)
     logits[rows, prediction.chosen] = tidied(prediction.best_logits)
+    return replace(prediction, logits=logits)
+
+
+def fit_box(
+    prediction: MaskPrediction, geometry: Geometry, window: Window, prompt: Prompt
+) -> MaskPrediction:
+    """Shift the chosen mask of one object so that it fits the box, if there is one.
+
+    Parameters
+    ----------
+    prediction, geometry, window, prompt : see `obey`.
+    """
+    if prompt.box is None:
+        return prediction
+    edges = prompt.box + np.array([[0], [1]])  # of the pixels in its corners
+    corner = 4 * np.array([window.row, window.column])
+    logits = prediction.logits.clone()
+    logits[0, prediction.chosen[0]] = fitted(
+        prediction.best_logits[0], edges * np.array(geometry.scale) / 4 - corner
+    )
     return replace(prediction, logits=logits)
 
 
