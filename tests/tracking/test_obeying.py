@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.finishing import obey
-from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
+from napari_sam2.tracking.obeying import changed_around, changed_at, obeying, unanswered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.windows import Geometry, whole
 
@@ -73,6 +73,13 @@ def test_a_correction_changes_only_the_piece_that_was_clicked():
     np.testing.assert_array_equal(merged[:19] > 0, earlier[:19] > 0)
     np.testing.assert_array_equal(changed_at(earlier, later, np.array([[2.0, 2.0]]), ON) > 0,
                                   earlier > 0)  # fmt: skip
+
+
+def test_clicks_that_are_answered_already_ask_for_nothing_more():
+    points = np.array([[24.0, 24.0], [24.0, 2.0], [24.0, 30.0], [-9.0, 24.0], [2.0, 2.0]])
+    positive = np.array([True, True, False, True, False])
+    expected = [False, True, True, False, True]  # contradicted, or the last one
+    np.testing.assert_array_equal(unanswered(disk(), points, positive), expected)
 
 
 def test_a_positive_click_takes_nothing_away_and_a_negative_one_adds_nothing():

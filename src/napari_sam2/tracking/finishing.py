@@ -10,7 +10,7 @@ from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.box_fitting import fitted
-from napari_sam2.tracking.obeying import changed_around, changed_at, obeying
+from napari_sam2.tracking.obeying import changed_around, changed_at, obeying, unanswered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Geometry, Window
@@ -98,7 +98,8 @@ def obey(
     bent = obeying(best.float().cpu().numpy(), points, prompt.positive)
     if earlier_hw is not None:
         earlier = earlier_hw.float().cpu().numpy()
-        bent = changed_at(earlier, bent, points, prompt.positive)
+        new = unanswered(earlier, points, prompt.positive)
+        bent = changed_at(earlier, bent, points[new], prompt.positive[new])
         bent = changed_around(earlier, bent, points, prompt.positive)
         bent = obeying(bent, points, prompt.positive)
     logits = prediction.logits.clone()

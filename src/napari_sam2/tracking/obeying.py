@@ -41,6 +41,25 @@ def obeying(
     return logits
 
 
+def unanswered(
+    earlier_hw: npt.NDArray[np.float32],
+    points_yx: npt.NDArray[np.float64],
+    positive: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Return which clicks the earlier mask contradicts, and the last one in any case.
+
+    The others have been answered. The last one may be finer than the cells.
+
+    Parameters
+    ----------
+    earlier_hw, points_yx, positive : see `changed_at`.
+    """
+    values = ndimage.map_coordinates(earlier_hw, points_yx.T, order=0, mode="nearest")
+    new = _inside(earlier_hw.shape, points_yx) & ((values > 0) != positive)
+    new[-1:] = True
+    return np.asarray(new)
+
+
 def changed_at(
     earlier_hw: npt.NDArray[np.float32],
     logits_hw: npt.NDArray[np.float32],
