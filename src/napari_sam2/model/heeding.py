@@ -12,10 +12,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from napari_sam2.model.prompt_encoder import NEGATIVE, POSITIVE
+
 _SURE = 1.5  # logit that clicked places should have at least
 _STEADY = 5.0  # weight of staying as it was, against that of all clicks together
 _DISC = 1.0  # cells around a click that are meant with it
 _LEAST_DEPTH = 0.7  # cells; finer errors are not told apart by the maps, only around the click
+
+
+def clicked_cells(
+    points_k2: Tensor, labels_k: Tensor, origin: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Find the clicks among prompts: (K, 2), (y, x) in cells of a window, and which are positive.
+
+    Parameters
+    ----------
+    points_k2, labels_k : see `PromptInputs`, of one object.
+    origin : the window's first row and column, in tokens.
+    """
+    clicks = (labels_k == POSITIVE) | (labels_k == NEGATIVE)
+    corner = torch.tensor([origin[1], origin[0]])
+    cells = (points_k2[clicks] - 1.5) / 4 - 4 * corner  # as prompts are drawn
+    return cells.flip(1), labels_k[clicks] == POSITIVE
 
 
 def heeding(
@@ -25,13 +43,13 @@ def heeding(
 
     Parameters
     ----------
-    logits_hw : of the mask, a weighted sum of the maps.
+    logits_hw : of the mask, a weighted sum of the maps; all is on the host.
     maps_chw : what masks are sums of.
     earlier_hw : logits of the mask that the clicks correct.
     cells_k2 : (K, 2) clicks, (y, x) in cells of `logits_hw`; those outside are left alone.
     positive_k : (K,) which of them are on the object.
     """
-    rows, columns = (torch.arange(n, device=logits_hw.device) for n in logits_hw.shape)
+    rows, columns = (torch.arange(n) for n in logits_hw.shape)
     apart = (rows[:, None] - cells_k2[:, 0, None, None]) ** 2
     apart = (apart + (columns - cells_k2[:, 1, None, None]) ** 2).flatten(1)
     if not _contradicts(earlier_hw.flatten(), apart, positive_k):
@@ -43,11 +61,11 @@ def heeding(
     maps = torch.cat([maps_chw.flatten(1), torch.ones_like(maps_chw[:1].flatten(1))])
     usual = maps @ maps.T / maps.shape[1]
     held = (maps * discs.sum(dim=0)) @ maps.T
-    system = (held + _STEADY * usual).cpu().double()  # few numbers, and not all devices solve
+    system = (held + _STEADY * usual).double()
     system += 1e-4 * system.trace() / len(system) * torch.eye(len(system), dtype=system.dtype)
-    change = torch.linalg.solve(system, (maps @ (discs * missing).sum(dim=0)).cpu().double())
-    bent: Tensor = logits_hw + (change.to(maps) @ maps).view_as(logits_hw)
-    return bent
+    change = torch.linalg.solve(system, (maps @ (discs * missing).sum(dim=0)).double())
+    moved: Tensor = change.float() @ maps
+    return logits_hw + moved.view_as(logits_hw)
 
 
 def _contradicts(earlier: Tensor, apart_kc: Tensor, positive_k: Tensor) -> bool:

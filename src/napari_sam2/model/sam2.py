@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam2.model.config import ModelConfig
-from napari_sam2.model.heeding import heeding
+from napari_sam2.model.heeding import clicked_cells, heeding
 from napari_sam2.model.image_encoder import ImageEncoder
 from napari_sam2.model.layers import MLP
 from napari_sam2.model.mask_decoder import DecoderOutput, MaskDecoder, choose_single
@@ -32,14 +32,7 @@ from napari_sam2.model.positions import (
 )
 from napari_sam2.model.precision import in_half
 from napari_sam2.model.products import Linear
-from napari_sam2.model.prompt_encoder import (
-    NEGATIVE,
-    PADDING,
-    POSITIVE,
-    PromptEncoder,
-    PromptInputs,
-    draw_prompts,
-)
+from napari_sam2.model.prompt_encoder import PADDING, PromptEncoder, PromptInputs, draw_prompts
 from napari_sam2.model.values import (
     SURE_LOGIT,
     ImageFeatures,
@@ -226,7 +219,8 @@ class SAM2(nn.Module):
     ) -> MaskPrediction:
         """Predict as `predict_masks`, with the last layer bent to clicks that correct a mask.
 
-        Not a part of SAM 2; for small models, which leave many corrections unheeded.
+        Not a part of SAM 2; for small models, which leave many corrections unheeded. Bending is
+        many small steps in full precision, best done on the host; masks stay there.
 
         Parameters
         ----------
@@ -236,19 +230,14 @@ class SAM2(nn.Module):
         assert prompts.mask is not None
         n = len(prompts.points)
         output = self._decode(conditioned.expand(n, -1, -1, -1), features, prompts)
-        prediction = self._choose(output, several=prompts.points.shape[1] <= 1)
+        prediction = self._choose(output, several=prompts.points.shape[1] <= 1).on_host()
         logits, origins = prediction.logits.clone(), features.grid.origins
+        maps, earlier = output.maps.float().cpu(), prompts.mask.cpu()
+        points, labels = prompts.points.cpu(), prompts.labels.cpu()
         for i in (prediction.object_score > 0).nonzero()[:, 0].tolist():
-            x, y = ((prompts.points[i] - 1.5) / 4).unbind(1)
-            row, column = origins[i % len(origins)]
-            clicks = (prompts.labels[i] == POSITIVE) | (prompts.labels[i] == NEGATIVE)
-            logits[i, prediction.chosen[i]] = heeding(
-                prediction.best_logits[i],
-                output.maps[i].float(),
-                prompts.mask[i, 0],
-                torch.stack([y - 4 * row, x - 4 * column], dim=1)[clicks],
-                prompts.labels[i, clicks] == POSITIVE,
-            )
+            clicks = clicked_cells(points[i], labels[i], origins[i % len(origins)])
+            best = prediction.best_logits[i]
+            logits[i, prediction.chosen[i]] = heeding(best, maps[i], earlier[i, 0], *clicks)
         return replace(prediction, logits=logits)
 
     @in_half
