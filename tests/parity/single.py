@@ -7,6 +7,7 @@ Every case takes a pair and returns the differences; `test_verbs.py` runs them o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -122,7 +123,7 @@ def stability_fallback(frame: Frame) -> Differences:
     conditioned = model.recall(frame.ours, None).expand(8, -1, -1, -1)
     output, _ = model.decode_all(conditioned, frame.ours, prompts)
     factors = torch.tensor([20.0, 0.02] * 4)[:, None, None, None]
-    shrunk = type(output)(output.logits * factors, output.iou, output.tokens, output.object_score)
+    shrunk = replace(output, logits=output.logits * factors)
     logits, iou = decoder._dynamic_multimask_via_stability(shrunk.logits, shrunk.iou)
     chosen = choose_single(shrunk)
     rows = torch.arange(8)
