@@ -15,7 +15,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk, toy_model
 
 WINDOW = Window(0, 0, 12, 12, (12, 12))
 CLICK = Prompt(points=np.array([[15.0, 15.0]]), positive=np.array([True]))
@@ -194,3 +194,19 @@ def test_a_negative_click_is_not_answered_as_the_positive_one_in_its_place():
     busy.add_points(1, 0, points, [True, True])
     a, b = (session.add_points(2, 0, points, [True, False]) for session in (busy, alone))
     np.testing.assert_array_equal(a.mask, b.mask)
+
+
+@pytest.mark.parametrize("attention", ["windowed", "exact"])
+def test_corrections_bend_the_last_layer_in_windows_only(attention, monkeypatch):
+    session, bent = a_session(model := toy_model(), attention), []
+    correct_masks = model.correct_masks
+
+    def noted(*args):
+        bent.append(args)
+        return correct_masks(*args)
+
+    monkeypatch.setattr(model, "correct_masks", noted)
+    session.add_points(1, 0, [[30, 20]], [True])
+    bent.clear()
+    session.add_points(1, 0, [[38, 30]], [False])
+    assert bool(bent) == (attention == "windowed")

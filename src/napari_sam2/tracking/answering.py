@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_sam2.model.mask_decoder import stability
 from napari_sam2.model.values import SURE_LOGIT, MaskPrediction
 from napari_sam2.tracking.engine import Engine
@@ -72,7 +69,8 @@ def _by_network(
     alone = engine.windowed and frame not in obj.tracked
     if start is None and engine.must_find(prompt):
         window, prediction = _in_turn(engine, frame, prompt, level)
-    elif engine.may_average(prompt) and not (continued and _answered(obj, frame, prompt.box)):
+    elif engine.may_average(prompt) and (start is None or not continued):
+        # A new box shows all of the object, whatever was found.
         window, prediction = outline(engine, frame, prompt, level)
     elif start is not None and alone and engine.must_find(prompt):
         exact = obj.start_logits(frame, start.window, continued)
@@ -83,14 +81,6 @@ def _by_network(
     score = float(prediction.object_score[0])
     answer = Pending(window, prediction.best_logits[0], score, prediction.pointer)
     return answer, Estimate.each([window], prediction)[0]
-
-
-def _answered(obj: TrackedObject, frame: int, box: npt.NDArray[np.float64] | None) -> bool:
-    """Whether a box has been answered. A new one shows all of the object, whatever was found."""
-    known = obj.prompts.get(frame)
-    if known is None or known.box is None or box is None:
-        return False
-    return np.array_equal(known.box, box)
 
 
 def _in_turn(
@@ -127,7 +117,7 @@ def _by_memory(
     prediction = engine.answer(frame, window, prompt, look, earlier)
     if engine.windowed and (len(prompt.points) or prompt.box is not None):
         geometry = engine.geometry(window)
-        if engine.may_average(prompt):
+        if engine.small and prompt.thin is None:
             prediction = fit_box(prediction, geometry, window, prompt)
         # Of several clicks, one may be meant for a part that lies apart.
         whole_cell = tidy(prediction) if len(prompt.points) < 2 else prediction

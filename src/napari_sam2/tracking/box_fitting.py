@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
@@ -36,8 +35,8 @@ def fitted(logits_hw: Tensor, box_22: npt.NDArray[np.float64]) -> Tensor:
                 break  # not even a perfect fit would be worth it
             worth = _overlap(fine > -sign * amount, edges) - price * amount
             if worth > best:
-                best, shift = worth, sign * amount
-    return logits_hw + torch.as_tensor(shift, dtype=logits_hw.dtype)
+                best, shift = worth, sign * float(amount)
+    return logits_hw + shift
 
 
 def _overlap(mask: npt.NDArray[np.bool_], edges: npt.NDArray[np.float64]) -> float:

@@ -69,9 +69,9 @@ class Engine(Placement):
         super().__init__(levels, windowed)
         self.model = model
         self.frames = frames
-        # Published models know whole frames only.
-        self._small = windowed and not model.config.square_input
-        self.encodings = Encodings(model, frames, self.levels, self._small, cached_frames, store)
+        # Published models know whole frames only, and are answered as published.
+        self.small = windowed and not model.config.square_input
+        self.encodings = Encodings(model, frames, self.levels, self.small, cached_frames, store)
         self.room = Room(model, self.encodings, batch_tokens)
         self.jumps = Jumps(frames, model.device)
         self._asked = KeptHypotheses()
@@ -160,7 +160,7 @@ class Engine(Placement):
         self._awaken(looks)
         conditioned = self._recall(frame, features, looks)
         inputs = self._inputs(window, prompt, earlier)
-        if self._small and earlier is not None and prompt.thin is None and len(prompt.points):
+        if self.small and earlier is not None and prompt.thin is None and len(prompt.points):
             return self.model.correct_masks(conditioned, features, inputs)
         return self.model.predict_masks(conditioned, features, inputs)
 
