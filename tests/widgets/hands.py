@@ -192,27 +192,32 @@ def rows(window: Window) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def beating(session: Any, method: str, rounds: int = 3) -> Iterator[list[float]]:
+def lasting(session: Any, method: str, rounds: int = 3) -> Iterator[list[int]]:
     """Let each call of a session's method last until the window has done some rounds meanwhile.
 
-    Yields the processor time of the window's thread at each round of its events. A window that
-    waits for a call lets it fail, after a minute.
+    Yields how many rounds of its events the window had done by the end of each call. A window
+    that waits for a call lets it fail, after a minute.
     """
-    beats: list[float] = []
-    timer, call = QTimer(), getattr(session, method)
+    ends: list[int] = []
+    timer, call, done = QTimer(), getattr(session, method), 0
+
+    def another_round() -> None:
+        nonlocal done
+        done += 1
 
     def held(*args: Any, **kwargs: Any) -> Any:
-        result, least = call(*args, **kwargs), len(beats) + rounds
+        result, least = call(*args, **kwargs), done + rounds
         for _ in range(6000):
-            if len(beats) >= least:
+            if done >= least:
+                ends.append(done)
                 return result
             time.sleep(0.01)
         raise AssertionError("the window waits for the session")
 
-    timer.timeout.connect(lambda: beats.append(time.thread_time()))
+    timer.timeout.connect(another_round)
     timer.start(0)  # in every round
     setattr(session, method, held)
-    yield beats
+    yield ends
     timer.stop()
 
 
