@@ -72,7 +72,8 @@ def test_evaluate_a_model_writes_nothing_unasked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2)
+    which = ("--model", model, "--device", "cpu", "--frames", 2, "--objects", 1)
+    options = ("--sequences", dev, *which)
     result = run("evaluate", *options)
     assert result.exit_code == 0, result.output
     for word in ("sequence", "click IoU", "J&F from mask", "cells", "dots_z"):

@@ -71,7 +71,7 @@ def test_a_cell_that_comes_is_found_and_followed(session):
 def test_backward_they_are_followed_backward(micro, stack):
     session = TrackingSession(micro, Frames(stack[::-1]))
     session.add_points(1, LENGTH - 1, [[30, 35]], [True])
-    for _ in session.propagate_and_find(EVERY, direction="backward"):
+    for _ in session.propagate_and_find(EVERY, direction="backward", diameter=26):
         pass
     (new,) = set(session.object_ids) - {1}
     found = LENGTH - 1 - COMES - COMES % EVERY
@@ -89,7 +89,7 @@ def test_daughters_begin_where_they_leave_their_mother(micro):
             images[t][(y - 48) ** 2 + (x - 64 - sign * apart) ** 2 < radius**2] = 140
     session = TrackingSession(micro, Frames(images.clip(0, 255).astype(np.uint8)))
     session.add_points(1, 0, [[48, 64]], [True])
-    for _ in session.propagate_and_find(4):
+    for _ in session.propagate_and_find(4, diameter=26):
         pass
     new = set(session.object_ids) - {1}
     assert new
@@ -200,13 +200,13 @@ def test_as_a_step_it_is_undone_and_done_again(session, micro, stack):
 def test_ended_early_it_keeps_what_was_found(session):
     history = History(session)
     history.do(AddPrompts({1: {0: click()}}))
-    results = history.run(PropagateAndFind("forward", every=EVERY))
+    results = history.run(PropagateAndFind("forward", every=EVERY, diameter=26))
     for result in results:
         if result.frame == 5:
             break
     results.close()
     assert session.object_ids == [1, 2]
-    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, frames=10)
+    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, diameter=26, frames=10)
     assert history.steps[-1] == done
     history.undo()
     assert session.object_ids == [1]
@@ -226,7 +226,7 @@ def test_a_look_can_be_ended(session):
 
     def follow() -> None:
         with session.checking(check):
-            for result in history.run(PropagateAndFind("forward", every=EVERY)):
+            for result in history.run(PropagateAndFind("forward", every=EVERY, diameter=26)):
                 frames.append(result.frame)
 
     session.add_points(1, 0, [[30, 35]], [True])
@@ -234,6 +234,6 @@ def test_a_look_can_be_ended(session):
     with pytest.raises(Enough):
         follow()
     assert frames == list(range(EVERY))
-    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, frames=EVERY)
+    done = PropagateAndFind("forward", object_ids=(1,), every=EVERY, diameter=26, frames=EVERY)
     assert history.steps[-1] == done
     assert session.object_ids == [1]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,29 @@ def test_input_sizes_fit_the_network(y, x):
     assert max(exact.size) <= 1024
     (published,) = levels(PUBLISHED["sam2_hiera_tiny"], (y, x), "exact")
     assert published.size == (1024, 1024)
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0, 4.0])
+def test_prompts_lie_where_the_picture_shows_them(zoom):
+    """As small models are trained: middles of pixels, and the outermost pixels of boxes."""
+    (geometry,) = levels(MICRO, (64, 128), "windowed", zoom)
+    mask = torch.zeros(1, 1, 64, 128)
+    mask[..., 20:32, 40:56] = 1
+    shown = F.interpolate(mask, geometry.size, mode="bilinear", antialias=True)[0, 0] > 0.499
+    rows, columns = np.nonzero(shown.numpy())
+    box = np.array([[20.0, 40.0], [31.0, 55.0]])
+    edges = [[columns.min(), rows.min()], [columns.max(), rows.max()]]
+    np.testing.assert_allclose(geometry.box_to_model(box), edges, atol=1e-4)
+    middle = geometry.to_model(box.mean(axis=0, keepdims=True))
+    np.testing.assert_allclose(middle, np.mean(edges, axis=0, keepdims=True), atol=1e-4)
+
+
+def test_published_models_see_prompts_as_published():
+    (geometry,) = levels(PUBLISHED["sam2_hiera_tiny"], (512, 256), "exact")
+    points = np.array([[0.0, 0.0], [10.0, 20.0]])
+    expected = [[0, 0], [80, 20]]
+    np.testing.assert_allclose(geometry.to_model(points), expected)
+    np.testing.assert_allclose(geometry.box_to_model(points), expected)
 
 
 @given(sides, sides, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))

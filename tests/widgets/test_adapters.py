@@ -14,9 +14,12 @@ from napari.layers._source import layer_source
 
 from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets import layer_adapters as adapters
 from napari_sam2.widgets import results
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.layer_reading import box_within
+from napari_sam2.widgets.layer_states import LayerState
 from napari_sam2.widgets.sources import Source
 from napari_sam2.widgets.words import in_words
 from napari_sam2.widgets.worker import Worker
@@ -253,3 +256,16 @@ def test_errors_in_words():
     assert in_words(RuntimeError("CUDA out of memory")).startswith("Out of memory")
     assert in_words(FileNotFoundError(2, "No such file", "a.tif")) == "No such file: a.tif."
     assert "ZeroDivisionError" in in_words(ZeroDivisionError("x"))
+
+
+def test_lines_of_a_box_run_around_its_pixels():
+    np.testing.assert_array_equal(box_within(np.array([[9.5, 3.5], [20.5, 4.5]])),
+                                  [[10, 3.75], [20, 4.25]])  # fmt: skip
+    geometry = StackGeometry((3, 40, 60), 0, {})
+    for box in ([[10, 20], [10.25, 21]], [[0, 0], [39, 59]]):
+        state = LayerState.of({1: {2: Prompt(box=box)}}, geometry)
+        (shape,) = state.shapes
+        np.testing.assert_array_equal(shape.min(axis=0), [2, box[0][0] - 0.5, box[0][1] - 0.5])
+        corners = geometry.yx(shape)
+        back = box_within(np.array([corners.min(axis=0), corners.max(axis=0)]))
+        np.testing.assert_array_equal(back, box)

@@ -86,7 +86,7 @@ def test_box_then_points_refine(desk):
     desk.point(0, *SMALL)
     desk.done()
     prompt = desk.prompts[1][0]
-    np.testing.assert_allclose(prompt.box, [[40, 45], [70, 75]])
+    np.testing.assert_allclose(prompt.box, [[40.5, 45.5], [69.5, 74.5]])  # within the lines
     assert prompt.points.tolist() == [list(SMALL)]
     assert desk.frame(0)[LARGE] == 1
     assert desk.frame(0)[SMALL] == 1

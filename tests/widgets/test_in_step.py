@@ -372,7 +372,7 @@ def test_the_shape_drawn_last_is_the_one_that_counts(desk: Any) -> None:
         assert list(desk.layers.shapes.shape_type) == ["rectangle"]
     prompt = desk.widget.session.prompts[1][0]
     assert prompt.mask is None
-    assert prompt.box[0, 0] == 22
+    assert prompt.box[0, 0] == 22.5
     assert_in_step(desk)
     for _ in range(2):
         desk.widget.undo()

@@ -193,7 +193,7 @@ class Engine(Placement):
         points = geometry.to_model(prompt.points)
         labels = torch.tensor([POSITIVE if p else NEGATIVE for p in prompt.positive]).long()
         if prompt.box is not None:
-            points = torch.cat([geometry.to_model(prompt.box), points])
+            points = torch.cat([geometry.box_to_model(prompt.box), points])
             labels = torch.cat([torch.tensor([BOX_START, BOX_END]), labels])
         device = self.model.device
         mask = None if earlier is None else earlier[None, None].clamp(-32, 32).to(device)

@@ -36,10 +36,14 @@ class Geometry:
     ----------
     shape : (Y, X) of a frame in data pixels.
     size : (H, W) of the network's input in model pixels, multiples of 32.
+    as_published : prompts are scaled as the published code does it, where data pixel 0 is model
+        pixel 0 however large pixels are. Small models are trained with prompts in the middles of
+        pixels, and on the outermost of those that a box holds.
     """
 
     shape: tuple[int, int]
     size: tuple[int, int]
+    as_published: bool = False
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -57,12 +61,19 @@ class Geometry:
         return float(np.sqrt(self.scale[0] * self.scale[1]))
 
     def to_model(self, points_yx: npt.NDArray[np.float64]) -> Tensor:
-        """Turn (K, 2) data pixels, (y, x), into model pixels, (x, y): the one place where that is.
+        """Turn (K, 2) data pixels, (y, x), into model pixels, (x, y)."""
+        return self._scaled(points_yx, 0.0 if self.as_published else 0.5)
 
-        Coordinates are scaled as the published code does it: data pixel 0 is model pixel 0.
-        """
+    def box_to_model(self, box_22: npt.NDArray[np.float64]) -> Tensor:
+        """Turn the outermost data pixels of a box, (y, x), into those of the model, (x, y)."""
+        if self.as_published:
+            return self._scaled(box_22, 0.0)
+        edges = self._scaled(box_22 + np.array([[0.0], [1.0]]), 0.0)
+        return edges - edges.new_tensor([[0.0], [1.0]])
+
+    def _scaled(self, points_yx: npt.NDArray[np.float64], middle: float) -> Tensor:
         sy, sx = self.scale
-        xy = np.stack([points_yx[:, 1] * sx, points_yx[:, 0] * sy], axis=1)
+        xy = (points_yx[:, ::-1] + middle) * (sx, sy) - middle
         return torch.from_numpy(xy.astype(np.float32))
 
 
@@ -90,7 +101,7 @@ def levels(
     if zoom is not None:
         return [_at_zoom(config, shape, attention, zoom)]
     if config.square_input:
-        return [Geometry(shape, (config.image_size, config.image_size))]
+        return [Geometry(shape, (config.image_size, config.image_size), as_published=True)]
     low, high = config.input_range
     longer = max(shape)
     if attention == "windowed":

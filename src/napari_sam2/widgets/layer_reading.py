@@ -46,6 +46,13 @@ def superseded(shapes: Shapes, geometry: StackGeometry) -> list[int]:
     return found
 
 
+def box_within(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the outermost pixels of a box as drawn, whose lines run around pixels."""
+    sides = corners[1] - corners[0]
+    inward = np.where(sides > 1, 0.5, sides / 4)
+    return np.stack([corners[0] + inward, corners[1] - inward])
+
+
 def drawn(shapes: Shapes, geometry: StackGeometry, areas: Areas) -> dict[Key, Prompt]:
     """Return the boxes and areas of shapes as prompts, by object and frame.
 
@@ -61,7 +68,7 @@ def drawn(shapes: Shapes, geometry: StackGeometry, areas: Areas) -> dict[Key, Pr
     for object_id, shape, kind in zip(ids, data, shapes.shape_type, strict=False):
         key, yx = (object_id, int(geometry.frames_of(shape)[0])), geometry.yx(shape)
         if kind == BOX:
-            found[key] = Prompt(box=np.array([yx.min(axis=0), yx.max(axis=0)]))
+            found[key] = Prompt(box=box_within(np.array([yx.min(axis=0), yx.max(axis=0)])))
         else:
             outlines.setdefault(key, []).append((yx, kind))
     for key, area in areas.of(outlines).items():

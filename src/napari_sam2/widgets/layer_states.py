@@ -72,7 +72,8 @@ class LayerState:
             for i, t, p in flat
             for (y, x), positive in zip(p.points, p.positive, strict=True)
         ]
-        boxes = [(i, t, p.box) for i, t, p in flat if p.box is not None]
+        around = np.array([[-0.5], [0.5]])  # pixels; lines run around those of a box
+        boxes = [(i, t, p.box + around) for i, t, p in flat if p.box is not None]
         return cls(
             np.array([place for *_, place in clicks]),
             {
