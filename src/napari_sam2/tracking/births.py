@@ -124,5 +124,5 @@ def _measured(engine: Engine, estimate: Estimate) -> tuple[npt.NDArray[np.float6
         return np.full(2, np.nan), 0.0
     step = 4 / np.array(engine.geometry(estimate.window).scale)
     corner = 4 * np.array([estimate.window.row, estimate.window.column]) + estimate.corner
-    centre = (np.mean(np.nonzero(inside), axis=1) + corner) * step
+    centre = (np.mean(np.nonzero(inside), axis=1) + corner + 0.5) * step - 0.5
     return centre, float(np.count_nonzero(inside) * step[0] * step[1])
