@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.model.config import MICRO, PUBLISHED
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.resampling import moved, to_data
 from napari_sam2.tracking.windows import Window, around, grown, levels, whole
 
@@ -35,11 +35,13 @@ def test_input_sizes_fit_the_network(y, x):
 def test_prompts_lie_where_the_picture_shows_them(zoom):
     """As small models are trained: middles of pixels, and the outermost pixels of boxes."""
     (geometry,) = levels(MICRO, (64, 128), "windowed", zoom)
-    mask = torch.zeros(1, 1, 64, 128)
-    mask[..., 20:32, 40:56] = 1
-    shown = F.interpolate(mask, geometry.size, mode="bilinear", antialias=True)[0, 0] > 0.499
-    rows, columns = np.nonzero(shown.numpy())
+    stack = np.zeros((1, 64, 128), np.float32)
+    stack[0, 20:32, 40:56] = 1
+    part = (slice(0, geometry.size[0]), slice(16, geometry.size[1]))
+    picture = Frames(stack).tensor(0, geometry.size, [part], torch.device("cpu"))[0, 0].numpy()
+    rows, columns = np.nonzero(picture > (picture.min() + picture.max()) / 2)
     box = np.array([[20.0, 40.0], [31.0, 55.0]])
+    columns += 16
     edges = [[columns.min(), rows.min()], [columns.max(), rows.max()]]
     np.testing.assert_allclose(geometry.box_to_model(box), edges, atol=1e-4)
     middle = geometry.to_model(box.mean(axis=0, keepdims=True))
