@@ -21,9 +21,9 @@ _ROUNDS = 5
 class Muon(torch.optim.Optimizer):
     """Steps along the nearest orthogonal matrix to the momentum (Jordan et al. 2024).
 
-    torch's own does its products in bfloat16, also on processors that only emulate it: a step took
-    ten times longer there than forward and backward together. These are in float32, where matrices
-    of one shape go together.
+    torch's own multiplies in bfloat16, also on processors that only emulate it, where it took
+    several times as long as all the rest of training. This one multiplies in float32, matrices of
+    one shape at once.
 
     Parameters
     ----------
