@@ -6,6 +6,7 @@ import time
 from importlib import resources
 
 import numpy as np
+import pytest
 from fakes import FakeFactory, blobs
 from napari.utils._proxies import PublicOnlyProxy
 from npe2 import PluginManifest
@@ -369,3 +370,14 @@ def test_deleting_the_widget_stops_the_work(open_desk, qtbot):
     worker._threads.shutdown(wait=True)
     assert controller.session is None
     desk.viewer.add_image(blobs(), name="another")  # nobody listens any more
+
+
+@pytest.mark.parametrize("high", [-0.6, -0.2, 0.0])
+def test_a_box_that_holds_no_pixel_is_refused(desk, high):
+    desk.shape(0, [(-10, 10), (-10, 30), (high, 30), (high, 10)], "rectangle")
+    desk.done()
+    assert "outside the image" in desk.status
+    assert not len(desk.layers.shapes.data)
+    desk.shape(0, [(-10, 10), (-10, 30), (0.2, 30), (0.2, 10)], "rectangle")
+    desk.done()
+    assert desk.prompts[1][0].box is not None

@@ -130,10 +130,10 @@ class StackGeometry:
         if not 0 <= frames[0] < self.length:
             return f"Frame {frames[0]} does not exist; there are frames 0 to {self.length - 1}."
         low, high = self.yx(coords).min(axis=0), self.yx(coords).max(axis=0)
-        limits = np.array(self.frame_shape) - 0.5
-        outside = (high < -0.5) | (low > limits)
+        last = np.array(self.frame_shape) - 1
+        outside = (high <= 0) | (low >= last)  # a shape holds the middle of no pixel
         if len(coords) == 1:
-            outside = (low < -0.5) | (high > limits)
+            outside = (low < -0.5) | (high > last + 0.5)
         if outside.any():
             return "That is outside the image; click inside it."
         return None
