@@ -55,7 +55,8 @@ class Prompt:
     positive
         (K,) bool: on the object (True) or on what is not the object (False).
     box
-        (2, 2) float, two opposite corners; stored as [[y0, x0], [y1, x1]] with y0 <= y1, x0 <= x1.
+        (2, 2) float, two opposite corners: the outermost pixels that it holds. Stored as
+        [[y0, x0], [y1, x1]] with y0 <= y1, x0 <= x1.
     mask
         (Y, X) bool. Only the part of the frame that holds it is kept, as `thin`; each reading lays
         it out anew.

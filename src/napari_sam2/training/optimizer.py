@@ -35,7 +35,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": 0.0, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    # torch's may also be given a closure, and is overloaded for it; this one takes none.
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step."""
         for group in self.param_groups:
             alike = defaultdict(list)
