@@ -97,7 +97,7 @@ def open_stack(
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))
         picks = {letter.upper(): index for letter, index in (select or {}).items()}
-        letter = "S" if "S" in raw.axes and "C" not in raw.axes else "C"
+        letter = _channel_letter(raw)
         if isinstance(channel, int):
             picks[letter] = channel
         raw = _picked(raw, picks)
@@ -108,6 +108,35 @@ def open_stack(
         place = raw.axes.index(letter)
         mix = checked_channels(channel, raw.shape[place])
         return replace(_arranged(raw, path, place), mix=mix)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def open_channels(path: str | Path, *, select: Mapping[str, int] | None = None) -> Stack:
+    """Open a stack with all of its channels, which are no colours then.
+
+    Parameters
+    ----------
+    path, select
+        As for `open_stack`.
+
+    Returns
+    -------
+    Stack
+        (T, Y, X, C), or (T, Y, X) where the file has no channels.
+
+    Raises
+    ------
+    InputError
+        As from `open_stack`.
+    """
+    path = _named(path)
+    raw = _read(path, None)
+    try:
+        raw = _picked(raw, {letter.upper(): index for letter, index in (select or {}).items()})
+        letter = _channel_letter(raw)
+        place = raw.axes.index(letter) if letter in raw.axes else None
+        return _arranged(raw, path, place)
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
 
@@ -250,6 +279,11 @@ def _arranged(raw: RawStack, path: Path, channels: int | None = None) -> Stack:
     letters = along + "YX" + ("" if rgb is None else "C")
     steps = {k: scale[k] for k in letters if k != "C"}
     return Stack(data, letters, steps, raw.unit, path)
+
+
+def _channel_letter(raw: RawStack) -> str:
+    """Return the letter of the axis of channels; samples of pixels are channels, too."""
+    return "S" if "S" in raw.axes and "C" not in raw.axes else "C"
 
 
 def _rgb_axis(raw: RawStack) -> int | None:

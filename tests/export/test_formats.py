@@ -261,7 +261,6 @@ def test_measuring_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> No
     )
     out = tmp_path / "out.csv"
     given = (tmp_path / "res", "--output", out, "--image", tmp_path / "image.tif")
-    refused(run(*given), "2 channels", "choose one")
     assert run(*given, "--channel", 1).exit_code == 0
     table = np.genfromtxt(out, delimiter=",", names=True)
     assert table["area_um2"].tolist() == (table["area_px"] / 4).tolist()
@@ -272,6 +271,32 @@ def test_measuring_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> No
     table = np.genfromtxt(out, delimiter=",", names=True)
     assert table["intensity_max"].tolist() == table["object_id"].tolist()
     refused(run(*given, "--to", "tracks", "--overwrite"), "no use for tracks")
+
+
+def test_measuring_several_channels_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> None:
+    export_masklets(tmp_path / "res", labels)
+    image = np.stack([labels, labels * 0 + 7, labels * 0 + 9, labels + 1], axis=1)
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, metadata={"axes": "TCYX"})
+    out = tmp_path / "out.csv"
+    given = (tmp_path / "res", "--output", out, "--image", tmp_path / "image.tif", "--overwrite")
+    for channels, names in ((None, "0123"), ("2,0", "20"), ("3", ("",))):
+        options = () if channels is None else ("--channel", channels)
+        assert run(*given, *options).exit_code == 0
+        with out.open(newline="", encoding="ascii") as file:
+            header = file.readline().strip().split(",")
+        means = [name for name in header if name.startswith("intensity_mean")]
+        assert means == [f"intensity_mean_{one}" if one else "intensity_mean" for one in names]
+        table = np.genfromtxt(out, delimiter=",", names=True)
+        for one in {*names} & {"0", "1", "2", "3"}:
+            ids = table["object_id"]
+            wanted = {"0": ids, "1": ids * 0 + 7, "2": ids * 0 + 9, "3": ids + 1}[one]
+            assert table[f"intensity_mean_{one}"].tolist() == wanted.tolist()
+    for wrong in ("4", "0,4"):
+        refused(run(*given, "--channel", wrong), "image.tif", "0 to 3")
+    for wrong in ("a", "0,", "1,1", "-1", "0,-"):
+        refused(run(*given, f"--channel={wrong}"), f"--channel {wrong} is not understood")
+    several = (tmp_path / "image.tif", "--output", tmp_path / "b.tif", "--channel", "0,1")
+    refused(run(*several), "one channel at a time")
 
 
 def test_mistakes_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> None:

@@ -110,9 +110,17 @@ def test_intensities_and_quality(labels: np.ndarray, tmp_path: Path) -> None:
     for row, grey in zip(rows_of(tmp_path / "rgb.csv"), rows_of(tmp_path / "a.csv"), strict=True):
         assert row["intensity_mean_0"] == grey["intensity_mean"]
         assert float(row["intensity_max_1"]) == float(row["intensity_max_0"]) // 2
-    for wrong in (image[:2], colours[..., None]):
+    named = {"DAPI (blue)": image, "µ": image // 2, "DAPI blue": image // 3}
+    export_masklets(tmp_path / "named.csv", labels, image=named)
+    for row, grey in zip(rows_of(tmp_path / "named.csv"), rows_of(tmp_path / "a.csv"), strict=True):
+        assert row["intensity_mean_DAPI_blue"] == grey["intensity_mean"]
+        assert float(row["intensity_max_1"]) == float(grey["intensity_max"]) // 2
+        assert float(row["intensity_max_DAPI_blue_2"]) == float(grey["intensity_max"]) // 3
+    for wrong in (image[:2], colours[..., None], {"a": image, "b": image[:2]}, {"a": colours}):
         with pytest.raises(InputError, match=r"does not fit labels of shape \(3, 20, 30\)"):
             export_masklets(tmp_path / "b.csv", labels, image=wrong)
+    with pytest.raises(InputError, match="no channel to measure"):
+        export_masklets(tmp_path / "b.csv", labels, image={})
 
 
 def test_the_columns_are_the_same_whatever_the_first_frame_holds(

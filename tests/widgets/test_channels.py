@@ -420,3 +420,45 @@ def test_a_fresh_start_keeps_the_axes(open_window):
     assert window.layers.geometry.axis == 0
     assert window.layers.geometry.fixed == {1: 4}
     assert window.widget.workbench.source.channel == 1
+
+
+def columns_of(path) -> dict[str, list[float]]:
+    """Mean intensities in a table, by what the names of their columns end in."""
+    table = np.genfromtxt(path, delimiter=",", names=True)
+    start = "intensity_mean"
+    names = [name for name in table.dtype.names if name.startswith(start)]
+    return {name.removeprefix(start): table[name].tolist() for name in names}
+
+
+@pytest.mark.parametrize("channel", [1, (1, None, 0)])
+def test_all_channels_are_measured_whichever_the_model_sees(open_desk, tmp_path, channel):
+    data = np.stack([blobs(3) * 0 + 3, blobs(3), blobs(3) * 0 + 5, blobs(3) * 0 + 8], axis=1)
+    desk = open_desk(data, axis_labels=("t", "c", "y", "x"))
+    desk.widget.set_image(desk.viewer.layers["cells"], part=Part(channel=channel))
+    desk.done()
+    desk.point(1, *LARGE)
+    desk.done()
+    desk.widget.export(tmp_path / "a.csv")
+    desk.done()
+    mask = desk.frame(1) > 0
+    wanted = {"_0": [3], "_1": [blobs(3)[1][mask].mean()], "_2": [5], "_3": [8]}
+    found = columns_of(tmp_path / "a.csv")
+    assert list(found) == list(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(np.atleast_1d(found[name]), values)
+
+
+def test_layers_of_the_same_shape_are_measured_by_name(open_desk, tmp_path):
+    desk = open_desk(blobs(3))
+    desk.point(1, *LARGE)
+    desk.done()
+    desk.widget.export(tmp_path / "alone.csv")
+    desk.done()
+    assert list(columns_of(tmp_path / "alone.csv")) == [""]
+    desk.viewer.add_image(blobs(3) * 0 + np.float32(2.5), name="GFP [long]")
+    desk.viewer.add_image(np.zeros((3, 40, 40), np.uint8), name="other shape")
+    desk.done()
+    desk.widget.export(tmp_path / "both.csv")
+    desk.done()
+    alone, both = (columns_of(tmp_path / name) for name in ("alone.csv", "both.csv"))
+    assert both == {"_cells": alone[""], "_GFP_long": 2.5}

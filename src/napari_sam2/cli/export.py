@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_sam2.cli.options import SelectOption, selection
+from napari_sam2.cli.options import SelectOption, numbers, selection
 from napari_sam2.terminal import progress, say
 
 
@@ -27,7 +27,11 @@ def export(
     ] = None,
     image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
     channel: Annotated[
-        int | None, typer.Option(help="Channel of the image; without one, of LABELS.")
+        str | None,
+        typer.Option(
+            help="Channels of the image to measure, counted from 0: 1, or 0,2; all of them unless "
+            "given. Without an image, the channel of LABELS."
+        ),
     ] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of LABELS, e.g. TYX.")] = None,
     select: SelectOption = None,
@@ -49,7 +53,7 @@ def export(
                 to,
                 axes=axes,
                 image=image,
-                channel=channel,
+                channel=None if channel is None else numbers(channel),
                 select=selection(select),
                 overwrite=overwrite,
                 progress=report,

@@ -76,6 +76,21 @@ def channels(text: str | None) -> Channels | None:
     return None if text is None else parsed_channels(text)
 
 
+def numbers(text: str) -> int | tuple[int, ...]:
+    """Read the channels to measure: "1" is one of them, "0,2" are two.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words) or len(set(words)) != len(words):
+        raise InputError(f"--channel {text} is not understood; write one (1), or several (0,2)")
+    found = tuple(int(word) for word in words)
+    return found[0] if len(found) == 1 else found
+
+
 def selection(items: list[str] | None) -> dict[str, int]:
     """Read `SelectOption`: the index by the letter of its axis.
 

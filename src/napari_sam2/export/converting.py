@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import (
@@ -16,7 +16,7 @@ from napari_sam2.export.formats import (
     open_parents,
 )
 from napari_sam2.export.source import Progress
-from napari_sam2.stacks import axes_of, open_stack, shared_out
+from napari_sam2.stacks import Stack, axes_of, open_channels, open_stack, shared_out
 from napari_sam2.tracking.errors import InputError
 
 
@@ -34,7 +34,7 @@ def convert(
     *,
     axes: str | None = None,
     image: Path | None = None,
-    channel: int | None = None,
+    channel: int | Sequence[int] | None = None,
     select: Mapping[str, int] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -50,7 +50,8 @@ def convert(
     target, format, overwrite, progress
         As for `export_masklets`.
     image, channel
-        Stack to measure, and which of its channels; without a stack, which of the labels.
+        Stack to measure, and which of its channels, one or several: all of them, unless given.
+        Without a stack, which channel of the labels.
     select
         Index along other axes, of the labels and of the stack, as far as each has them.
 
@@ -65,12 +66,14 @@ def convert(
         raise InputError(f"an image is of no use for {name}; leave it out, or export csv")
     own, of_image = dict(select or {}), {}
     if image is None and channel is not None:
+        if not isinstance(channel, int):
+            raise InputError("labels have one channel at a time; choose one, or give an image")
         own["C"] = channel
     elif image is not None and select:
         own, of_image = shared_out(select, masklet_axes(source, axes), axes_of(image))
     masklets = open_masklets(source, axes, own)
     check_room(target, masklets.data.shape, name)
-    pixels = None if image is None else open_stack(image, channel=channel, select=of_image)
+    pixels, measured = (None, None) if image is None else _measured(image, channel, of_image)
     calibrated = pixels if pixels is not None and masklets.unit is None else masklets
     remarks = export_masklets(
         target,
@@ -79,9 +82,30 @@ def convert(
         axes=masklets.axes,
         scale=calibrated.scale,
         unit=calibrated.unit,
-        image=None if pixels is None else pixels.data,
+        image=measured,
         parents=open_parents(source) or None,
         overwrite=overwrite,
         progress=progress,
     )
     return Converted(len(masklets.data), remarks)
+
+
+def _measured(
+    image: Path, channel: int | Sequence[int] | None, select: Mapping[str, int]
+) -> tuple[Stack, Any]:
+    """Open what is measured: a stack, and of it one channel, some by their numbers, or all."""
+    if isinstance(channel, int):
+        stack = open_stack(image, channel=channel, select=select)
+        return stack, stack.data
+    stack = open_channels(image, select=select)
+    if channel is None:
+        return stack, stack.data
+    count = stack.data.shape[3] if stack.axes.endswith("C") else 1
+    for one in channel:
+        if not 0 <= one < count:
+            raise InputError(
+                f"{image.name}: channel {one} does not exist; there are 0 to {count - 1}"
+            )
+    if not stack.axes.endswith("C"):
+        return stack, stack.data
+    return stack, {str(one): stack.data[..., one] for one in channel}

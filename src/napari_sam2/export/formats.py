@@ -126,7 +126,8 @@ def export_masklets(
     unit
         Of the lengths, e.g. "micrometer" or "nm", see `LENGTHS`; None for pixels.
     image
-        (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv").
+        (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv"). Or
+        such arrays (T, Y, X) by the name of the channel, which their columns end in.
     quality
         Object id -> frame -> how sure the network was, and whether the mask is interpolated ("csv"
         and "coco").

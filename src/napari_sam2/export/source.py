@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.export.measured import MeasuredImage
 from napari_sam2.physical_units import LENGTHS, length_unit
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.reading import as_read
+from napari_sam2.tracking.reading import read_plane
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.estimates import Quality
@@ -40,7 +41,7 @@ class LabelSource:
     name
         What the labels are called inside of files.
     image
-        (T, Y, X) or (T, Y, X, C), as many frames of the same size, to be measured.
+        To be measured; see `MeasuredImage`.
     quality
         Object id -> frame -> how sure the network was.
     parents
@@ -91,12 +92,11 @@ class LabelSource:
         self.dtype: np.dtype[Any] = np.dtype(np.uint16 if small else np.uint32)
         self.scale = _checked_scale(scale or {}, self.axes)
         self.name = name
-        self.image = image if image is None or hasattr(image, "shape") else np.asarray(image)
+        self.image = None if image is None else MeasuredImage(image, self.shape)
         self.quality: Qualities = quality or {}
         self.parents = parents
         # What the format could not hold, in words: for whoever writes.
         self.remarks: list[str] = []
-        self._check_image()
         self._total = passes * len(self)
         self._done = 0
         self._progress = progress
@@ -109,19 +109,9 @@ class LabelSource:
         """(Y, X)."""
         return self.shape[-2], self.shape[-1]
 
-    def image_plane(self, frame: int) -> npt.NDArray[Any]:
-        """Return a frame (Y, X) or (Y, X, C) of the image."""
-        return read_plane(self.image, frame if len(self.shape) == 3 else ..., "image")
-
-    def _check_image(self) -> None:
-        if self.image is None:
-            return
-        shape = tuple(int(n) for n in self.image.shape)
-        if shape[: len(self.shape)] != self.shape or len(shape) > len(self.shape) + 1:
-            raise InputError(
-                f"an image of shape {shape} does not fit labels of shape {self.shape}; give the "
-                "image that the labels belong to"
-            )
+    def place(self, frame: int) -> Any:
+        """Return the index of a frame in arrays of the labels' axes."""
+        return frame if len(self.shape) == 3 else ...
 
     def planes(self, dtype: npt.DTypeLike | None = None) -> Iterator[npt.NDArray[Any]]:
         """Yield the labels (Y, X) of each frame as `dtype`, `self.dtype` unless given.
@@ -134,7 +124,7 @@ class LabelSource:
         target = self.dtype if dtype is None else np.dtype(dtype)
         highest = np.iinfo(target).max
         for index in range(len(self)):
-            plane = read_plane(self.labels, index if len(self.shape) == 3 else ..., "labels")
+            plane = read_plane(self.labels, self.place(index), "labels")
             if plane.min() < 0 or plane.max() > highest:
                 raise InputError(
                     f"labels {plane.min()}..{plane.max()} in frame {index} cannot be written; "
@@ -161,26 +151,6 @@ def _checked_scale(scale: Mapping[str, Any], axes: str) -> dict[str, float]:
         if not (isinstance(step, Real) and 0 < float(step) < math.inf):
             raise InputError(f"the scale of {letter} must be a number above 0, not {step!r}")
     return {letter: float(scale.get(letter, 1.0)) for letter in axes}
-
-
-def read_plane(stack: Any, index: Any, what: str) -> npt.NDArray[Any]:
-    """Read one frame of an array that may be on disk.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, so that nobody takes it for a failure to write.
-    """
-    try:
-        return as_read(stack[index])
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # what is behind an array shares no base for its errors
-        where = "" if index is ... else f"frame {index} of "
-        raise InputError(
-            f"cannot read {where}the {what} ({type(error).__name__}: {error}); "
-            "the file may be damaged or gone"
-        ) from error
 
 
 def frames_of_objects(source: LabelSource) -> dict[int, list[int]]:

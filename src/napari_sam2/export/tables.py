@@ -106,7 +106,7 @@ def _measured(
     steps = (source.scale["Y"], source.scale["X"]) if source.unit else (1.0, 1.0)
     # Consecutive labels: the time and memory of regionprops go with the highest.
     ids, place = np.unique(np.append(plane.ravel(), 0), return_inverse=True)
-    image = None if source.image is None else source.image_plane(frame)
+    image = None if source.image is None else source.image.plane(source.place(frame))
     found = regionprops_table(
         place[:-1].reshape(plane.shape),
         image,
@@ -120,9 +120,7 @@ def _measured(
         columns["parent"] = np.array(parents, np.int64)
     columns |= _place_along_axis(frame, len(objects), source)
     columns |= _shapes(found, steps, source.unit)
-    # One column for each channel, if there are several: intensity_mean_0, ...
-    intensities = {name: values for name, values in found.items() if name.startswith("intensity")}
-    columns |= {name.replace("-", "_"): values for name, values in intensities.items()}
+    columns |= _intensities(found, source)
     if source.quality:
         columns |= _qualities(objects, frame, source)
     return columns
@@ -159,6 +157,20 @@ def _shapes(
         f"major_axis_{length}": found["axis_major_length"],
         f"minor_axis_{length}": found["axis_minor_length"],
         "eccentricity": found["eccentricity"],
+    }
+
+
+def _intensities(
+    found: dict[str, npt.NDArray[Any]], source: LabelSource
+) -> dict[str, npt.NDArray[Any]]:
+    """Name the columns by the channel, if there are several: intensity_mean_0, ..."""
+    if source.image is None:
+        return {}
+    suffixes = source.image.suffixes
+    return {
+        f"{what}{suffix}": found[f"{what}-{k}" if suffix else what]
+        for what in _INTENSITY
+        for k, suffix in enumerate(suffixes)
     }
 
 

@@ -159,8 +159,12 @@ class Frames:
         InputError
             If there is no such frame, or it is damaged.
         """
-        wait([*self._expected.values()])  # arrays need not bear two readers at a time
+        self.settle()
         return self._frame(index)
+
+    def settle(self) -> None:
+        """Wait for what is read in the background: arrays need not bear two readers at a time."""
+        wait([*self._expected.values()])
 
     def _frame(self, index: int) -> npt.NDArray[Any]:
         if not 0 <= index < len(self):

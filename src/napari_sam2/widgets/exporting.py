@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from napari_sam2.widgets.layer_adapters import StackGeometry, source_path
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Cancelled, Run
+from napari_sam2.widgets.sources import Source
 
 if TYPE_CHECKING:
-    from napari_sam2.widgets.sources import Source
+    from napari.layers import Image
+
+    from napari_sam2.tracking.frames import Frames
     from napari_sam2.widgets.workbench import Workbench
 
 MEASURED = "csv"
@@ -33,15 +37,43 @@ class _Labels:
         return self._writer.read(frame)
 
 
-class _Pixels:
-    """The image as (T, Y, X) or (T, Y, X, 3), read frame by frame."""
+class _Channel:
+    """A channel of the image as (T, Y, X), read frame by frame."""
 
-    def __init__(self, frames: Any) -> None:
+    def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self.shape = (len(frames), *frames.shape, *((3,) if frames.rgb else ()))
+        self.shape = (len(frames), *frames.shape)
 
     def __getitem__(self, frame: int) -> npt.NDArray[Any]:
-        return np.asarray(self._frames.read(frame))
+        return self._frames.read(frame)
+
+
+def measured(source: Source, geometry: StackGeometry, images: Sequence[Image]) -> Any:
+    """Return all that can be measured in the masklets, whatever of it the model sees.
+
+    Parameters
+    ----------
+    source, geometry
+        What is worked on.
+    images
+        Of the viewer; those of the same shape are channels, too.
+
+    Returns
+    -------
+    One channel (T, Y, X), or several by name: of layers theirs, else their numbers.
+    """
+    from napari_sam2.tracking.frames import Frames  # torch takes seconds to import
+
+    layers = source.siblings(images)
+    if len(layers) > 1:
+        parts = {layer.name: Source(layer).array(geometry)[:2] for layer in layers}
+        return {name: _Channel(Frames(data, along)) for name, (data, along) in parts.items()}
+    data, along, channels = source.array(geometry)
+    if channels is None:
+        return _Channel(Frames(data, along))
+    numbers = range(source.count)
+    each = [Frames(data, along, channel_axis=channels, channel=k) for k in numbers]
+    return {str(k): _Channel(frames) for k, frames in zip(numbers, each, strict=True)}
 
 
 class Export:
@@ -61,6 +93,8 @@ class Export:
         Has the labels.
     dtype
         Of the labels.
+    images
+        Of the viewer, see `measured`.
     overwrite
         Replace what is at `path`; never an image that is worked on.
     """
@@ -73,6 +107,7 @@ class Export:
         geometry: StackGeometry,
         writer: ResultWriter,
         dtype: Any,
+        images: Sequence[Image] = (),
         overwrite: bool = False,
     ) -> None:
         self.path = path
@@ -81,6 +116,7 @@ class Export:
         self._images = images_of(source)
         self._labels = _Labels(writer, geometry, dtype)
         self._source, self._geometry = source, geometry
+        self._viewed = tuple(images)
 
     def run(self, session: Any, run: Run) -> tuple[str, ...]:
         """Write it.
@@ -108,6 +144,10 @@ class Export:
                 raise Cancelled
 
         name = format_of(self.path, self._format)
+        image = None
+        if name == MEASURED:
+            session.frames.settle()
+            image = measured(self._source, self._geometry, self._viewed)
         return export_masklets(
             self.path,
             self._labels,
@@ -115,7 +155,7 @@ class Export:
             axes=f"{self._source.frame_axis(self._geometry)}YX",
             scale=scale,
             unit=length_unit(unit),  # napari knows more of them than files do
-            image=_Pixels(session.frames) if name == MEASURED else None,
+            image=image,
             quality=session.qualities() if FORMATS[name].quality else None,
             parents=session.parents,
             overwrite=self._overwrite,
@@ -139,7 +179,9 @@ def export(
     if layers is None or bench.source is None or bench.writer is None:
         return
     dtype = layers.labels.data.dtype
-    one = Export(path, format, bench.source, layers.geometry, bench.writer, dtype, overwrite)
+    one = Export(
+        path, format, bench.source, layers.geometry, bench.writer, dtype, bench.images, overwrite
+    )
     remarks: list[str] = []
 
     def work(record: Record, run: Run) -> None:
