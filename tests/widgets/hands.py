@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
-from napari_sam2.widgets.object_table import NAME
+from napari_sam2.widgets.object_model import NAME
 from napari_sam2.widgets.worker import process_events
 
 

@@ -311,7 +311,7 @@ def _anything(chance: random.Random, desk: Any) -> str:
         "merge": merge,
         "split": lambda: (desk.go(frame), widget.panels.editor.split()),
         "divide": lambda: bench.dividing.divide(chance.choice(ids), frame),
-        "lock": lambda: widget.panels.editor.lock(chance.choice(ids), chance.random() < 0.5),
+        "lock": lambda: widget.panels.editor.lock([chance.choice(ids)], chance.random() < 0.5),
         "end": end,
         "accept": lambda: (desk.go(frame), bench.prompting.approve(bench.object_id, frame)),
         "fill gaps": lambda: widget.panels.editor.close_gaps(),

@@ -116,7 +116,7 @@ def test_two_strokes_while_the_worker_is_busy_are_undone_together(open_desk):
 
 
 WHAT = {
-    "lock": lambda desk: desk.widget.panels.editor.lock(1, True),
+    "lock": lambda desk: desk.widget.panels.editor.lock([1], True),
     "gaps": lambda desk: desk.widget.panels.editor.close_gaps(),
     "merge": lambda desk: desk.widget.panels.editor.merge([1, 2]),
     "undo": lambda desk: desk.widget.undo(),

@@ -153,7 +153,7 @@ def test_another_device_keeps_locks_and_says_what_it_does_not_know(desk):
     other[:, 15:25, 15:25], other[:, 50:60, 50:60] = 3, 4
     desk.widget.workbench.seeding.adopt(desk.viewer.add_labels(other, name="other"))
     desk.done()
-    desk.widget.panels.editor.lock(3, True)
+    desk.widget.panels.editor.lock([3], True)
     desk.done()
     desk.widget.choose_model("micro", "cpu")
     desk.done()

@@ -20,7 +20,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.importing import import_masklets
 from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.mother_menu import candidates
-from napari_sam2.widgets.object_table import NAME
+from napari_sam2.widgets.object_model import NAME
 from napari_sam2.widgets.overview import Notes, Overview
 from napari_sam2.widgets.timeline_lineage import lines
 from napari_sam2.widgets.tracks_layer import show_tracks

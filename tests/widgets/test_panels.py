@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLineEdit
 
 from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.object_table import FRAMES, ID, LOCK, LOWEST, NAME, SHOW
+from napari_sam2.widgets.object_model import FRAMES, ID, LOCK, LOWEST, NAME, SHOW
 from napari_sam2.widgets.overview import Overview
 from napari_sam2.widgets.panels import TIMELINE
 from napari_sam2.widgets.timeline import AXIS, ROW

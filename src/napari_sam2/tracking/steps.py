@@ -211,25 +211,33 @@ class SplitObject:
 
 @dataclass(frozen=True)
 class LockObject:
-    """Keep an object as it is, or allow it to be followed again; nothing if there is none."""
+    """Keep objects as they are, or allow them to be followed again, as far as there are such."""
 
     kind: ClassVar[str] = "lock"
     object_id: int
     locked: bool
+    others: tuple[int, ...] | None = None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """All of them."""
+        return (self.object_id, *(self.others or ()))
 
     def touches(self, session: TrackingSession) -> Iterable[int]:
-        """Name the one object."""
-        return (self.object_id,)
+        """Name the objects."""
+        return self.object_ids
 
     def run(self, session: TrackingSession) -> Results:
         """Yield nothing: masks stay."""
-        if self.object_id in session.object_ids:
-            session.lock_object(self.object_id, self.locked)
+        for i in self.object_ids:
+            if i in session.object_ids:
+                session.lock_object(i, self.locked)
         yield from ()
 
     def describe(self) -> str:
         """Name it for a menu."""
-        return f"{'locking' if self.locked else 'unlocking'} of object {self.object_id}"
+        what = f"{len(self.object_ids)} objects" if self.others else f"object {self.object_id}"
+        return f"{'locking' if self.locked else 'unlocking'} of {what}"
 
 
 @dataclass(frozen=True)

@@ -47,23 +47,26 @@ class ObjectEditor:
         self._bench.changed.emit()
         self._bench.controller.save()
 
-    def lock(self, object_id: int, locked: bool) -> None:
-        """Protect an object's masks from propagation, or allow it to be followed again."""
-        bench = self._bench
-        if self._busy():
+    def lock(self, object_ids: Iterable[int], locked: bool) -> None:
+        """Protect masks of objects from propagation, or allow these to be followed again."""
+        ids, bench = [*object_ids], self._bench
+        if self._busy() or not ids:
             return
-        name = bench.notes.name(object_id)
+        one = len(ids) == 1
+        who = f"{bench.notes.name(ids[0])} is" if one else f"{len(ids)} objects are"
+        its = "its" if one else "their"
 
         def done() -> None:
-            (bench.notes.locked.add if locked else bench.notes.locked.discard)(object_id)
+            noted = bench.notes.locked
+            (noted.update if locked else noted.difference_update)(ids)
             bench.status.emit(
-                f"{name} is locked: propagation leaves its masks as they are."
+                f"{who} locked: propagation leaves {its} masks as they are."
                 if locked
-                else f"{name} is followed again.",
+                else f"{who} followed again.",
                 "info",
             )
 
-        self._change(LockObject(object_id, locked), None, done)
+        self._change(LockObject(ids[0], locked, tuple(ids[1:]) or None), None, done)
 
     def show(self, object_ids: Iterable[int], visible: bool) -> None:
         """Show or hide objects in the Labels layer; their masks stay."""

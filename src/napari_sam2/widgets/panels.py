@@ -17,6 +17,7 @@ from napari_sam2.widgets.legend import Legend
 from napari_sam2.widgets.object_editor import ObjectEditor
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.review import Review
+from napari_sam2.widgets.selecting import Selecting
 from napari_sam2.widgets.timeline import Timeline
 from napari_sam2.widgets.workbench import Workbench
 from napari_sam2.widgets.worker import WindowThread, Worker
@@ -74,6 +75,7 @@ class Panels(QObject):
         self._worker = Worker(WindowThread(self))
         self.review = Review(bench, self._compute)
         self.editor = ObjectEditor(bench)
+        self.selecting = Selecting(bench, table.table, lambda: self.review.overview)
         self.panel: TimelinePanel | None = None
         self._dark = True
         self._rest = 0.0
@@ -85,7 +87,7 @@ class Panels(QObject):
     @property
     def busy(self) -> bool:
         """Whether something newer is about to be shown."""
-        return self._worker.busy or self._timer.isActive()
+        return self._worker.busy or self.selecting.busy or self._timer.isActive()
 
     def colour_of(self, object_id: int) -> Any:
         """Colour (RGBA, 0 to 1) of an object."""
@@ -98,9 +100,10 @@ class Panels(QObject):
         table.picked.connect(self.review.go_to)
         table.frame_wanted.connect(self.review.go_to)
         table.objects.renamed.connect(editor.rename)
-        table.objects.locked.connect(editor.lock)
+        table.objects.locked.connect(lambda i, on: editor.lock([i], on))
         table.objects.shown.connect(lambda i, on: editor.show([i], on))
         table.action.connect(self._do)
+        table.rule_chosen.connect(self.selecting.select)
         table.mother_chosen.connect(
             lambda mother: bench.dividing.set_mother(table.selected_ids(), mother)
         )
@@ -138,9 +141,7 @@ class Panels(QObject):
             editor.show(self.review.overview.ids, False)
             editor.show(ids, True)
         else:
-            locked = not all(row.locked for row in rows)
-            for object_id in ids:
-                editor.lock(object_id, locked)
+            editor.lock(ids, not all(row.locked for row in rows))
 
     # --- keeping up ----------------------------------------------------------------------
 
@@ -214,6 +215,7 @@ class Panels(QObject):
     def close(self) -> None:
         """Let go of the viewer. Qt's side may be gone already."""
         self._worker.close()
+        self.selecting.close()
         self.review.changed.disconnect()
         self._bench.viewer.dims.events.point.disconnect(self._on_frame)
         self._bench.space.moved.disconnect(self._on_frame)
