@@ -31,8 +31,9 @@ def test_write_and_read(on_disk: bool, tmp_path: Path) -> None:
     assert np.asarray(masklets).sum() == masklets[1:].sum() == np.arange(30).sum()
     assert not np.shares_memory(np.array(masklets), masklets.array)
     assert np.asarray(masklets, np.float32).dtype == np.float32
-    with pytest.raises(ValueError, match="copy"):
-        np.array(masklets, np.float32, copy=False)
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":  # before, it was no promise
+        with pytest.raises(ValueError, match="copy"):
+            np.array(masklets, np.float32, copy=False)
     for frame, labels, message in [
         (4, np.zeros((5, 6), int), "frame 4 does not exist"),
         (0, np.zeros((6, 5), int), "do not fit frames"),

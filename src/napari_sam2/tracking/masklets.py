@@ -156,7 +156,10 @@ class Masklets:
     ) -> npt.NDArray[Any]:
         if copy is False and self.store is not None:
             raise ValueError("masklets on disk cannot be had as an array without a copy")
-        return np.array(np.asarray(self.array[:]), dtype=dtype, copy=copy)
+        values = np.asarray(self.array[:])
+        if copy is None:  # which numpy 1 does not know
+            return np.asarray(values, dtype=dtype)
+        return np.array(values, dtype=dtype, copy=copy)
 
 
 def _create_store(
