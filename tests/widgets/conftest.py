@@ -72,7 +72,7 @@ def open_desk(qapp: Any, factory: FakeFactory) -> Iterator[Callable[..., Desk]]:
 
     yield make
     for desk in desks:
-        desk.widget._shut_down()
+        desk.widget.shut_down()
         with contextlib.suppress(RuntimeError):  # a test may have deleted it
             desk.widget.close()
             desk.widget.deleteLater()
@@ -117,7 +117,7 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
     for widget in widgets:
         if widget.parent() is not None:
             viewer.window.remove_dock_widget(widget)
-        widget._shut_down()
+        widget.shut_down()
     viewer.dims.ndisplay = 2
     with mock.patch("gc.collect"):  # napari's, for drivers of Windows, takes as long as the rest
         viewer.layers.clear()

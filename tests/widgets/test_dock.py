@@ -356,7 +356,7 @@ def test_works_with_napari_s_proxy_of_the_viewer(desk, qtbot, factory):
     qtbot.addWidget(widget)
     widget.wait()
     assert widget.session is not None
-    widget._shut_down()
+    widget.shut_down()
 
 
 def test_deleting_the_widget_stops_the_work(open_desk, qtbot):

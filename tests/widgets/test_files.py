@@ -165,7 +165,7 @@ def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
     finally:
         widget = viewer.window.dock_widgets["SAM 2 masklets"]
         viewer.window.remove_dock_widget(widget)
-        widget._shut_down()
+        widget.shut_down()
         viewer.layers.clear()
         process_events()
 

@@ -210,11 +210,11 @@ def test_the_switch_is_remembered(open_window):
     window.hover(*LARGE)
     window.rest()
     assert not asked(window)
-    window.widget._shut_down()
+    window.widget.shut_down()
     again = open_window(blobs())
     assert not again.widget.form.session.preview.isChecked()
     again.widget.form.session.preview.trigger()
-    again.widget._shut_down()
+    again.widget.shut_down()
     assert open_window(blobs()).widget.form.session.preview.isChecked()
 
 
@@ -239,7 +239,7 @@ def test_closing_lets_go(window):
     window.hover(*LARGE)
     window.rest()
     node = picture(window)._parts[0]
-    window.widget._shut_down()
+    window.widget.shut_down()
     assert node.parent is None
     assert not window.viewer.mouse_move_callbacks
     window.hover(*SMALL)

@@ -160,7 +160,7 @@ def test_nothing_is_drawn_once_the_widget_is_closed(window):
     pick(window, 0)
     outline, labels = window.widget.outline, window.layers.labels
     window.widget.workbench.changed.emit()  # a look is on its way
-    window.widget._shut_down()
+    window.widget.shut_down()
     labels.refresh()
     for _ in range(20):
         process_events()

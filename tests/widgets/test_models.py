@@ -120,7 +120,7 @@ def test_it_is_kept_in_the_session(window, factory, tmp_path, open_window):
     window.done()
     assert load_session(path).attention == "windowed"
     before = np.array(window.layers.labels.data)
-    window.widget._shut_down()
+    window.widget.shut_down()
     window.viewer.layers.clear()
     again = open_window(blobs())
     again.widget.restore_session(path)

@@ -122,7 +122,7 @@ def test_an_image_that_was_left_is_not_watched(desk, how):
     elif how == "other":
         desk.widget.set_image(desk.viewer.add_image(blobs() // 2, name="other"))
     else:
-        desk.widget._shut_down()
+        desk.widget.shut_down()
     few()
     session, status = desk.widget.session, desk.status
     image.data = 255 - blobs()

@@ -392,7 +392,7 @@ def test_the_timeline_goes_with_the_widget_and_comes_back(window):
     shown(window)
     assert TIMELINE in window.viewer.window.dock_widgets
     assert timeline(window).overview.ids == [1, 2]
-    window.widget._shut_down()
+    window.widget.shut_down()
     window.settle()
     assert TIMELINE not in window.viewer.window.dock_widgets
 

@@ -289,7 +289,7 @@ def test_the_command_of_the_menus(shared_viewer, monkeypatch):
     ]
     assert len(widgets) == 1
     shared_viewer.window.remove_dock_widget(widgets[0])
-    widgets[0]._shut_down()
+    widgets[0].shut_down()
 
 
 def test_all_cells_of_a_frame_become_objects(desk):

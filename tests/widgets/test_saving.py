@@ -244,7 +244,7 @@ def test_closing_in_the_middle_of_a_propagation_keeps_what_was_done(open_desk, s
     do(desk, "click")
     desk.widget.propagate("forward")
     until(lambda: desk.widget.controller.run and desk.widget.controller.run.done >= 3)
-    desk.widget._shut_down()
+    desk.widget.shut_down()
     (path,) = files(saved_sessions)
     end = time.monotonic() + 20
     while len(load_session(path).steps) < 2 and time.monotonic() < end:

@@ -137,7 +137,7 @@ def test_attach_opens_the_widget_and_asks_for_an_image(shared_viewer, monkeypatc
         assert sam.add_points(2, 1, [SMALL]).any()
     finally:
         shared_viewer.window.remove_dock_widget(sam.widget)
-        sam.widget._shut_down()
+        sam.widget.shut_down()
         shared_viewer.layers.clear()
 
 

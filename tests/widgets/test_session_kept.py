@@ -26,7 +26,7 @@ def made(open_desk, folder: Path) -> Path:
     desk = open_desk(blobs(40))
     for name in ("click", "propagate", "second object", "propagate"):
         do(desk, name)
-    desk.widget._shut_down()
+    desk.widget.shut_down()
     (path,) = files(folder)
     results_path(path).unlink()
     return path
@@ -40,7 +40,7 @@ def test_a_restore_that_is_cut_short_leaves_the_file(open_desk, saved_sessions, 
     desk.widget.restore_session()
     until(lambda: desk.widget.controller.run and desk.widget.controller.run.done >= 5)
     if how == "close":
-        desk.widget._shut_down()
+        desk.widget.shut_down()
         time.sleep(0.3)
     else:
         if how == "cancel":
@@ -139,7 +139,7 @@ def test_a_click_that_was_answered_just_before_the_end_is_saved(open_desk, saved
     while len(record.history.steps) < 2 and time.monotonic() < end:
         time.sleep(0.01)  # answered, and the window did not come to it yet
     if how == "close":
-        desk.widget._shut_down()
+        desk.widget.shut_down()
     else:
         desk.widget.workbench.restoring.restart()
     while len(load_session(path).steps) < 2 and time.monotonic() < end:
@@ -220,14 +220,14 @@ def test_of_an_image_that_was_left_the_session_is_let_go(open_desk, saved_sessio
     gc.collect()
     assert record() is None
     record = weakref.ref(desk.widget.controller.record)
-    desk.widget._shut_down()
+    desk.widget.shut_down()
     until(lambda: gc.collect() is not None and record() is None)
 
 
 def test_ids_that_the_masklets_cannot_hold_are_refused(open_desk, saved_sessions):
     desk = open_desk(blobs())
     do(desk, "click")
-    desk.widget._shut_down()
+    desk.widget.shut_down()
     (path,) = files(saved_sessions)
     results_path(path).unlink()
     said = json.loads(path.read_text())
@@ -251,7 +251,7 @@ def test_giving_prompts_to_another_model_can_be_cancelled(open_desk, saved_sessi
     factory.delay = 0.1
     desk.widget.choose_model("other")
     until(lambda: len(factory.sessions) > 1 and factory.sessions[-1].calls > 2)
-    desk.widget.cancel() if how == "cancel" else desk.widget._shut_down()
+    desk.widget.cancel() if how == "cancel" else desk.widget.shut_down()
     calls = factory.sessions[-1].calls
     time.sleep(0.5)
     assert factory.sessions[-1].calls <= calls + 1

@@ -480,7 +480,7 @@ def test_closing_in_3d_leaves_all_as_it_was(volume):
     window.key("Y", SHIFT)
     points, image = window.layers.points, window.viewer.layers["cells"]
     window.widget.workbench.show_frame(7)
-    window.widget._shut_down()
+    window.widget.shut_down()
     assert image.visible
     assert round(window.viewer.dims.point[0] / 2) == 7
     assert not [c for c in window.viewer.mouse_drag_callbacks if "sam2" in c.__module__]

@@ -69,7 +69,7 @@ def window(shared_viewer, stack):
     yield window
     if widget.parent() is not None:
         shared_viewer.window.remove_dock_widget(widget)
-    widget._shut_down()
+    widget.shut_down()
     shared_viewer.layers.clear()
 
 

@@ -23,6 +23,7 @@ from napari_sam2.widgets.forecast import Forecaster
 from napari_sam2.widgets.form import Form
 from napari_sam2.widgets.hover import Hover
 from napari_sam2.widgets.keys import KeyBindings
+from napari_sam2.widgets.leaving import close_at_exit, leave
 from napari_sam2.widgets.opening import SessionFactory
 from napari_sam2.widgets.panels import Panels
 from napari_sam2.widgets.runs import Way
@@ -263,10 +264,11 @@ class MaskletsWidget(QWidget):
         self.viewer.layers.selection.events.active.connect(self._update)
         self.viewer.events.theme.connect(self._on_theme)
         # The worker must stop with the window: Python waits for it on quitting, without limit.
-        self.destroyed.connect(lambda: self._shut_down())
+        self.destroyed.connect(lambda: self.shut_down())
         application = QCoreApplication.instance()
         assert application is not None
-        application.aboutToQuit.connect(self._shut_down)
+        application.aboutToQuit.connect(self.shut_down)
+        close_at_exit(self)
 
     def _take_looking(self, _value: object = None) -> None:
         every, diameter = self.form.propagation.find_every, self.form.diameter
@@ -305,15 +307,16 @@ class MaskletsWidget(QWidget):
 
     def _shut_down_if_undocked(self) -> None:
         if not self._closed and self.parent() is None:
-            self._shut_down()
+            self.shut_down()
             self.form.say("This widget was closed; open it again from the menu Plugins.", "info")
             self.form.set_state(has_image=False, many_frames=False, running=False)
 
-    def _shut_down(self) -> None:
+    def shut_down(self) -> None:
         """Stop all work and let go of the viewer. Qt's side may be gone already."""
         if self._closed:
             return
         self._closed = True
+        leave(self)
         with suppress(RuntimeError):
             self._timer.stop()
         self.workbench.status.disconnect()
