@@ -94,6 +94,35 @@ def test_ends_and_approvals(desk, sam):
     assert "no mask on frame 2" in desk.status
 
 
+def test_objects_are_deleted_locked_merged_and_named(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    sam.add_points(2, 0, [LARGE])
+    sam.add_mask(3, 0, np.pad(np.ones((4, 4), bool), ((5, 71), (50, 46))))
+    sam.lock([2, np.int64(1)])
+    assert desk.widget.session.locked == {1, 2}
+    sam.lock(1, False)
+    assert desk.widget.session.locked == {2}
+    for _ in range(2):
+        sam.undo()
+    assert not desk.widget.session.locked
+    assert sam.merge(np.array([3, 1])) == 1
+    assert set(np.unique(sam.masklets)) == {0, 1, 2}
+    sam.rename(2, "mitotic")
+    assert desk.widget.workbench.notes.names == {2: "mitotic"}
+    sam.delete([1, 2, 2])
+    assert not sam.masklets.any()
+    assert not sam.prompts
+    for _ in range(2):
+        sam.undo()
+    assert set(np.unique(sam.masklets)) == {0, 1, 2, 3}
+    for wrong in (lambda: sam.delete([1, 9]), lambda: sam.lock(9), lambda: sam.rename(9, "x")):
+        with pytest.raises(InputError, match="no object 9"):
+            wrong()
+    with pytest.raises(InputError, match="two objects or more"):
+        sam.merge([1])
+    assert set(np.unique(sam.masklets)) == {0, 1, 2, 3}
+
+
 def test_unusable_prompts_raise_and_change_nothing(desk, sam):
     sam.add_points(1, 0, [SMALL])
     before = seen(desk)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.layer_adapters import unwrapped
+from napari_sam2.widgets.live_objects import LiveObjects
 from napari_sam2.widgets.runs import Way
 
 if TYPE_CHECKING:
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam2.tracking.estimates import Quality
-    from napari_sam2.widgets.dock import MaskletsWidget
-    from napari_sam2.widgets.layer_adapters import StackGeometry
 
 
-class LiveSession:
+class LiveSession(LiveObjects):
     """The session of the window. Everything is done as if by hand, and can be undone.
 
     Coordinates are (y, x) in pixels of the image. Each call returns once its result is on screen,
@@ -38,9 +35,6 @@ class LiveSession:
     widget
         The dock widget.
     """
-
-    def __init__(self, widget: MaskletsWidget) -> None:
-        self.widget = widget
 
     def add_points(
         self,
@@ -172,67 +166,6 @@ class LiveSession:
         """
         self._say(object_id, frame, Prompt(absent=True))
 
-    def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
-        """Say that an object divides: it ends before a frame, where two daughters begin.
-
-        Click on the daughters next, and `repair` follows them.
-
-        Parameters
-        ----------
-        frame
-            The first one with two cells.
-        find
-            Look for them, as the key D does; the upper one is the first. None may be found:
-            `prompts` tells.
-
-        Returns
-        -------
-        The ids of the daughters.
-
-        Raises
-        ------
-        InputError
-            If the object does not exist or cannot divide there; the message says why.
-        """
-        before = set(self.parents)
-        self.widget.workbench.dividing.divide(object_id, frame, find)
-        self.wait()
-        daughters = sorted(set(self.parents) - before)
-        if len(daughters) != 2:
-            raise InputError(self.status)
-        return daughters[0], daughters[1]
-
-    def set_parent(self, object_id: int, parent: int | None) -> None:
-        """Say whose daughter an object is; None: nobody's.
-
-        Raises
-        ------
-        InputError
-            If an object does not exist, or it cannot be; the message says why.
-        """
-        self.widget.workbench.dividing.set_mother([object_id], parent)
-        self.wait()
-        if self.parents.get(object_id) != parent:
-            raise InputError(self.status)
-
-    @property
-    def parents(self) -> dict[int, int]:
-        """The mother's id by the daughter's."""
-        return self.widget.workbench.dividing.parents
-
-    def approve(self, object_id: int, frame: int) -> None:
-        """Say that a mask is right: it becomes a prompt, which nothing overwrites.
-
-        Raises
-        ------
-        InputError
-            If there is no such mask.
-        """
-        if not (self.masklets[self._geometry().index(frame)] == object_id).any():
-            raise InputError(f"object {object_id} has no mask on frame {frame}")
-        with self._carried_out():
-            self.widget.workbench.prompting.approve(object_id, frame)
-
     def propagate(
         self, direction: Way = "both", find_every: int = 0, diameter: float | None = None
     ) -> None:
@@ -302,58 +235,16 @@ class LiveSession:
         with self._carried_out():
             self.widget.export(path, format, overwrite)
 
-    def wait(self, seconds: float = 24 * 3600) -> None:
-        """Process events until all work is done."""
-        self.widget.wait(seconds)
-
     @property
     def prompts(self) -> Prompts:
         """Object id -> frame -> prompt."""
         layers = self.widget.workbench.layers
         return {} if layers is None else layers.prompts
 
-    @property
-    def masklets(self) -> Any:
-        """The labels, an array of the shape of the image without channels."""
-        layers = self.widget.workbench.layers
-        if layers is None:
-            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
-        return layers.labels.data
-
     def quality(self, frame: int) -> dict[int, Quality]:
         """How sure the network is of each object on a frame, by object id."""
         session = self.widget.session
         return {} if session is None else dict(session.result(frame).quality)
-
-    @property
-    def status(self) -> str:
-        """What the window says."""
-        return str(self.widget.form.status.text())
-
-    @contextmanager
-    def _carried_out(self) -> Iterator[None]:
-        """Wait for what is begun within, and raise what the window says was wrong with it."""
-        wrong: list[str] = []
-
-        def note(text: str, kind: str) -> None:
-            if kind == "error":
-                wrong.append(text)
-
-        status = self.widget.workbench.status
-        status.connect(note)
-        try:
-            yield
-            self.wait()
-        finally:
-            status.disconnect(note)
-        if wrong:
-            raise InputError(wrong[-1])
-
-    def _geometry(self) -> StackGeometry:
-        layers = self.widget.workbench.layers
-        if layers is None:
-            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
-        return layers.geometry
 
     def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
         bench = self.widget.workbench
