@@ -293,7 +293,7 @@ def test_measuring_several_channels_on_the_command_line(labels: np.ndarray, tmp_
             assert table[f"intensity_mean_{one}"].tolist() == wanted.tolist()
     for wrong in ("4", "0,4"):
         refused(run(*given, "--channel", wrong), "image.tif", "0 to 3")
-    for wrong in ("a", "0,", "1,1", "-1", "0,-"):
+    for wrong in ("a", "0,", "1,1", "1,01", "-1", "0,-"):
         refused(run(*given, f"--channel={wrong}"), f"--channel {wrong} is not understood")
     several = (tmp_path / "image.tif", "--output", tmp_path / "b.tif", "--channel", "0,1")
     refused(run(*several), "one channel at a time")

@@ -85,9 +85,9 @@ def numbers(text: str) -> int | tuple[int, ...]:
         If it is anything else.
     """
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(words)) != len(words):
+    found = tuple(int(word) for word in words if word.isdecimal())
+    if len(set(found)) != len(words):
         raise InputError(f"--channel {text} is not understood; write one (1), or several (0,2)")
-    found = tuple(int(word) for word in words)
     return found[0] if len(found) == 1 else found
 
 

@@ -17,6 +17,7 @@ from napari_sam2.export.formats import (
 )
 from napari_sam2.export.source import Progress
 from napari_sam2.stacks import Stack, axes_of, open_channels, open_stack, shared_out
+from napari_sam2.tracking.channels import checked_channels
 from napari_sam2.tracking.errors import InputError
 
 
@@ -101,11 +102,9 @@ def _measured(
     if channel is None:
         return stack, stack.data
     count = stack.data.shape[3] if stack.axes.endswith("C") else 1
-    for one in channel:
-        if not 0 <= one < count:
-            raise InputError(
-                f"{image.name}: channel {one} does not exist; there are 0 to {count - 1}"
-            )
-    if not stack.axes.endswith("C"):
-        return stack, stack.data
+    try:
+        for one in channel:
+            checked_channels(one, count)
+    except InputError as error:
+        raise InputError(f"{image.name}: {error}") from error
     return stack, {str(one): stack.data[..., one] for one in channel}

@@ -2,7 +2,8 @@
 
 PyQt would delete what is left by going through a table of all its objects. Python code that runs
 while they are deleted makes more of them; if the table has to grow for these, PyQt goes on in the
-old one, and the process crashes (PyQt6 6.11 with sip 13.13; about one script in a hundred).
+old one, and the process crashes (PyQt6 6.11 with sip 13.13; one or two of a hundred scripts on a
+busy machine).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.dock import MaskletsWidget
     from napari_sam2.widgets.layer_adapters import StackGeometry
     from napari_sam2.widgets.object_editor import ObjectEditor
+    from napari_sam2.widgets.prompt_layers import PromptLayers
 
 
 class LiveObjects:
@@ -154,10 +155,7 @@ class LiveObjects:
     @property
     def masklets(self) -> Any:
         """The labels, an array of the shape of the image without channels."""
-        layers = self.widget.workbench.layers
-        if layers is None:
-            raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
-        return layers.labels.data
+        return self._layers().labels.data
 
     @property
     def _editor(self) -> ObjectEditor:
@@ -196,8 +194,11 @@ class LiveObjects:
         if wrong:
             raise InputError(wrong[-1])
 
-    def _geometry(self) -> StackGeometry:
+    def _layers(self) -> PromptLayers:
         layers = self.widget.workbench.layers
         if layers is None:
             raise InputError("choose an image first: attach(viewer, viewer.layers['name'])")
-        return layers.geometry
+        return layers
+
+    def _geometry(self) -> StackGeometry:
+        return self._layers().geometry

@@ -56,7 +56,7 @@ def _usual_area(overview: Overview) -> npt.NDArray[Any]:
 
 def _lowest(overview: Overview) -> npt.NDArray[Any]:
     """Lowest score of each object in percent, as the table shows it."""
-    return np.array([100 * (row.lowest or 0.0) for row in overview.summaries])
+    return np.array([round(100 * (row.lowest or 0.0)) for row in overview.summaries])
 
 
 RULES: dict[str, Rule] = {
