@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 
@@ -62,7 +63,7 @@ def test_traces_are_read_while_another_thread_writes(model):
     over, wrong = threading.Event(), []
 
     def look():
-        while not over.is_set():
+        while not over.wait(1e-4):  # else the other thread hardly gets a turn
             trace = session.traces()[1]
             if not (np.diff(trace.frames) > 0).all() or not np.isfinite(trace.score).all():
                 wrong.append(trace)
@@ -76,12 +77,27 @@ def test_traces_are_read_while_another_thread_writes(model):
     assert not wrong
 
 
+class Litter:
+    """Garbage whose end runs Python code, as that of napari's and torch's does."""
+
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        for _ in range(20):
+            pass
+
+
 @pytest.fixture
 def switching():
-    """Threads that take turns all the time."""
-    usual = sys.getswitchinterval()
+    """Threads that take turns all the time, also in the middle of what only looks like one step."""
+    usual, often = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(1e-6)
+    gc.freeze()  # else each collection goes through all that is loaded
+    gc.set_threshold(17)
     yield
+    gc.set_threshold(*often)
+    gc.unfreeze()
     sys.setswitchinterval(usual)
 
 
@@ -92,6 +108,7 @@ def test_results_are_read_while_another_thread_works(model, switching):
 
     def look():
         while not over.is_set():
+            Litter()
             try:
                 session.result(0)
                 session.qualities()
@@ -100,7 +117,7 @@ def test_results_are_read_while_another_thread_works(model, switching):
 
     thread = threading.Thread(target=look)
     thread.start()
-    for _ in range(60):
+    for _ in range(300):
         for i in range(2, 40):
             session._objects[i] = session._objects[1].copy()
             session._objects[i].estimates.pop(0)

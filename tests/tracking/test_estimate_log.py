@@ -51,6 +51,17 @@ def test_a_missing_frame_is_a_key_error():
         log[3]
 
 
+def test_frames_are_gone_through_while_they_change():
+    """Another thread may write in the middle of it."""
+    log = EstimateLog()
+    for frame in range(4):
+        log[frame] = estimate(frame)
+    for frame in log:
+        del log[frame]
+        log[frame + 100] = estimate(frame)
+    assert [*log] == [100, 101, 102, 103]
+
+
 def test_what_was_read_stays_as_it_was():
     log = EstimateLog()
     log[0] = estimate(1, side=200)

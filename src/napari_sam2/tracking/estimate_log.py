@@ -111,7 +111,8 @@ class EstimateLog(MutableMapping[int, Estimate]):
 
     def __getitem__(self, frame: int) -> Estimate:
         store = self._store
-        row = store.rows[store.index[frame]]
+        place = store.index[frame]  # first: another thread may put longer arrays in their place
+        row = store.rows[place]
         y, x, height, width, rows, columns = row["window"].tolist()
         h, w = row["shape"].tolist()
         start = int(row["start"])
@@ -132,7 +133,7 @@ class EstimateLog(MutableMapping[int, Estimate]):
         self._tidy()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._store.index)
+        return iter([*self._store.index])  # another thread may write while they are gone through
 
     def __len__(self) -> int:
         return len(self._store.index)
@@ -147,8 +148,8 @@ class EstimateLog(MutableMapping[int, Estimate]):
         """
         store = self._store
         # Rows are only ever added, and an index names none that is not whole: what is taken here
-        # is true, whatever another thread adds meanwhile. Copying a dict cannot be interrupted.
-        index = store.index.copy()
+        # is true, whatever another thread adds meanwhile. `dict` of a dict cannot be interrupted.
+        index = dict(store.index)
         frames = np.fromiter(index, np.int64, len(index))
         order = np.argsort(frames, kind="stable")
         rows = store.rows[np.fromiter(index.values(), np.int64, len(index))[order]]

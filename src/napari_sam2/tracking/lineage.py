@@ -38,7 +38,7 @@ class Birth:
 
 def parents(objects: Objects) -> dict[int, int]:
     """Return the mother of each object that has one."""
-    births = {i: obj.birth for i, obj in [*objects.items()]}  # any thread may ask
+    births = {i: obj.birth for i, obj in dict(objects).items()}  # any thread may ask
     return {i: b.mother for i, b in births.items() if b is not None and b.mother is not None}
 
 
@@ -58,7 +58,7 @@ def possible(parents: Mapping[int, int], first: Mapping[int, int]) -> dict[int, 
 
 def waiting(objects: Objects) -> list[int]:
     """Return the daughters that have neither a prompt nor a mask yet."""
-    known = [*objects.items()]  # any thread may ask
+    known = dict(objects).items()  # any thread may ask
     return [i for i, o in known if o.birth is not None and not o.prompts and not len(o.estimates)]
 
 

@@ -39,6 +39,8 @@ class Roster:
     def __init__(self, frames: Frames, engine: Engine) -> None:
         self.frames = frames
         self._engine = engine
+        # Other threads read it by `dict(...)`, which cannot be interrupted. `[*....items()]` can: a
+        # garbage collection that the tuples set off may run Python code, and so another thread.
         self._objects: dict[int, TrackedObject] = {}
 
     @property
@@ -49,7 +51,7 @@ class Roster:
     @property
     def prompts(self) -> dict[int, dict[int, Prompt]]:
         """Prompts by object id and frame. May be asked for from any thread."""
-        return {i: dict(o.prompts) for i, o in [*self._objects.items()]}
+        return {i: dict(o.prompts) for i, o in dict(self._objects).items()}
 
     @property
     def parents(self) -> dict[int, int]:
@@ -195,7 +197,7 @@ class Roster:
 
         May be asked for from any thread.
         """
-        return {i for i, obj in [*self._objects.items()] if obj.locked}
+        return {i for i, obj in dict(self._objects).items() if obj.locked}
 
     def lock_object(self, object_id: int, locked: bool = True) -> None:
         """Keep an object as it is: it is not followed, and no other object gets its pixels.
@@ -268,7 +270,7 @@ class Roster:
             If the frame does not exist.
         """
         self._check_frame(frame)
-        return merged(frame, self._objects.copy(), self._engine)
+        return merged(frame, dict(self._objects), self._engine)
 
     def _check_frame(self, frame: int, who: str = "") -> None:
         if not 0 <= frame < len(self.frames):
@@ -280,7 +282,7 @@ class Roster:
 
         May be called from any thread while another one works with the session.
         """
-        return {i: obj.estimates.trace(self.frames.shape) for i, obj in [*self._objects.items()]}
+        return {i: obj.estimates.trace(self.frames.shape) for i, obj in dict(self._objects).items()}
 
     def qualities(self) -> dict[int, dict[int, Quality]]:
         """Return how sure the network is, by object id and frame.
@@ -289,7 +291,7 @@ class Roster:
         """
         return {
             i: {t: e.quality for t in [*obj.estimates] if (e := obj.estimates.get(t)) is not None}
-            for i, obj in [*self._objects.items()]
+            for i, obj in dict(self._objects).items()
         }
 
     def snapshot(self, object_ids: Iterable[int] | None = None) -> Snapshot:
