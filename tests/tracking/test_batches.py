@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, moved, patches_to_data, to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window, levels
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk, toy_model
 
 FRAMES, RADIUS = 6, 9
 
@@ -135,6 +136,22 @@ def test_magnifications_asked_together_answer_as_each_alone():
         torch.testing.assert_close(one.iou, other.iou, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.object_score, other.object_score, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.pointers, other.pointers, rtol=1e-4, atol=1e-4)
+
+
+def test_boxes_asked_together_are_answered_as_each_alone():
+    """Whatever the sizes of their windows."""
+    engine = a_session(toy_model())._engine
+    boxes = [
+        np.array(box, float) for box in ([[20, 10], [40, 30]], [[2, 2], [60, 90]], [[5, 5]] * 2)
+    ]
+    windows = [engine.prompt_window(Prompt(box=box), None, None) for box in boxes]
+    assert len({(w.height, w.width) for w in windows}) > 1
+    for window, box, (logits, iou) in zip(
+        windows, boxes, engine.boxed(0, windows, boxes), strict=True
+    ):
+        alone = engine.answer(0, window, Prompt(box=box), None, None)
+        torch.testing.assert_close(logits, alone.best_logits[0], rtol=1e-4, atol=1e-4)
+        assert iou == pytest.approx(float(alone.best_iou), abs=1e-4)
 
 
 def remembering(side: int) -> MemoryBank:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.ndimage import label
 
+from napari_sam2.tracking.candidates import Candidate, overlap, surest
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.finding import Candidate, Known, _overlap, correct, surest
+from napari_sam2.tracking.finding import Known, correct, find
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.hypotheses import Hypotheses
 from napari_sam2.tracking.prompt import Prompt
@@ -31,15 +32,18 @@ def candidate(iou, y0, x0, y1, x1, cells=200):
 def test_a_cell_seen_at_three_magnifications_beats_the_colony_seen_at_one():
     cells = [candidate(0.8, 10, 10, 20 + k, 20) for k in range(3)]
     colony = candidate(0.9, 0, 0, 100, 100)
-    assert surest([colony, *cells], CLICK) in cells
-    assert surest([colony, cells[0]], CLICK) is colony
+    (_, first), *_, (_, last) = surest([colony, *cells], CLICK)
+    assert first in cells
+    assert last is colony
+    assert surest([colony, cells[0]], CLICK)[0][1] is colony
 
 
-def test_masks_of_unknown_sizes_or_beside_the_click_come_last_and_empty_ones_are_no_error():
+def test_masks_of_unknown_sizes_or_beside_the_click_are_left_out_and_empty_ones_are_no_error():
     tiny, good = candidate(0.95, 14, 14, 17, 17, cells=4), candidate(0.6, 0, 0, 30, 30)
     beside, nothing = candidate(0.99, 16, 16, 40, 40), candidate(0.9, 0, 0, 0, 0, cells=0)
-    assert surest([tiny, good, beside, nothing], CLICK) is good
-    assert surest([nothing], CLICK) is nothing
+    assert [c for _, c in surest([tiny, good, beside, nothing], CLICK)] == [good]
+    assert [c for _, c in surest([tiny, beside], CLICK)] == [beside]  # no better one is there
+    assert [c for _, c in surest([nothing], CLICK)] == [nothing]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_overlap_is_that_of_the_pixels():
             found.append(Candidate(WINDOW, torch.zeros(1), 0.5, place, frame[place].copy()))
         union = (frames[0] | frames[1]).sum()
         expected = (frames[0] & frames[1]).sum() / union if union else 0.0
-        assert _overlap(*found) == pytest.approx(expected)
+        assert overlap(*found) == pytest.approx(expected)
 
 
 def test_what_was_clicked_counts_as_present():
@@ -127,9 +131,13 @@ def test_a_box_is_seen_at_several_magnifications_and_the_mask_obeys_it():
     assert len(asked) == 1
 
 
-def disk_in(engine, geometry, y, x, radius=10):
+def disk_in(engine, geometry, y, x):
     """A window around a disk, given in data pixels, and its logits there."""
-    window = engine.window_on(geometry, (y - radius, x - radius, y + radius, x + radius))
+    window = engine.window_on(geometry, (y - 10, x - 10, y + 10, x + 10))
+    return window, disk_within(geometry, window, y, x, 10)
+
+
+def disk_within(geometry, window, y, x, radius):
     places = [
         4 * (np.arange(4 * side) + 0.5) / scale + 16 * start / scale - 0.5
         for side, start, scale in (
@@ -139,7 +147,7 @@ def disk_in(engine, geometry, y, x, radius=10):
     ]
     ys, xs = np.meshgrid(*places, indexing="ij")
     inside = (ys - y) ** 2 + (xs - x) ** 2 < radius**2
-    return window, torch.from_numpy(np.where(inside, 8.0, -8.0)).float()
+    return torch.from_numpy(np.where(inside, 8.0, -8.0)).float()
 
 
 @pytest.mark.parametrize(
@@ -169,6 +177,32 @@ def test_clicks_that_are_all_negative_let_no_other_object_win(points, positive, 
     ys, xs = np.nonzero(values > 0)
     middle = (ys.mean() + place[0].start, xs.mean() + place[1].start)
     np.testing.assert_allclose(middle, centre, atol=3)
+
+
+@pytest.mark.parametrize("meant", [10, 16])
+def test_of_the_best_masks_that_one_is_taken_which_its_box_is_answered_with(meant):
+    """The network is surer of the larger disk, but may see nothing in the box around it."""
+    engine = TrackingSession(toy_model(), Frames(moving_disk(1), axis=0))._engine
+    at = 30, 20
+
+    def hypotheses(_frame, _prompt, geometries):
+        found = []
+        for geometry in geometries:
+            window = engine.window_on(geometry, (10, 0, 50, 40))
+            small, large = (disk_within(geometry, window, *at, radius) for radius in (10, 16))
+            logits = torch.stack([small, small, large, torch.full_like(small, -8.0)])
+            iou, pointers = torch.tensor([0, 0.8, 0.9, 0]), torch.zeros(4, 16)
+            found.append(Hypotheses(window, logits, iou, torch.tensor([5.0]), pointers))
+        return found
+
+    def boxed(_frame, windows, boxes):
+        assert {round(np.ptp(box[:, 0]) / 2) for box in boxes} == {10, 16}
+        return [(disk_within(engine.geometry(w), w, *at, meant), 0.9) for w in windows]
+
+    engine.hypotheses, engine.boxed = hypotheses, boxed
+    window, prediction = find(engine, 0, Prompt(points=[at], positive=[True]), None)
+    _, values = to_data(engine.geometry(window), window, prediction.best_logits[0])
+    assert (values > 0).sum() == pytest.approx(np.pi * meant**2, rel=0.1)
 
 
 @pytest.mark.parametrize("seed", [1, 3])

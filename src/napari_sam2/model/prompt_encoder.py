@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,12 @@ class PromptInputs:
     points: Tensor
     labels: Tensor
     mask: Tensor | None = None
+
+
+def joint(each: Sequence[PromptInputs]) -> PromptInputs:
+    """Prompts of several objects as one batch; all have as many points, and no mask."""
+    points, labels = (torch.cat(x) for x in zip(*((e.points, e.labels) for e in each), strict=True))
+    return PromptInputs(points, labels)
 
 
 def carried(logits_nhw: Tensor) -> PromptInputs:

@@ -23,6 +23,7 @@ from napari_sam2.model.prompt_encoder import (
     POSITIVE,
     PromptInputs,
     carried,
+    joint,
 )
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.model.values import ImageFeatures, MaskPrediction
@@ -99,17 +100,11 @@ class Engine(Placement):
         """
 
         def ask(missing: Sequence[Geometry]) -> dict[Geometry, Hypotheses]:
-            sizes: dict[tuple[int, int], list[Window]] = {}
-            for geometry in missing:
-                window = self.click_window(geometry, prompt)
-                sizes.setdefault((window.height, window.width), []).append(window)
-            found: dict[Geometry, Hypotheses] = {}
-            for windows in sizes.values():
-                parts = self.room.in_batches(
-                    windows, windows[0], lambda some: self._hypotheses(frame, some, prompt)
-                )
-                found |= {self.geometry(one.window): one for one in parts}
-            return found
+            windows = [self.click_window(geometry, prompt) for geometry in missing]
+            parts = self.room.by_size(
+                windows, lambda some: self._hypotheses(frame, [windows[i] for i in some], prompt)
+            )
+            return dict(zip(missing, parts, strict=True))
 
         return self._asked.of(frame, prompt, geometries, ask)
 
@@ -119,16 +114,41 @@ class Engine(Placement):
         self._checked()
         features = self.encodings.windows(frame, windows)
         self._checked()
-        each = [self._inputs(window, prompt, None) for window in windows]
-        inputs = PromptInputs(
-            torch.cat([one.points for one in each]), torch.cat([one.labels for one in each])
-        )
         output, pointers = self.model.decode_all(
-            self.model.recall(features, None), features, inputs
+            self.model.recall(features, None),
+            features,
+            joint([self._inputs(window, prompt, None) for window in windows]),
         )
         logits, iou, score = (x.cpu() for x in (output.logits, output.iou, output.object_score))
         parts = (logits, iou, torch.split(score, 1), pointers)
         return [Hypotheses(*one) for one in zip(windows, *parts, strict=True)]
+
+    def boxed(
+        self, frame: int, windows: Sequence[Window], boxes: Sequence[npt.NDArray[np.float64]]
+    ) -> list[tuple[Tensor, float]]:
+        """Answer boxes, each for an object of its own, as one batch.
+
+        Parameters
+        ----------
+        frame : the boxes' frame; what was tracked there does not count.
+        windows : where each is answered.
+        boxes : (2, 2) each, as in `Prompt`.
+
+        Returns
+        -------
+        list of tuple
+            Logits (4 h, 4 w) and the predicted IoU of each.
+        """
+
+        def compute(some: Sequence[int]) -> list[tuple[Tensor, float]]:
+            self._checked()
+            features = self.encodings.windows(frame, [windows[i] for i in some])
+            prompts = [self._inputs(windows[i], Prompt(box=boxes[i]), None) for i in some]
+            conditioned = self.model.recall(features, None)
+            answers = self.model.predict_masks(conditioned, features, joint(prompts))
+            return [*zip(answers.best_logits.cpu(), answers.best_iou.tolist(), strict=True)]
+
+        return self.room.by_size(windows, compute)
 
     def answer(
         self, frame: int, window: Window, prompt: Prompt, look: Look | None, earlier: Tensor | None

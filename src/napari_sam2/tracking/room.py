@@ -85,6 +85,29 @@ class Room:
                 yield from found
                 start += len(batch)
 
+    def by_size(
+        self, windows: Sequence[Window], compute: Callable[[Sequence[int]], list[U]]
+    ) -> list[U]:
+        """Compute something in windows of any sizes, as `in_batches`, one size after the other.
+
+        Parameters
+        ----------
+        windows : where.
+        compute : returns what comes of some of them, given by their indices.
+
+        Returns
+        -------
+        list
+            In the order of the windows.
+        """
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for i, window in enumerate(windows):
+            sizes.setdefault((window.height, window.width), []).append(i)
+        found: dict[int, U] = {}
+        for some in sizes.values():
+            found |= zip(some, self.in_batches(some, windows[some[0]], compute), strict=True)
+        return [found[i] for i in range(len(windows))]
+
     def _say_smaller(self) -> None:
         if not self._said:
             self._said = True
