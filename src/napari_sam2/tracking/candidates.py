@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.finishing import generous
 from napari_sam2.tracking.hypotheses import Hypotheses
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import Patch, patches_to_data
@@ -20,7 +21,6 @@ from napari_sam2.tracking.windows import Window
 
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models can be relied on
 _OCTAVE = 2  # levels
-GENEROUS = 0.5  # added to the logits of clicks: masks of what was not learnt are rather too small
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def candidates_of(engine: Engine, frame: int, prompt: Prompt) -> list[Candidate]
     first = 0 if len(prompt.points) > 1 else 1
     found = []
     for seen in engine.hypotheses(frame, prompt, [*engine.levels.values()][::-1][::_OCTAVE]):
-        masks = tidied(seen.logits[first:] + GENEROUS)
+        masks = tidied(generous(seen.logits[first:]))
         candidates = as_candidates(engine, seen.window, masks, seen.iou[first:].tolist())
         for index, candidate in enumerate(candidates, start=first):
             found.append(replace(candidate, hypotheses=seen, index=index))

@@ -29,7 +29,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.model.values import ImageFeatures, MaskPrediction
 from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.encodings import Encodings
-from napari_sam2.tracking.finishing import blended, doubted, tidy
+from napari_sam2.tracking.finishing import blended, doubted, generous, tidy
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.hypotheses import Hypotheses, KeptHypotheses
 from napari_sam2.tracking.jumps import Jumps, Shift, shift_between
@@ -206,7 +206,9 @@ class Engine(Placement):
             return self.model.predict_masks(conditioned, features, PromptInputs(places, signs))
 
         prediction = self.room.attempt(compute)
-        return tidy(prediction) if self.windowed else prediction
+        if not self.windowed:
+            return prediction
+        return tidy(replace(prediction, logits=generous(prediction.logits)))
 
     def _inputs(self, window: Window, prompt: Prompt, earlier: Tensor | None) -> PromptInputs:
         geometry = self.geometry(window)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.candidates import (
-    GENEROUS,
     Candidate,
     as_candidates,
     candidates_of,
@@ -27,7 +26,7 @@ from napari_sam2.tracking.candidates import (
 )
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.finishing import fit_box, obey, tidy
+from napari_sam2.tracking.finishing import fit_box, generous, obey, tidy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.resampling import moved
 from napari_sam2.tracking.tidying import tidied
@@ -92,7 +91,7 @@ def correct(
     known : the mask that is corrected.
     """
     window, prediction = _averaged(engine, frame, prompt, known, known.estimate.window.grid, 1)
-    prediction = replace(prediction, logits=prediction.logits + GENEROUS)
+    prediction = replace(prediction, logits=generous(prediction.logits))
     prediction = obey(prediction, engine.geometry(window), window, prompt, known.within(window))
     if not prompt.positive.any():
         return window, prediction  # what is not the object does not say what is
@@ -179,7 +178,7 @@ def _seen_again(
 
     best, most = supported[0][1], -1.0
     for (support, candidate), (logits, iou) in zip(supported, answers, strict=True):
-        masks = tidied(logits[None] + GENEROUS)
+        masks = tidied(generous(logits[None]))
         (again,) = as_candidates(engine, candidate.window, masks, [iou])
         agreed = support * overlap(candidate, again)
         if agreed > most:

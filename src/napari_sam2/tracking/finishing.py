@@ -17,6 +17,7 @@ from napari_sam2.tracking.windows import Geometry, Window
 
 _CONFIDENCE = 4  # power of the predicted IoU
 _DOUBT = 0.25  # least score, as users see it, of what is shown
+_GENEROUS = 0.5  # logit
 
 
 def blended(prediction: MaskPrediction) -> MaskPrediction:
@@ -52,6 +53,14 @@ def tidy(prediction: MaskPrediction) -> MaskPrediction:
     rows = torch.arange(len(logits), device=logits.device)
     logits[rows, prediction.chosen] = tidied(prediction.best_logits)
     return replace(prediction, logits=logits)
+
+
+def generous(logits: Tensor) -> Tensor:
+    """Draw masks of clicks a little larger: on images of unknown kinds they are rather too small.
+
+    Boxes say where the outline runs, and what is followed is seen as it was.
+    """
+    return logits + _GENEROUS
 
 
 def fit_box(
