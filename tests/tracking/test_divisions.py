@@ -126,8 +126,7 @@ def test_a_daughter_that_is_clicked_later_is_followed_back_to_the_division(micro
 
 def test_a_prompt_before_the_division_wins(micro):
     history = dividing(micro)
-    # Painted: of a click the mother, who is there as well, might keep every pixel.
-    history.do(SetPrompt(2, 3, Prompt(mask=TRUTH[3] == 1)))
+    history.do(SetPrompt(2, 3, Prompt([centres(3)[0]], [True])))
     history.do(Propagate("both", object_ids=(2,)))
     assert on(history.session, 2)[0] == 3
 

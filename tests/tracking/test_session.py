@@ -249,6 +249,43 @@ def test_what_was_painted_goes_to_nobody_who_is_surer(model):
     assert np.array_equal(session.result(0).labels == 2, drawn())
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_prompt_takes_the_cell_from_an_object_that_was_followed_onto_it(model, locked):
+    session = a_session(model)
+    session.add_mask(1, 1, drawn())
+    list(session.propagate())
+    session.lock_object(1, locked)
+    clicked = session.add_points(2, 0, [[30, 20]], [True]).mask
+    estimates, own = session._objects[1].estimates, session._objects[2].estimates[0]
+    surer = torch.where(own.logits() > 0, 30.0, -30.0)
+    estimates[0] = Estimate.of(own.window, surer, own.quality)
+    labels = session.result(0).labels
+    if locked:  # outlines differ by the odd pixel
+        assert (labels[clicked] == 1).mean() > 0.95
+    else:
+        np.testing.assert_array_equal(labels == 2, clicked)
+
+
+def test_a_prompt_takes_nothing_from_a_neighbour_that_is_surer(model):
+    session = a_session(model)
+    session.add_mask(1, 1, drawn())
+    list(session.propagate())
+    clicked = session.add_points(2, 0, [[30, 20]], [True]).mask
+    estimates, own = session._objects[1].estimates, session._objects[2].estimates[0]
+    surer = torch.where(own.logits() > 0, 30.0, -30.0)
+    session.lock_object(1)  # to learn where it is
+    for cells in range(1, 200):
+        estimates[0] = Estimate.of(own.window, surer, own.quality).shifted(0, cells)
+        beside = session.result(0).labels == 1
+        if 0 < (beside & clicked).sum() < 0.4 * min(beside.sum(), clicked.sum()):
+            break
+    session.lock_object(1, False)
+    labels = session.result(0).labels
+    np.testing.assert_array_equal(labels == 1, beside)
+    np.testing.assert_array_equal(labels == 2, clicked & ~beside)
+    assert (beside & clicked).any()
+
+
 def test_of_two_equal_claims_that_of_the_lower_id_counts(model):
     session = a_session(model)
     for i in (7, 4):

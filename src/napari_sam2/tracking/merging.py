@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +18,26 @@ from napari_sam2.tracking.resampling import Patch, patches_to_data, to_data
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.thin_mask import Place, ThinMask
 
+_SAME = 0.5  # of the smaller of two masks
+
+# Logits in data pixels, and the part of the frame that they cover, by object.
+Claims = dict[int, tuple[Place, npt.NDArray[np.float32]]]
+
 
 def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
     """Give each pixel of a frame to the object that claims it most, or to a locked one.
 
-    What the user painted is claimed more than anything the network says. Interpolated masks only
-    get what no other object has.
+    What the user painted is claimed more than anything the network says. Where a prompt and an
+    object that was followed there mean the same, the prompt has it. Interpolated masks only get
+    what no other object has.
     """
     shape = engine.frames.shape
     labels = np.zeros(shape, dtype=label_dtype(objects))
     best = np.zeros(shape, dtype=np.float32)
     known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
     claims = _claims(engine, {i: (objects[i], e) for i, e in known.items()}, frame)
+    firm = [i for i in claims if frame in objects[i].prompts or objects[i].locked]
+    claims = _yielding(claims, firm, shape)
     for interpolated in sorted({e.quality.interpolated for e in known.values()}):
         if interpolated:
             best[labels > 0] = np.inf
@@ -49,9 +57,9 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
 
 def _claims(
     engine: Engine, objects: Mapping[int, tuple[TrackedObject, Estimate]], frame: int
-) -> dict[int, tuple[Place, npt.NDArray[np.float32]]]:
+) -> Claims:
     """Logits of objects in data pixels, as `claimed`, but hardly more than their masks hold."""
-    found = {}
+    found: Claims = {}
     alike: dict[tuple[int, int], list[int]] = {}
     for i, (obj, estimate) in objects.items():
         prompt, given = obj.prompts.get(frame), obj.given.get(frame)
@@ -65,6 +73,38 @@ def _claims(
         some = [objects[i][1] for i in ids]
         patches = [Patch(e.window, e.corner, e.kept) for e in some]
         found |= dict(zip(ids, patches_to_data(engine.levels[grid], patches), strict=True))
+    return found
+
+
+def _yielding(claims: Claims, firm: Sequence[int], shape: tuple[int, int]) -> Claims:
+    """Take from objects that were followed to a frame what a prompt there says is another one.
+
+    Both lie on one cell if one of the masks holds more than half of the other. Neighbours that
+    overlap a little are left to compete: both outlines are guesses there.
+
+    Parameters
+    ----------
+    firm : objects that are prompted on the frame, or locked.
+    shape : (Y, X) of the frame.
+    """
+    if not firm or len(firm) == len(claims):
+        return claims
+    owner = np.zeros(shape, np.int32)
+    areas = np.zeros(len(firm) + 1)
+    for at, i in enumerate(firm, start=1):
+        place, values = claims[i]
+        owner[place][values > 0] = at
+        areas[at] = np.count_nonzero(values > 0)
+    found = dict(claims)
+    for i, (place, values) in claims.items():
+        if i not in firm:
+            inside = values > 0
+            shared = np.bincount(owner[place][inside], minlength=len(areas))
+            same = shared > _SAME * np.minimum(areas, np.count_nonzero(inside))
+            same[0] = False
+            lost = inside & same[owner[place]]
+            if lost.any():
+                found[i] = place, np.where(lost, np.float32(-SURE_LOGIT), values)
     return found
 
 
