@@ -20,7 +20,7 @@ from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Window
 
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models can be relied on
-_OCTAVE = 2  # levels
+OCTAVE = 2  # levels
 
 Mask = npt.NDArray[np.bool_]
 
@@ -66,7 +66,7 @@ def candidates_of(engine: Engine, frame: int, prompt: Prompt) -> list[Candidate]
     # Mask 0 is for several clicks; a single one is ambiguous.
     first = 0 if len(prompt.points) > 1 else 1
     found = []
-    for seen in engine.hypotheses(frame, prompt, [*engine.levels.values()][::-1][::_OCTAVE]):
+    for seen in engine.hypotheses(frame, prompt, [*engine.levels.values()][::-1][::OCTAVE]):
         masks = tidied(generous(seen.logits[first:]))
         candidates = as_candidates(engine, seen.window, masks, seen.iou[first:].tolist())
         for index, candidate in enumerate(candidates, start=first):

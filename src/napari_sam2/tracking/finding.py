@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.candidates import (
+    OCTAVE,
     Candidate,
     as_candidates,
     candidates_of,
@@ -33,7 +34,6 @@ from napari_sam2.tracking.tidying import tidied
 from napari_sam2.tracking.windows import Window
 
 _THERE = 1.0  # least object score of what was clicked on: nobody clicks on what is not there
-_OCTAVE = 2  # levels
 _CERTAIN = 6.0  # logit beyond which no magnification outvotes the others
 _LOOKED_AT_AGAIN = 3  # candidates
 
@@ -117,7 +117,7 @@ def outline(
     engine, frame, level : see `find`.
     prompt : a box, perhaps with clicks.
     """
-    window, prediction = _averaged(engine, frame, prompt, None, level, _OCTAVE)
+    window, prediction = _averaged(engine, frame, prompt, None, level, OCTAVE)
     geometry = engine.geometry(window)
     prediction = tidy(fit_box(prediction, geometry, window, prompt))
     return window, obey(prediction, geometry, window, prompt, None)
@@ -151,7 +151,7 @@ def _averaged(
     for at in range(max(here - reach, 0), min(here + reach + 1, len(levels))):
         if at != here:
             place, other = ask(levels[at].tokens)
-            weight = 1 / (1 + abs(at - here) / _OCTAVE)
+            weight = 1 / (1 + abs(at - here) / OCTAVE)
             total = total + weight * moved(
                 other.best_logits[0].clamp(-_CERTAIN, _CERTAIN), place, window
             )
@@ -175,7 +175,6 @@ def _seen_again(
     windows = [candidate.window for _, candidate in supported]
     boxes = [np.array([(p.start, p.stop - 1) for p in c.place], float).T for _, c in supported]
     answers = engine.boxed(frame, windows, boxes)
-
     best, most = supported[0][1], -1.0
     for (support, candidate), (logits, iou) in zip(supported, answers, strict=True):
         masks = tidied(generous(logits[None]))
