@@ -228,6 +228,8 @@ def test_channels_are_picked() -> None:
     ]:
         with pytest.raises(InputError, match=message):
             Frames(data, **kwargs)
+    with pytest.raises(InputError, match="channel 3 does not exist; there is only channel 0"):
+        Frames(data[:, :1], channel_axis=1, channel=(0, 3))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from unittest import mock
 import napari
 import numpy as np
 import pytest
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import Desk, Window, shown
 from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
@@ -134,7 +134,7 @@ def window(open_window: Callable[..., Window]) -> Window:
 def followed(open_window: Callable[..., Window]) -> Window:
     """An object, clicked on frame 0 and followed through the others."""
     window = open_window(blobs())
-    window.click(20, 20)
+    window.click(*SMALL)
     window.done()
     window.key("G")
     shown(window)
@@ -145,10 +145,10 @@ def followed(open_window: Callable[..., Window]) -> Window:
 def two_cells(open_window: Callable[..., Window]) -> Window:
     """Two objects, by a click on each blob; the second is the current one."""
     window = open_window(blobs())
-    window.click(20, 20)
+    window.click(*SMALL)
     window.done()
     window.key("N")
-    window.click(55, 60)
+    window.click(*LARGE)
     window.done()
     return window
 

@@ -487,11 +487,14 @@ class FakeFactory:
         return self.sessions[-1]
 
 
+SMALL, LARGE = (20, 20), (55, 60)  # the middles of the discs on frame 0
+
+
 def blobs(length: int = 6, size: tuple[int, int] = (80, 100)) -> np.ndarray:
-    """Two bright discs that move right by 2 px a frame: at (20, 20+2t) and (55, 60+2t)."""
+    """A small and a large bright disc that move right by 2 px a frame."""
     y, x = np.mgrid[: size[0], : size[1]]
     stack = np.zeros((length, *size), np.uint8)
     for t in range(length):
-        for cy, cx, r in ((20, 20 + 2 * t, 8), (55, 60 + 2 * t, 11)):
-            stack[t][(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = 200
+        for (cy, cx), r in ((SMALL, 8), (LARGE, 11)):
+            stack[t][(y - cy) ** 2 + (x - cx - 2 * t) ** 2 <= r * r] = 200
     return stack

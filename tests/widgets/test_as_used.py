@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import until
 from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.worker import process_events
 
-SMALL, LARGE = (20, 20), (55, 60)
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from fakes import blobs
+from fakes import LARGE, SMALL, blobs
 from hands import click_on
 from napari.layers import Image
 from qtpy.QtCore import Qt
@@ -24,8 +24,6 @@ from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.scripting import attach
 from napari_sam2.widgets.sources import Part, Source
 from napari_sam2.widgets.worker import process_events
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 def two_channels(length: int = 6) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fakes import LARGE, SMALL
 from qtpy.QtCore import QEvent, Qt
 
-SMALL, LARGE, EMPTY = (20, 20), (55, 60), (5, 75)
+EMPTY = (5, 75)
 RIGHT, ALT = Qt.MouseButton.RightButton, Qt.KeyboardModifier.AltModifier
 
 

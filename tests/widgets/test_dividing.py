@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
-from fakes import blobs
+from fakes import SMALL, blobs
 from hands import go, rows, shown
 from qtpy.QtCore import Qt
 
@@ -235,8 +235,6 @@ def middle(mask: np.ndarray) -> tuple[float, float]:
 
 
 # --- with a session that finds blobs --------------------------------------------------------
-
-SMALL = (20, 20)
 
 
 @pytest.fixture

@@ -7,16 +7,13 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from napari.utils._proxies import PublicOnlyProxy
 from npe2 import PluginManifest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.dock import MaskletsWidget
-
-SMALL = (20, 20)
-LARGE = (55, 60)
 
 
 def test_each_object_has_its_own_points(desk):

@@ -7,15 +7,13 @@ import threading
 import numpy as np
 import pytest
 import tifffile
-from fakes import blobs
+from fakes import SMALL, blobs
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets import layer_adapters
 from napari_sam2.widgets.exporting import filters
 from napari_sam2.widgets.live_session import LiveSession
-
-SMALL = (20, 20)
 
 
 @pytest.fixture

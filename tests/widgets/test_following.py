@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from fakes import FakeFactory, blobs
+from fakes import SMALL, FakeFactory, blobs
 from hands import until
 
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.worker import process_events
-
-SMALL = (20, 20)
 
 
 def test_propagate_writes_every_frame(desk):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeFactory, FakeSession, blobs
+from fakes import LARGE, SMALL, FakeFactory, FakeSession, blobs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +24,6 @@ from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
 from napari_sam2.widgets.runs import Wish
 
-SMALL, LARGE = (20, 20), (55, 60)
 UNITS = {"s": 1, "min": 60, "h": 3600, "MB": 1e6, "GB": 1e9}
 
 

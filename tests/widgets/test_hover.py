@@ -8,13 +8,11 @@ import time
 import numpy as np
 import pytest
 import tifffile
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import lasting, until
 
 from napari_sam2.widgets.opening import SessionOpener
 from napari_sam2.widgets.worker import Worker, process_events
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 def picture(window):

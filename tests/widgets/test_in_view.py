@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from fakes import LARGE, SMALL
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
@@ -13,8 +14,6 @@ from qtpy.QtWidgets import QApplication
 from napari_sam2.widgets.in_view import camera_of
 from napari_sam2.widgets.parts import VerticalArea
 from napari_sam2.widgets.worker import process_events
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import blobs
+from fakes import SMALL, blobs
 from hands import click_on
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.widgets.opening import SessionOpener, SessionRequest
 
-SMALL, LARGE = (20, 20), (55, 60)
 TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fakes import blobs
+from fakes import LARGE, blobs
 from hands import shown
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
@@ -19,7 +19,6 @@ from napari_sam2.widgets.overview import Overview
 from napari_sam2.widgets.panels import TIMELINE
 from napari_sam2.widgets.timeline import AXIS, ROW
 
-SMALL, LARGE = (20, 20), (55, 60)
 LEFT, CONTROL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
 NONE = Qt.KeyboardModifier.NoModifier
 

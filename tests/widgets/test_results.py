@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import until
 from menus import submenu
 from napari.layers import Labels, Points
@@ -27,8 +27,6 @@ from napari_sam2.widgets.scripting import open_dock
 from napari_sam2.widgets.seeding import _show_search
 from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.worker import process_events
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 @pytest.fixture

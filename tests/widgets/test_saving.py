@@ -18,7 +18,6 @@ from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.slice_step import current_step, set_step
 
-SMALL, LARGE = (20, 20), (55, 60)
 # Of what `seen` returns: an outline comes back as a mask, its corners are not in the file.
 KEPT = [0, 1, 2, 3, 6, 7, 8]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from qtpy.QtCore import Qt
 from test_undo import seen
 
@@ -12,8 +12,6 @@ import napari_sam2
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets.live_session import LiveSession
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 @pytest.fixture

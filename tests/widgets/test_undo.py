@@ -7,13 +7,11 @@ import os
 
 import numpy as np
 import pytest
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import until
 from qtpy.QtCore import Qt
 
 from napari_sam2.widgets.planes import Attic, Planes
-
-SMALL, LARGE = (20, 20), (55, 60)
 
 
 def seen(desk) -> list[object]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import tifffile
-from fakes import FakeFactory, blobs
+from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import lasting
 from qtpy.QtCore import Qt
-
-SMALL = (20, 20)
-LARGE = (55, 60)
 
 
 def test_clicks_keys_and_propagation(open_window):

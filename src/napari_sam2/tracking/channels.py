@@ -53,7 +53,8 @@ def checked_channels(channels: Channels, count: int) -> Channels:
     picked = (channels,) if isinstance(channels, int) else channels
     for one in picked:
         if one is not None and not 0 <= one < count:
-            raise InputError(f"channel {one} does not exist; there are 0 to {count - 1}")
+            known = f"there are 0 to {count - 1}" if count > 1 else "there is only channel 0"
+            raise InputError(f"channel {one} does not exist; {known}")
     if isinstance(channels, int):
         return channels
     if len(picked) > 3 or all(one is None for one in picked):

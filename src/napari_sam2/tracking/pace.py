@@ -18,6 +18,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from napari_sam2.replacing import replacing
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, Step
 
@@ -239,10 +240,9 @@ def read_runs() -> dict[str, list[Ran]]:
 def _write_runs(runs: Mapping[str, list[Ran]]) -> None:
     content = {key: [[r.frames, r.looks, r.seconds] for r in some] for key, some in runs.items()}
     path = _file()
-    fresh = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps({"version": 1, "runs": content}), encoding="utf-8")
-        fresh.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(json.dumps({"version": 1, "runs": content}), encoding="utf-8")
     except OSError as error:  # it is only for convenience
         logger.debug("the run was not noted: %s", error)
