@@ -1,7 +1,7 @@
 """The benchmarks still run: nothing is timed here, only that each gets to its end
 and leaves the page of results alone.
 
-The heavy ones, which run the reference or need a screen, are left to `-m slow`.
+The heavy ones, which run the reference, follow long stacks or need a screen, are left to `-m slow`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ FOLDER, PAGE = ROOT / "benchmarks", ROOT / "docs" / "performance.md"
 LIGHT = {
     "cells": ["--objects", "2", "--threads", "1"],
     "importing": ["--threads", "1"],
-    "memory": ["--objects", "1"],
 }
 HEAVY = {
     "everything": ["--threads", "1"],
+    "memory": ["--objects", "1"],
     "parts": [],
     "reference": ["--objects", "1", "--frames", "3"],
     "responsiveness": [],

@@ -220,7 +220,7 @@ def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a program")
 def test_a_cluster_that_ends_the_run_is_as_ctrl_c(folder: Path) -> None:
-    tifffile.imwrite(folder / "long.tif", moving_disk(2000), metadata={"axes": "TYX"})
+    tifffile.imwrite(folder / "long.tif", moving_disk(600), metadata={"axes": "TYX"})
     args = ["track", folder / "long.tif", "--prompts", folder / "prompts.json"]
     args += ["--output", folder / "out.tif", "--save-session", folder / "cells.ns2.json", *GIVEN]
     command = [sys.executable, "-m", "napari_sam2", *map(str, args)]

@@ -214,9 +214,9 @@ def micro():
 
 
 def test_the_embedded_model_finds_drawn_cells(micro):
-    y, x = np.mgrid[:160, :200]
-    truth = np.zeros((160, 200), np.int32)
-    centres = [(30, 30), (35, 100), (28, 165), (95, 45), (100, 120), (140, 170)]
+    y, x = np.mgrid[:128, :144]
+    truth = np.zeros((128, 144), np.int32)
+    centres = [(24, 24), (28, 75), (20, 120), (70, 36), (76, 90), (108, 122)]
     for number, (cy, cx) in enumerate(centres, start=1):
         truth[((y - cy) / 11) ** 2 + ((x - cx) / 14) ** 2 < 1] = number
     image = np.random.default_rng(0).normal(40, 6, truth.shape) + 90 * (truth > 0)
@@ -240,7 +240,7 @@ def test_the_embedded_model_finds_drawn_cells(micro):
 
 def test_the_embedded_model_on_synthetic_cells(micro):
     scores = []
-    for seed in range(6):  # rules were chosen on seeds from 1000
+    for seed in range(4):  # rules were chosen on seeds from 1000
         clip = make_clip(seed, 1, (128, 128), kind="nuclei")
         session = TrackingSession(micro, Frames(clip.images))
         scores.append(matched(labels_of(last(session), (128, 128)), clip.labels[0]))
@@ -257,7 +257,7 @@ def test_the_embedded_model_finds_nothing_in_noise(micro, attention):
     assert len(last(session).cells) <= 1
 
 
-@pytest.mark.parametrize("name", ["hela_nuclei", "stardist_nuclei_z", "simulated_nuclei"])
+@pytest.mark.parametrize("name", ["hela_nuclei", "stardist_nuclei_z"])
 def test_the_embedded_model_on_real_nuclei(micro, dev_data, name):
     sequence = load_sequence(dev_data / name)
     objects = [len(np.unique(labels)) for labels in sequence.labels]

@@ -104,7 +104,7 @@ def test_the_memory_is_known_within_a_factor_of_two_on_real_data(dev_data, atten
     from napari_sam2.weights import load_model
 
     folder = dev_data / "u373_phase"
-    images = tifffile.imread(folder / "images.tif", key=range(12))
+    images = tifffile.imread(folder / "images.tif", key=range(8))
     truth = tifffile.imread(folder / "masks.tif", key=0)
     policy = TrackingPolicy(attention=attention)
     session = TrackingSession(load_model("micro", "cpu"), Frames(images), policy)

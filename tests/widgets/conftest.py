@@ -99,30 +99,41 @@ def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[.
     widgets: list[MaskletsWidget] = []
 
     def make(data: np.ndarray, *, session_factory: Any = factory, axis: int | None = None, **image):
-        layer = viewer.add_image(data, name="cells", **image)
-        widget = MaskletsWidget(viewer, session_factory=session_factory)
-        widgets.append(widget)
-        viewer.window.add_dock_widget(widget, name="SAM 2 masklets")
-        if axis is not None:
-            widget.set_image(layer, axis)
-            viewer.dims.order = (axis, *(a for a in range(data.ndim) if a != axis))
-        window = Window(viewer, widget)
-        window.done()
-        viewer.dims.set_current_step(range(viewer.dims.ndim), [0] * viewer.dims.ndim)
-        viewer.reset_view()
+        with unseen(viewer):
+            layer = viewer.add_image(data, name="cells", **image)
+            widget = MaskletsWidget(viewer, session_factory=session_factory)
+            widgets.append(widget)
+            viewer.window.add_dock_widget(widget, name="SAM 2 masklets")
+            if axis is not None:
+                widget.set_image(layer, axis)
+                viewer.dims.order = (axis, *(a for a in range(data.ndim) if a != axis))
+            window = Window(viewer, widget)
+            window.done()
+            viewer.dims.set_current_step(range(viewer.dims.ndim), [0] * viewer.dims.ndim)
+            viewer.reset_view()
         window.settle()
         return window
 
     yield make
-    for widget in widgets:
-        if widget.parent() is not None:
-            viewer.window.remove_dock_widget(widget)
-        widget.shut_down()
-    viewer.dims.ndisplay = 2
-    with mock.patch("gc.collect"):  # napari's, for drivers of Windows, takes as long as the rest
+    with unseen(viewer), mock.patch("gc.collect"):  # napari's, for drivers of Windows, is slow
+        for widget in widgets:
+            if widget.parent() is not None:
+                viewer.window.remove_dock_widget(widget)
+            widget.shut_down()
+        viewer.dims.ndisplay = 2
         viewer.layers.clear()
-    viewer.dims.order = tuple(range(viewer.dims.ndim))
+        viewer.dims.order = tuple(range(viewer.dims.ndim))
+        process_events()
     process_events()
+
+
+@contextlib.contextmanager
+def unseen(viewer: Any) -> Iterator[None]:
+    """Draw nothing of the window meanwhile: most of the time of a test is drawing."""
+    native = viewer.window._qt_window
+    native.setUpdatesEnabled(False)
+    yield
+    native.setUpdatesEnabled(True)
 
 
 @pytest.fixture

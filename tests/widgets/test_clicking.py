@@ -26,20 +26,21 @@ def right_click(window, y: float, x: float, to: tuple[float, float] | None = Non
     window.done()
 
 
-@pytest.mark.parametrize("tool", ["point", "box", "polygon", "brush"])
-def test_a_right_click_chooses_and_says_nothing_of_the_cell(window, tool):
-    window.press(window.widget.form.tools[tool])
-    before = window.layers.prompts, np.array(window.layers.labels.data)
-    right_click(window, *SMALL)
-    assert window.widget.object_id == 1
-    assert "Object 1 is chosen" in window.status
-    assert window.widget.workbench.tools.current == tool
-    assert window.layers.prompts == before[0]
-    np.testing.assert_array_equal(window.layers.labels.data, before[1])
-    right_click(window, *EMPTY)
-    assert "no masklet" in window.status
-    assert window.widget.object_id == 1
-    assert window.layers.prompts == before[0]
+def test_a_right_click_chooses_and_says_nothing_of_the_cell(window):
+    for tool in ("point", "box", "polygon", "brush"):
+        window.widget.object_id = 2
+        window.press(window.widget.form.tools[tool])
+        before = window.layers.prompts, np.array(window.layers.labels.data)
+        right_click(window, *SMALL)
+        assert window.widget.object_id == 1
+        assert "Object 1 is chosen" in window.status
+        assert window.widget.workbench.tools.current == tool
+        assert window.layers.prompts == before[0]
+        np.testing.assert_array_equal(window.layers.labels.data, before[1])
+        right_click(window, *EMPTY)
+        assert "no masklet" in window.status
+        assert window.widget.object_id == 1
+        assert window.layers.prompts == before[0]
 
 
 def test_so_does_a_click_with_alt(window):

@@ -6,7 +6,6 @@ import threading
 import time
 
 import numpy as np
-import pytest
 import tifffile
 from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import lasting, until
@@ -74,34 +73,38 @@ def test_it_is_seen_where_the_cell_is(window):
     np.testing.assert_array_equal(red(*LARGE), inside)
 
 
-@pytest.mark.parametrize("way", ["move", "leave", "frame", "layer", "tool", "mode", "off"])
-def test_it_goes_away(window, way):
-    window.hover(*LARGE)
-    window.rest()
-    assert picture(window).mask is not None
-    match way:
-        case "move":
-            window.hover(5, 5)
-        case "leave":
-            window.leave()
-        case "frame":
-            window.viewer.dims.set_current_step(0, 3)
-        case "layer":
-            window.viewer.layers.selection.active = window.layers.labels
-        case "tool":
-            window.press(window.widget.form.tools["box"])
-        case "mode":
-            window.layers.points.mode = "select"
-        case "off":
-            window.widget.form.session.preview.trigger()
-    assert picture(window).mask is None
-    window.rest()
-    seen = picture(window).mask
-    if way == "frame":  # the mouse rests over that frame now
-        assert seen[55, 66]
-        assert asked(window)[-1] == (1, 3)
-    else:
-        assert seen is None or not seen.any()
+def test_it_goes_away(window):
+    def step(frame: int) -> None:
+        window.viewer.dims.set_current_step(0, frame)
+
+    def activate(layer) -> None:
+        window.viewer.layers.selection.active = layer
+
+    layers, tools = window.layers, window.widget.form.tools
+    ways = {  # and back
+        "move": (lambda: window.hover(5, 5), lambda: None),
+        "leave": (window.leave, lambda: None),
+        "frame": (lambda: step(3), lambda: step(0)),
+        "layer": (lambda: activate(layers.labels), lambda: activate(layers.points)),
+        "tool": (lambda: window.press(tools["box"]), lambda: window.press(tools["point"])),
+        "mode": (lambda: setattr(layers.points, "mode", "select"), lambda: None),
+        "off": (window.widget.form.session.preview.trigger, lambda: None),
+    }
+    for way, (away, back) in ways.items():
+        layers.points.mode = "add"
+        window.hover(*LARGE)
+        window.rest()
+        assert picture(window).mask is not None, way
+        away()
+        assert picture(window).mask is None, way
+        window.rest()
+        seen = picture(window).mask
+        if way == "frame":  # the mouse rests over that frame now
+            assert seen[55, 66]
+            assert asked(window)[-1] == (1, 3)
+        else:
+            assert seen is None or not seen.any(), way
+        back()
 
 
 def test_many_moves_are_one_preview(window):
