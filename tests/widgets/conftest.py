@@ -132,8 +132,10 @@ def unseen(viewer: Any) -> Iterator[None]:
     """Draw nothing of the window meanwhile: most of the time of a test is drawing."""
     native = viewer.window._qt_window
     native.setUpdatesEnabled(False)
-    yield
-    native.setUpdatesEnabled(True)
+    try:
+        yield
+    finally:
+        native.setUpdatesEnabled(True)
 
 
 @pytest.fixture
