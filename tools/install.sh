@@ -31,4 +31,4 @@ pip install --quiet --constraint "$VENV/constraints.txt" --constraint tools/cons
     2>/dev/null ||
     SAM2_BUILD_CUDA=0 pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
 # Compiled once here, and not by the first start that a user waits for.
-"$BIN/python" -m compileall -q -j 0 "$VENV" >/dev/null 2>&1 || true
+"$BIN/python" -m compileall -q -j 0 "$VENV" src >/dev/null 2>&1 || true
