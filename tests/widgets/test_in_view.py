@@ -139,6 +139,16 @@ def test_the_wheel_turns_what_is_worked_with(window, monkeypatch):
     assert every.value == 9
 
 
+def test_long_numbers_can_be_read(open_window):
+    window = open_window(np.zeros((1234, 8, 8), np.uint8))
+    form = window.widget.form
+    assert window.widget.minimumSizeHint().width() <= 300
+    for box in (form.object_id, form.propagation.last, form.propagation.every):
+        line = box.native.lineEdit()
+        needed = line.fontMetrics().horizontalAdvance(str(box.max))
+        assert line.width() >= needed + 4  # what a line leaves free beside its text
+
+
 def test_all_of_the_form_is_seen_on_a_small_screen(window):
     main = window.viewer.window._qt_window
     main.resize(1366, 700)

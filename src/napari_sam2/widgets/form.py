@@ -25,7 +25,15 @@ from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.model_form import ModelForm
 from napari_sam2.widgets.objects_form import ObjectsForm
 from napari_sam2.widgets.part_form import PartForm
-from napari_sam2.widgets.parts import VerticalArea, button, heading, narrow, row, unturned
+from napari_sam2.widgets.parts import (
+    VerticalArea,
+    button,
+    heading,
+    narrow,
+    room_for,
+    row,
+    unturned,
+)
 from napari_sam2.widgets.progress_form import ProgressForm
 from napari_sam2.widgets.propagation_form import PropagationForm
 from napari_sam2.widgets.session_form import SessionForm
@@ -100,7 +108,7 @@ class Form(QWidget):
             value=1, min=1, max=HIGHEST, tooltip="The object that prompts are for"
         )
         self.object_id.native.setAccessibleName("Current object")
-        self.object_id.native.setFixedWidth(86)
+        room_for(self.object_id.native, str(HIGHEST))
         unturned(self.object_id.native)
         self.new_object = button("New (N)", "Start another object [N]", "New object")
         self.delete_object = button(

@@ -6,6 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -16,6 +17,8 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QWidget,
 )
+
+_SPIN_BUTTON = 20  # px, in napari's style
 
 
 def heading(text: str) -> QLabel:
@@ -71,6 +74,13 @@ def unturned(box: QWidget) -> None:
     guard = _WheelGuard(box)
     for part in (box, *box.findChildren(QLineEdit)):
         part.installEventFilter(guard)
+
+
+def room_for(box: QAbstractSpinBox, text: str) -> None:
+    """Make a spin box as wide as a text needs it between the buttons of napari's style."""
+    width = box.fontMetrics().horizontalAdvance(text) + 2 * _SPIN_BUTTON + 6
+    box.setStyleSheet(f"padding: 1px 0px; min-width: {width}px; max-width: {width}px;")
+    box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
 
 
 def narrow(box: Any, least: int = 6) -> QComboBox:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QRangeSlider
 from superqt.utils import signals_blocked
 
-from napari_sam2.widgets.parts import button, row, unturned
+from napari_sam2.widgets.parts import button, room_for, row, unturned
 
 
 class PropagationForm(QWidget):
@@ -60,9 +60,9 @@ class PropagationForm(QWidget):
             "they become objects from there on. The diameter beside 'Find all cells' counts here, "
             "too"
         )
-        self.every = SpinBox(value=10, min=1, max=9999, tooltip="Frames from one look to the next")
+        self.every = SpinBox(value=10, min=1, max=999, tooltip="Frames from one look to the next")
         self.every.native.setAccessibleName("Frames between two looks for new cells")
-        self.every.native.setStyleSheet("min-width: 44px; max-width: 60px;")
+        room_for(self.every.native, "999")
         unturned(self.every.native)
         made = row(self.find_new, self.every.native, QLabel("frames"))
         made.addStretch(1)
@@ -79,7 +79,6 @@ class PropagationForm(QWidget):
         self.first.native.setAccessibleName("First frame")
         self.last.native.setAccessibleName("Last frame")
         for box in (self.first, self.last):
-            box.native.setStyleSheet("min-width: 44px; max-width: 60px;")  # napari has 90 px
             unturned(box.native)
         self.range = QRangeSlider(Qt.Orientation.Horizontal)
         self.range.setAccessibleName("Frames to follow objects over")
@@ -114,6 +113,7 @@ class PropagationForm(QWidget):
             self.range.setRange(0, length - 1)
         for box in (self.first, self.last):
             box.max = max(box.max, length - 1)
+            room_for(box.native, f"{length - 1:02d}")
         self._take_range((first, last))
         for box in (self.first, self.last):
             box.max = length - 1
