@@ -115,6 +115,33 @@ def test_two_strokes_while_the_worker_is_busy_are_undone_together(open_desk):
     np.testing.assert_array_equal(desk.frame(1), before)
 
 
+@pytest.mark.parametrize("what", ["undo", "delete"])
+def test_of_a_stroke_that_was_taken_back_nothing_comes_back(open_desk, what):
+    """It is erased in part before the worker has heard of it, and of what took it back."""
+    factory = FakeFactory()
+    desk = open_desk(blobs(), session_factory=factory)
+    do(desk, "click")
+    before = desk.frame(1).copy()
+    factory.sessions[-1].gate.clear()
+    desk.widget.object_id = 9
+    desk.point(2, 55, 64)  # is being answered
+    few()
+    desk.widget.object_id = 2
+    desk.paint(1, 20, 60, 2, size=12)
+    few()
+    desk.widget.undo() if what == "undo" else desk.widget.delete_object()
+    few()
+    desk.paint(1, 20, 56, 0, size=8)
+    few()
+    factory.sessions[-1].gate.set()
+    desk.done()
+    for _ in range(5):
+        desk.widget.undo()
+        desk.done()
+    assert not desk.prompts
+    np.testing.assert_array_equal(desk.frame(1), before)
+
+
 WHAT = {
     "lock": lambda desk: desk.widget.panels.editor.lock([1], True),
     "gaps": lambda desk: desk.widget.panels.editor.close_gaps(),

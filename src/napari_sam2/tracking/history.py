@@ -66,6 +66,11 @@ class History:
         return reversed(self._past)
 
     @property
+    def object_ids(self) -> set[int]:
+        """Objects that what can be undone or done again is about, whether they are there or not."""
+        return {i for done in (*self._past, *self._future) for i in done.before}
+
+    @property
     def last(self) -> Done | None:
         """What `undo` would take back."""
         return self._past[-1] if self._past else None

@@ -64,6 +64,8 @@ class Dividing:
         bench = self._bench
         if self._ready() is None or bench.layers is None:
             return
+        if frame is None and bench.require_plane() is None:
+            return
         mother = bench.object_id if object_id is None else object_id
         at = bench.frame_on_screen if frame is None else frame
         bench.layers.when_free(lambda: self._divide(mother, at, find))

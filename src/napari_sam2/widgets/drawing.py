@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,57 +17,106 @@ from napari_sam2.widgets.layer_states import Key
 Outline = tuple[npt.NDArray[np.float64], str]  # vertices (K, 2) and the kind of shape
 
 
+@dataclass(frozen=True)
+class Edit:
+    """Pixels that were painted at once, in a box of the labels.
+
+    Parameters
+    ----------
+    place
+        Where the box begins on each axis.
+    mask
+        Which pixels of the box.
+    old
+        The labels before, of the shape of `mask`; outside of it they say nothing.
+    painted
+        Labels that were painted; none where pixels were erased.
+    """
+
+    place: tuple[int, ...]
+    mask: npt.NDArray[np.bool_]
+    old: npt.NDArray[Any]
+    painted: frozenset[int]
+
+    @classmethod
+    def of(cls, atom: Any) -> Edit:
+        """Read an edit in napari's form: of a box, or of single pixels."""
+        if hasattr(atom, "slice_key"):
+            place = tuple(part.start or 0 for part in atom.slice_key)
+            mask, old = atom.mask, atom.old_values
+            if mask is None:
+                mask = np.ones(old.shape, bool)
+            else:
+                old = np.zeros(mask.shape, atom.old_values.dtype)
+                old[mask] = atom.old_values
+            return cls(place, mask, old, frozenset({int(atom.new_value)} - {0}))
+        indices, values, new = atom
+        where = np.stack([w.ravel() for w in np.broadcast_arrays(*indices)])
+        low = where.min(axis=1)
+        inside = tuple(where - low[:, None])
+        mask = np.zeros(where.max(axis=1) - low + 1, bool)
+        mask[inside] = True
+        old = np.zeros(mask.shape, np.asarray(values).dtype)
+        old[inside] = np.ravel(values)
+        return cls(tuple(low.tolist()), mask, old, frozenset(np.unique(new).tolist()) - {0})
+
+    def frames(self, geometry: StackGeometry) -> Iterator[tuple[int, tuple[int | slice, ...]]]:
+        """Yield the frames that were painted, and the part of the box that each of them is."""
+        part: list[int | slice] = [slice(None)] * len(self.place)
+        for axis, step in geometry.fixed.items():
+            part[axis] = step - self.place[axis]
+            if not 0 <= step - self.place[axis] < self.mask.shape[axis]:
+                return
+        first = 0 if geometry.axis is None else self.place[geometry.axis]
+        for n in range(1 if geometry.axis is None else self.mask.shape[geometry.axis]):
+            if geometry.axis is not None:
+                part[geometry.axis] = n
+            if self.mask[tuple(part)].any():
+                yield first + n, tuple(part)
+
+    def elsewhere(self, geometry: StackGeometry) -> npt.NDArray[np.bool_]:
+        """Return the part of the mask that is in no frame, but in another plane of a volume."""
+        rest = self.mask.copy()
+        for _, part in self.frames(geometry):
+            rest[part] = False
+        return rest
+
+
 def planes_before(
-    atoms: list[Any], data: Any, geometry: StackGeometry
+    edits: Sequence[Edit], data: Any, geometry: StackGeometry
 ) -> dict[int, npt.NDArray[Any]]:
     """By frame, the labels (Y, X) before a stroke, of which `data` may hold any part already."""
     planes: dict[int, npt.NDArray[Any]] = {}
-    for atom in reversed(atoms):
-        place = atom.slice_key if hasattr(atom, "slice_key") else atom[0]
-        for frame in _frames_in(place, geometry):
+    y, x = geometry.plane
+    for edit in reversed(edits):
+        for frame, part in edit.frames(geometry):
             if frame not in planes:
                 planes[frame] = np.array(data[geometry.index(frame)])
-            if hasattr(atom, "slice_key"):
-                _take_back_region(atom, planes[frame], frame, geometry)
-            else:
-                _take_back_pixels(place, atom[1], planes[frame], frame, geometry)
+            mask = edit.mask[part]
+            height, width = mask.shape
+            top, left = edit.place[y], edit.place[x]
+            plane = planes[frame][top : top + height, left : left + width]
+            plane[mask] = edit.old[part][mask]
     return planes
 
 
-def _take_back_region(
-    atom: Any, plane: npt.NDArray[Any], frame: int, geometry: StackGeometry
-) -> None:
-    """Undo one edit of a box in one of its frames."""
-    place = list(atom.slice_key)
-    within: list[int | slice] = [slice(None)] * len(place)
-    chosen = {**geometry.fixed} | ({} if geometry.axis is None else {geometry.axis: frame})
-    for axis, step in chosen.items():
-        within[axis] = step - (place[axis].start or 0)
-    y, x = geometry.plane
-    part = plane[place[y], place[x]]
-    if atom.mask is None:
-        part[...] = atom.old_values[tuple(within)]
-        return
-    old = np.zeros(atom.mask.shape, plane.dtype)
-    old[atom.mask] = atom.old_values
-    changed = atom.mask[tuple(within)]
-    part[changed] = old[tuple(within)][changed]
-
-
-def _take_back_pixels(
-    place: Any, old: Any, plane: npt.NDArray[Any], frame: int, geometry: StackGeometry
-) -> None:
-    """Undo one edit of single pixels in one of its frames."""
-    where = np.broadcast_arrays(*place)
-    y, x = geometry.plane
-    here = np.ones(where[y].shape, dtype=bool)
-    if geometry.axis is not None:
-        here = where[geometry.axis] == frame
-    plane[where[y][here], where[x][here]] = np.broadcast_to(old, here.shape)[here]
+def put_back(edits: Sequence[Edit], data: Any, geometry: StackGeometry) -> Edit | None:
+    """Take back what was painted in other planes of a volume; returns an edit with some of it."""
+    found = None
+    for edit in reversed(edits):
+        rest = edit.elsewhere(geometry)
+        if rest.any():
+            found = edit
+            ends = zip(edit.place, rest.shape, strict=True)
+            place = tuple(slice(start, start + size) for start, size in ends)
+            region = np.array(data[place])
+            region[rest] = edit.old[rest]
+            data[place] = region
+    return found
 
 
 def strokes(
-    atoms: list[Any], geometry: StackGeometry
+    edits: Sequence[Edit], geometry: StackGeometry
 ) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """(Object id, frame) that a stroke is about, and those that lost pixels to it.
 
@@ -74,26 +124,12 @@ def strokes(
     """
     touched: set[tuple[int, int]] = set()
     covered: set[tuple[int, int]] = set()
-    for atom in atoms:
-        if hasattr(atom, "slice_key"):
-            place, old, new = atom.slice_key, atom.old_values, atom.new_value
-        else:
-            place, old, new = atom
-        painted = set(np.unique(new).tolist()) - {0}
-        lost = set(np.unique(old).tolist()) - {0}
-        for frame in _frames_in(place, geometry):
-            touched.update((int(i), frame) for i in painted or lost)
+    for edit in edits:
+        for frame, part in edit.frames(geometry):
+            lost = set(np.unique(edit.old[part][edit.mask[part]]).tolist()) - {0}
+            touched.update((int(i), frame) for i in edit.painted or lost)
             covered.update((int(i), frame) for i in lost)
     return touched, covered - touched
-
-
-def _frames_in(place: Any, geometry: StackGeometry) -> list[int]:
-    if geometry.axis is None:
-        return [0]
-    part = place[geometry.axis]
-    if isinstance(part, slice):
-        return list(range(geometry.length))[part]
-    return [int(frame) for frame in np.unique(part)]
 
 
 class Areas:

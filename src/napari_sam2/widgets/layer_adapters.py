@@ -319,6 +319,15 @@ def steps_on_screen(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
     return tuple(int(np.round(c)) for c in layer.world_to_data(viewer.dims.point))
 
 
+def plane_complaint(viewer: ViewerModel, layer: Layer, geometry: StackGeometry) -> str | None:
+    """Say in words that another plane of a volume is on screen than objects are in, if it is."""
+    coords, here = geometry.to_data(0, 0, 0), layer.world_to_data(viewer.dims.point)
+    for axis in geometry.fixed:
+        if viewer.dims.ndim - layer.ndim + axis not in viewer.dims.displayed:
+            coords[axis] = here[axis]
+    return geometry.complaint(coords)
+
+
 def show_frame(viewer: ViewerModel, layer: Layer, geometry: StackGeometry, frame: int) -> None:
     """Move the viewer's slider to `frame`."""
     if geometry.axis is None:

@@ -151,7 +151,7 @@ class LiveSession(LiveObjects):
         if not 0 <= frame < length:
             raise InputError(f"there is no frame {frame}: the stack has frames 0 to {length - 1}")
         before = set(self.prompts)
-        bench.show_frame(frame)
+        bench.go_to_frame(frame)
         with self._carried_out():
             bench.seeding.find_all(diameter)
         return sorted(set(self.prompts) - before)

@@ -123,7 +123,7 @@ class ObjectEditor:
     def split(self) -> None:
         """Make the current object from the frame on screen on a new object."""
         bench = self._bench
-        if bench.require_layers() is None or self._busy():
+        if bench.require_plane() is None or self._busy():
             return
         old, frame, new = bench.object_id, bench.frame_on_screen, bench.free_ids()
         if new is None:

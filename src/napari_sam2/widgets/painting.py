@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.widgets.drawing import planes_before, strokes
+from napari_sam2.tracking.thin_mask import ThinMask, place_of
+from napari_sam2.widgets.drawing import Edit, planes_before, put_back, strokes
 from napari_sam2.widgets.layer_adapters import StackGeometry
 from napari_sam2.widgets.layer_states import Key
 
@@ -25,7 +25,7 @@ class Stroke:
     Parameters
     ----------
     before, after
-        The labels (Y, X).
+        The labels (Y, X), or the part of them at `place`.
     began
         When, by `time.monotonic`.
     """
@@ -33,11 +33,20 @@ class Stroke:
     before: Plane
     after: Plane
     began: float
+    place: tuple[slice, slice] = (slice(None), slice(None))
 
     def without(self, plane: Plane) -> Plane:
         """Return labels (Y, X) without what they show of the stroke."""
-        shown = (self.before != self.after) & (plane == self.after)
-        return np.where(shown, self.before, plane)
+        out = plane.copy()
+        part = out[self.place]
+        shown = (self.before != self.after) & (part == self.after)
+        part[shown] = self.before[shown]
+        return out
+
+    def cut(self) -> Stroke:
+        """Return the stroke with no more of the labels than it changed."""
+        place = place_of(self.before != self.after)
+        return Stroke(self.before[place].copy(), self.after[place].copy(), self.began, place)
 
 
 class Painting:
@@ -58,14 +67,18 @@ class Painting:
         self._begun: dict[int, tuple[Plane, float]] = {}
         self._strokes: dict[int, list[Stroke]] = {}
         self._drawn: set[Key] = set()
+        self._beside: list[Edit] = []
 
     def add(self, atoms: list[Any]) -> None:
         """Note a stroke, in napari's form; it may not be done yet."""
-        touched, covered = strokes(atoms, self._geometry)
+        edits = [Edit.of(atom) for atom in atoms]
+        touched, covered = strokes(edits, self._geometry)
         self._touched |= touched
         self._covered |= covered
+        if self._geometry.fixed:
+            self._beside += edits
         now = time.monotonic()
-        for frame, plane in planes_before(atoms, self._labels.data, self._geometry).items():
+        for frame, plane in planes_before(edits, self._labels.data, self._geometry).items():
             self._end(frame, plane)
             self._begun[frame] = (plane, now)
 
@@ -73,6 +86,18 @@ class Painting:
         if frame in self._begun:
             before, began = self._begun.pop(frame)
             self._strokes.setdefault(frame, []).append(Stroke(before, after, began))
+
+    def put_back(self) -> str:
+        """Take back what was painted in other planes of a volume, and say why; "" if nothing was.
+
+        Once the stroke is done: before, napari may still write it.
+        """
+        edits, self._beside = self._beside, []
+        edit = put_back(edits, self._labels.data, self._geometry)
+        if edit is None:
+            return ""
+        place = np.argwhere(edit.elsewhere(self._geometry))[0] + edit.place
+        return self._geometry.complaint(place) or ""
 
     def read(self, painted: Collection[Key]) -> list[tuple[Key, ThinMask, bool]]:
         """Return the objects and frames with new strokes, and what the labels show of each.

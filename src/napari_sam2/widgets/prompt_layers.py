@@ -163,6 +163,9 @@ class PromptLayers:
 
     def _read(self) -> dict[Key, Prompt]:
         """Return what the layers say now; what is no prompt is removed from them."""
+        if wrong := self._painting.put_back():
+            self.show_labels()
+            self.rejected.emit(wrong)
         for key, mask, own in self._painting.read(self._painted):
             self._forget({key})
             if not mask.is_empty:

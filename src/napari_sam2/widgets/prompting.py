@@ -223,7 +223,7 @@ class Prompting:
     def end_here(self) -> None:
         """Say that the current object is not on the frame on screen: it ends here."""
         bench = self._bench
-        if bench.require_layers() is not None:
+        if bench.require_plane() is not None:
             self.say(bench.object_id, bench.frame_on_screen, Prompt(absent=True))
 
     def approve(self, object_id: int, frame: int) -> None:

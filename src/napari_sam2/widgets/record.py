@@ -49,6 +49,10 @@ class LayerChange:
     after: Any
     strokes: Mapping[int, Sequence[Stroke]] = field(default_factory=dict)
 
+    def cut_strokes(self) -> dict[int, list[Stroke]]:
+        """Return the strokes with no more of the labels than they changed, to be kept for long."""
+        return {frame: [s.cut() for s in some] for frame, some in self.strokes.items()}
+
     def then(self, newer: LayerChange) -> LayerChange:
         """Return what this and a newer change, made before this one was heard, did together."""
         strokes = {
@@ -81,6 +85,7 @@ class _Extra:
     after: Any
     planes: Planes
     notes: dict[int, Noted]
+    strokes: Mapping[int, Sequence[Stroke]]
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ class Record:
             self.layers.state if change is None else change.after,
             self._writer.begin({} if change is None else self._before(change)),
             {} if notes is None else notes,
+            {} if change is None else change.cut_strokes(),
         )
         # These leave labels of other origin alone where it finds nothing.
         ids = (
@@ -178,20 +184,27 @@ class Record:
             planes[frame] = _without(strokes, now)
             if not np.array_equal(now, strokes[-1].after):
                 result = session.result(frame)
-                known = {*writer.object_ids, *result.quality}
+                # Also what is gone since: a stroke shows it as it was before.
+                known = {*writer.object_ids, *result.quality, *self.history.object_ids}
                 planes[frame] = writer.laid(planes[frame], result.labels, known)
             self._forget(frame, strokes)
         return planes
 
     def _forget(self, frame: int, strokes: Sequence[Stroke]) -> None:
-        """Take strokes out of what undo brings back of steps that were at work meanwhile."""
+        """Take strokes out of what undo brings back of steps that were at work meanwhile.
+
+        What they were painted over may be older strokes, which were taken out of it before.
+        """
+        older: list[Stroke] = []
         for done in self.history.newest_first:
             planes = done.extra.planes
+            older = [*done.extra.strokes.get(frame, ()), *older]
             if frame in planes:
                 since = planes.kept_at(frame)
                 some = [stroke for stroke in strokes if stroke.began <= since]
                 if not some:
                     return
+                some = [*(stroke for stroke in older if stroke.began <= since), *some]
                 planes.keep(frame, _without(some, planes[frame]), since)
 
     def resume(

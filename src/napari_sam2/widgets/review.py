@@ -62,7 +62,7 @@ class Review:
         """Make an object the current one and show a frame, and the object if it is there."""
         self._bench.set_object(object_id)
         if frame is not None:
-            self._bench.show_frame(frame)
+            self._bench.go_to_frame(frame)
         bring_into_view(self._bench)
 
     def visit(self, place: int) -> None:
@@ -106,7 +106,7 @@ class Review:
 
         An accepted mask is a prompt: nothing overwrites it, and repair starts from it.
         """
-        bench, layers = self._bench, self._bench.require_layers()
+        bench, layers = self._bench, self._bench.require_plane()
         if layers is None:
             return
         object_id, frame = bench.object_id, bench.frame_on_screen

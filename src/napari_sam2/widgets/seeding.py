@@ -52,7 +52,7 @@ class Seeding:
         diameter
             Of a typical cell in pixels; None: found out from the frame.
         """
-        bench, layers = self._bench, self._bench.require_layers()
+        bench, layers = self._bench, self._bench.require_plane()
         if layers is None or bench.writer is None:
             return
         layers.read()
@@ -109,7 +109,7 @@ class Seeding:
 
     def add_layer(self, layer: Any) -> None:
         """Make an object of each label, or point, of a layer on the frame on screen."""
-        bench, layers = self._bench, self._bench.require_layers()
+        bench, layers = self._bench, self._bench.require_plane()
         if layers is None:
             return
         frame, geometry = bench.frame_on_screen, layers.geometry

@@ -133,6 +133,16 @@ class Workbench:
             self.say_what_to_do()
         return self.layers
 
+    def require_plane(self) -> PromptLayers | None:
+        """Return the prompt layers, or say what to do: also where another plane is on screen."""
+        layers = self.require_layers()
+        if layers is None:
+            return None
+        wrong = adapters.plane_complaint(self.viewer, layers.labels, layers.geometry)
+        if wrong:
+            self.status.emit(wrong, "error")
+        return None if wrong else layers
+
     def open_sample(self) -> None:
         """Open nuclei that move and divide."""
         from napari_sam2.sample_data import timelapse
@@ -260,3 +270,9 @@ class Workbench:
             self.space.show_frame(frame)
         elif self.layers is not None:
             adapters.show_frame(self.viewer, self.layers.labels, self.layers.geometry, frame)
+
+    def go_to_frame(self, frame: int) -> None:
+        """Show a frame in the viewer, in the plane of a volume that objects are in."""
+        if self.layers is not None:
+            adapters.show_planes(self.viewer, self.layers.labels, self.layers.geometry)
+        self.show_frame(frame)
