@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeFactory, blobs
 from test_undo import SMALL, do
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets import drawing
 from napari_sam2.widgets.drawing import area_of
@@ -113,6 +114,23 @@ def test_two_strokes_while_the_worker_is_busy_are_undone_together(open_desk):
     desk.done()
     assert 5 not in desk.prompts
     np.testing.assert_array_equal(desk.frame(1), before)
+
+
+def test_what_was_painted_is_taken_back_where_it_is_refused(open_desk):
+    factory = FakeFactory()
+    desk = open_desk(blobs(), session_factory=factory)
+    do(desk, "click")
+    do(desk, "propagate")
+    before = [desk.frame(t).copy() for t in range(6)]
+    factory.sessions[-1].error = InputError("no such thing")
+    desk.paint(2, *np.argwhere(before[2] == 1).mean(axis=0), 0, size=20)
+    desk.done()
+    desk.paint(3, 60, 10, 1)
+    desk.done()
+    assert "No such thing" in desk.status
+    assert list(desk.layers.prompts[1]) == [0]
+    for t, labels in enumerate(before):
+        np.testing.assert_array_equal(desk.frame(t), labels)
 
 
 @pytest.mark.parametrize("what", ["undo", "delete"])

@@ -100,6 +100,7 @@ class Prompting:
         def failed(error: Exception) -> None:
             if controller.record is not None:  # it knows nothing of it, so nor may the layers
                 self._take_back(object_id, frame, controller.record)
+                bench.show_labels()
             controller.tell(error)
 
         controller.submit(job, done, failed, key=(object_id, frame))

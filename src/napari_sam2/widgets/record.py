@@ -167,9 +167,9 @@ class Record:
             ended = True
         finally:
             kept = ended or (written and isinstance(step, Propagate | Repair))
-            if written and not kept:
-                self._writer.swap(extra.planes)  # as the session is: before the step
-            if kept:
+            if not kept:
+                self._writer.swap(extra.planes)  # as it was before the step and its strokes
+            else:
                 self._writer.object_ids -= set(ids) - set(session.object_ids)
                 if layers_of is not None:
                     extra.after = layers_of(session.prompts)
