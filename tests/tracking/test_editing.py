@@ -11,7 +11,9 @@ import pytest
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.history import History
+from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.steps import MergeObjects, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
@@ -304,6 +306,33 @@ def test_locked_objects_keep_their_pixels(model):
         assert np.array_equal(result.labels == 1, before[result.frame] == 1)
     session.lock_object(1, False)
     assert not np.array_equal(session.result(3).labels == 1, before[3] == 1)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_to_lock_an_object_takes_nothing_from_those_that_were_painted_over_it(model, together):
+    session = a_session(model)
+    session.add_mask(1, 0, drawn((10, 10, 50, 60)))
+    followed(session)
+    session.add_mask(2, 4, drawn((20, 30, 40, 90)))
+    before = labels(session)
+    assert (before[4] == 1).any()
+    if together:
+        session.lock_objects([1, 2])
+    else:
+        session.lock_object(1)
+    assert np.array_equal(session.result(4).labels, before[4])
+    if not together:
+        assert np.array_equal(followed(session)[4], before[4])
+    text = session._objects[1].ceded
+    assert [*text] == [4]
+    grids = session._engine.levels
+    again = unpacked(packed(session._objects[1]), MemoryBank(7, 16), 12, grids)
+    assert again.ceded == text
+    session.lock_object(1, False)
+    assert not session._objects[1].ceded
+    session.lock_object(1)
+    session.add_mask(1, 4, drawn((10, 10, 50, 60)))  # said since then
+    assert (session.result(4).labels == 1).sum() == (drawn((10, 10, 50, 60))).sum()
 
 
 def test_locked_objects_are_not_stale(model):

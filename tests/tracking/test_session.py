@@ -273,7 +273,7 @@ def test_a_prompt_takes_nothing_from_a_neighbour_that_is_surer(model):
     clicked = session.add_points(2, 0, [[30, 20]], [True]).mask
     estimates, own = session._objects[1].estimates, session._objects[2].estimates[0]
     surer = torch.where(own.logits() > 0, 30.0, -30.0)
-    session.lock_object(1)  # to learn where it is
+    session._objects[1].locked = True  # to learn where it is
     for cells in range(1, 200):
         estimates[0] = Estimate.of(own.window, surer, own.quality).shifted(0, cells)
         beside = session.result(0).labels == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -254,6 +254,10 @@ class FakeSession:
         self.parents.pop(object_id, None)
         if parent is not None:
             self.parents[object_id] = parent
+
+    def lock_objects(self, object_ids: Iterable[int], locked: bool = True) -> None:
+        for object_id in object_ids:
+            self.lock_object(object_id, locked)
 
     def lock_object(self, object_id: int, locked: bool = True) -> None:
         (self.locked.add if locked else self.locked.discard)(object_id)

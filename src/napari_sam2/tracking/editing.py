@@ -55,6 +55,7 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
         kept.tracked.setdefault(frame, absorbed.tracked[frame])
     kept.changed.update(t for t, frames in stale.items() if frames & taken)
     kept.bank.jumps = absorbed.bank.jumps | kept.bank.jumps
+    kept.ceded.clear()
     kept.missing = 0
 
 
@@ -145,6 +146,7 @@ def split(obj: TrackedObject, frame: int) -> TrackedObject:
     new.tracked = _later(obj.tracked, frame)
     new.before = _later(obj.before, frame)
     new.given = _later(obj.given, frame)
+    new.ceded = _later(obj.ceded, frame)
     new.ends = {t for t in obj.ends if t >= frame}
     obj.ends -= new.ends
     new.locked = obj.locked

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from napari_sam2.model.values import SURE_LOGIT
 from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.mask_text import mask_of
+from napari_sam2.tracking.mask_text import mask_of, mask_text
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
@@ -29,7 +30,7 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
 
     What the user painted is claimed more than anything the network says. Where a prompt and an
     object that was followed there mean the same, the prompt has it. Interpolated masks only get
-    what no other object has.
+    what no other object has. What an object had ceded when it was locked stays with the others.
     """
     shape = engine.frames.shape
     labels = np.zeros(shape, dtype=label_dtype(objects))
@@ -73,6 +74,36 @@ def _claims(
         some = [objects[i][1] for i in ids]
         patches = [Patch(e.window, e.corner, e.kept) for e in some]
         found |= dict(zip(ids, patches_to_data(engine.levels[grid], patches), strict=True))
+    for i, (obj, _) in objects.items():
+        if i in found and frame in obj.ceded:
+            place, values = found[i]
+            lost = mask_of(obj.ceded[frame]).whole()[place]
+            found[i] = place, np.where(lost, np.float32(-SURE_LOGIT), values)
+    return found
+
+
+def ceded(
+    object_ids: Collection[int], objects: Mapping[int, TrackedObject], engine: Engine
+) -> dict[int, dict[int, Mapping[str, Any]]]:
+    """Return what others that are prompted on a frame have of the masks of some objects there.
+
+    Returns
+    -------
+    dict
+        Masks as text, by object and frame.
+    """
+    found: dict[int, dict[int, Mapping[str, Any]]] = {}
+    for frame in sorted({t for obj in objects.values() for t in obj.prompts}):
+        some = [i for i in object_ids if frame in objects[i].estimates]
+        prompted = {i for i, obj in objects.items() if frame in obj.prompts}
+        if any(prompted - {i} for i in some):
+            labels = merged(frame, objects, engine).labels
+            for i in some:
+                place, values = claimed(engine, objects[i], frame)
+                lost = np.zeros(labels.shape, bool)
+                lost[place] = (values > 0) & (labels[place] > 0) & (labels[place] != i)
+                if lost.any():
+                    found.setdefault(i, {})[frame] = mask_text(lost)
     return found
 
 

@@ -60,6 +60,8 @@ class TrackedObject:
     ends: set[int] = field(default_factory=set)
     # Not followed, and its pixels go to nobody else.
     locked: bool = False
+    # Masks, as text, of what objects that are prompted on a frame had of it as it was locked.
+    ceded: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     # Where it comes from, if a division was said.
     birth: Birth | None = None
     # Frames in a row, up to the last one passed, on which it was not found.
@@ -78,13 +80,14 @@ class TrackedObject:
             changed=set(self.changed),
             ends=set(self.ends),
             given=dict(self.given),
+            ceded=dict(self.ceded),
         )
 
     @property
     def entries(self) -> int:
         """How many entries all its lists have: what a copy of it takes beside the arrays."""
         said: list[Sized] = [self.prompts, self.pending, self.changed, self.ends]
-        seen: list[Sized] = [self.estimates, self.tracked, self.before, self.given]
+        seen: list[Sized] = [self.estimates, self.tracked, self.before, self.given, self.ceded]
         kept: list[Sized] = [self.bank.conditioning, self.bank.tracked, self.bank.jumps]
         return sum(len(one) for one in (*said, *seen, *kept))
 
@@ -174,6 +177,7 @@ class TrackedObject:
 
     def note_change(self, frame: int) -> None:
         """Remember that what was tracked is no longer what the prompts say."""
+        self.ceded.pop(frame, None)
         if self.tracked:
             self.changed.add(frame)
 

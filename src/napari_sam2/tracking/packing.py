@@ -52,6 +52,7 @@ def packed(obj: TrackedObject) -> bytes:
         "changed": sorted(obj.changed),
         "ends": sorted(obj.ends),
         "locked": obj.locked,
+        "ceded": [[t, dict(text)] for t, text in obj.ceded.items()],
         "birth": None if obj.birth is None else asdict(obj.birth),
         "missing": obj.missing,
         "jumps": [[t, *jump] for t, jump in obj.bank.jumps.items()],
@@ -111,6 +112,7 @@ def unpacked(
         obj.given = {t: dict(text) for t, text in said["given"]}
         obj.changed, obj.ends = set(said["changed"]), set(said["ends"])
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
+        obj.ceded = {t: dict(text) for t, text in said.get("ceded", [])}
         birth = said.get("birth")  # files of version 0.1.0 lack it
         obj.birth = None if birth is None else Birth(**birth)
         bank.jumps |= {t: (float(y), float(x)) for t, y, x in said.get("jumps", [])}
@@ -131,7 +133,7 @@ def unpacked(
     windows = [item.window for item in (*bank.tracked.values(), *bank.conditioning.values())]
     windows += [answer.window for answer in obj.pending.values()]
     found = estimates.grids | before.grids | {w.grid for w in windows if w is not None}
-    if not found <= set(grids) or not obj.prompts.keys() | obj.given.keys() <= estimates.keys():
+    if not found <= set(grids) or not {*obj.prompts, *obj.given, *obj.ceded} <= {*estimates}:
         raise ValueError("masks of another session")
     return obj
 

@@ -17,7 +17,7 @@ from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.gaps import close, gaps
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
-from napari_sam2.tracking.merging import merged
+from napari_sam2.tracking.merging import ceded, merged
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
@@ -207,7 +207,23 @@ class Roster:
         InputError
             If there is no such object.
         """
-        self._existing(object_id).locked = locked
+        self.lock_objects([object_id], locked)
+
+    def lock_objects(self, object_ids: Iterable[int], locked: bool = True) -> None:
+        """Keep objects as they are, or allow them to be followed again; see `lock_object`.
+
+        Raises
+        ------
+        InputError
+            If one of them does not exist; nothing is changed then.
+        """
+        objects = {i: self._existing(i) for i in object_ids}
+        new = [i for i, obj in objects.items() if locked and not obj.locked]
+        others = ceded(new, self._objects, self._engine) if new else {}
+        for i, obj in objects.items():
+            if i in new or not locked:
+                obj.ceded = dict(others.get(i, {}))
+            obj.locked = locked
 
     def gaps(
         self, longest: int = 1, object_ids: Iterable[int] | None = None

@@ -229,9 +229,8 @@ class LockObject:
 
     def run(self, session: TrackingSession) -> Results:
         """Yield nothing: masks stay."""
-        for i in self.object_ids:
-            if i in session.object_ids:
-                session.lock_object(i, self.locked)
+        there = set(session.object_ids)
+        session.lock_objects([i for i in self.object_ids if i in there], self.locked)
         yield from ()
 
     def describe(self) -> str:
