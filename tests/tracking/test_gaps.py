@@ -25,7 +25,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, LockObject, Propagate, SetPrompt
 from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from tests.tracking.toy import SHAPE, disk
+from tests.tracking.toy import SHAPE, a_session, disk
 
 
 def painted(model, masks: dict[int, dict[int, np.ndarray]], length: int = 6) -> History:
@@ -119,6 +119,14 @@ def test_only_short_gaps_between_masks_are_closed(model):
             session.close_gaps(wrong)
     with pytest.raises(InputError, match="no object 7"):
         session.close_gaps(1, [7])
+
+
+def test_nobody_has_looked_where_a_range_left_frames_out(model):
+    session = a_session(model)
+    session.add_mask(1, 0, disk(30, 20, 10))
+    list(session.propagate("forward", start=2, stop=5))
+    assert not session.gaps(3)
+    assert not session.frames_to_check() or all(c.first > 1 for c in session.frames_to_check())
 
 
 def test_that_it_was_not_found_is_forgotten_where_a_gap_is_closed(model):

@@ -145,6 +145,17 @@ def test_gaps_and_vanishing():
     assert doubtful(faded) == []
 
 
+@pytest.mark.parametrize("looked", [(), (5,), (4, 5)])
+def test_a_gap_is_where_it_was_looked_for(looked):
+    area = np.full(LENGTH, 400.0)
+    area[4:6] = 0
+    whole, known = trace(list(area)), (area > 0) | np.isin(np.arange(LENGTH), looked)
+    part = Trace(*(np.asarray(a)[known] for a in vars(whole).values()))
+    found = overview({1: part, 2: trace()})
+    assert doubtful(found) == ([(1, 4)] if len(looked) == 2 else [])
+    np.testing.assert_array_equal(np.flatnonzero(found.gap[0]), looked)
+
+
 def test_what_a_person_settled_is_not_doubtful():
     traces = {1: trace(score={4: 0.1, 6: 0.2, 8: 0.3})}
     found = overview(traces, {1: [4]}, approved={1: {6}})

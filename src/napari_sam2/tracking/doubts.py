@@ -10,7 +10,8 @@ a higher sum is worse.
   [1 - smaller / larger].
 - The centre has moved by more than the object's diameter per frame since then
   [1 - diameter / (2 x way)].
-- A gap begins: frames without a mask before the object comes back [1 - 1 / (1 + frames)].
+- A gap begins: frames on which the object was looked for in vain before it comes back
+  [1 - 1 / (1 + frames)].
 - The object vanishes: it is followed on and not found any more, though its last mask was not small
   (at least half of its median area) [0.5].
 
@@ -91,7 +92,7 @@ class Changes:
     ----------
     ratio : area of the larger by that of the smaller; 1 where nothing jumped.
     way : diameters moved per frame; 0 where nothing jumped.
-    gap : frames without a mask since the last one.
+    gap : frames since the last one, on all of which it was looked for in vain.
     vanished : the last of its object, and followed on in vain.
     """
 
@@ -105,6 +106,8 @@ def changes(entries: Entries) -> tuple[Entries, Changes]:
     """Compare each mask with the one before; returns the entries with masks, and what changed."""
     shown = entries.only(entries.area > 0)
     ratio, way, gap = _since(shown, 1)
+    looked = np.diff(np.flatnonzero(entries.area > 0), prepend=-1) - 1
+    gap[gap != looked] = 0
     ratio2, way2, _ = _since(shown, 2)
     jumps = (ratio > AREA_FACTOR) | (way > 1)
     same = (shown.row[2:] == shown.row[:-2]) & (ratio2 <= AREA_FACTOR)[2:] & (way2 <= 1)[2:]

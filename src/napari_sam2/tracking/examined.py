@@ -107,7 +107,7 @@ class Examined:
         self.covered: Bools = self.area > 0
         seen = np.maximum.accumulate(self.covered, axis=1)
         again = np.maximum.accumulate(self.covered[:, ::-1], axis=1)[:, ::-1]
-        self.gap: Bools = ~self.covered & seen & again
+        self.gap: Bools = self.known & ~self.covered & seen & again
         self.doubt = doubts(entries, shown, changed, shape)
 
     def _marks(self, frames: Mapping[int, Iterable[int]]) -> Bools:

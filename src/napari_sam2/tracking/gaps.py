@@ -29,14 +29,16 @@ _MOST = 10.0  # logit; a pixel inside is one more
 def gaps(obj: TrackedObject, longest: int) -> Iterator[range]:
     """Yield the frames of each gap of an object, at most `longest` in a row.
 
-    A gap lies between two masks. Frames that carry a prompt are none: the user has said what is
-    on them.
+    A gap lies between two masks, on frames where the object was looked for, or between two prompts.
+    Frames that carry a prompt are none: the user has said what is on them.
     """
     shown = [t for t in sorted(obj.estimates) if obj.estimates[t].kept.size]
     for left, right in pairwise(shown):
         between = range(left + 1, right)
         if 0 < len(between) <= longest and not any(t in obj.prompts for t in between):
-            yield between
+            said = left in obj.prompts and right in obj.prompts
+            if said or all(t in obj.estimates for t in between):
+                yield between
 
 
 def close(obj: TrackedObject, gap: range, engine: Engine) -> list[int]:
