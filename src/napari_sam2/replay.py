@@ -111,7 +111,7 @@ class ReplayJob:
         read = (session, results_path(session), stack)
         check_beside(keep, SUFFIX, "session", output, overwrite, *read)
         content = load_session(session)
-        if not content.steps:
+        if not content.steps and not (resume and content.left):
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
         model = weights_of(content, session) if model is None else model
         opened = _opened(content, session, stack, axes, channel, select)
