@@ -35,10 +35,10 @@ def read_tiff(path: Path) -> RawStack:
         shape = _whole_images(path, tiff, series, axes)
         steps, unit = _tiff_scale(tiff)
         start, dtype = series.dataoffset, series.dtype.newbyteorder(tiff.byteorder)
-        data = None
+        data: Any = None
         if start is None:
             data = lazy(_Compressed(tiff, series), axes)[tuple(map(slice, shape))]
-    if data is None:
+    if start is not None:
         data = np.memmap(path, dtype, "r", start, shape)
     return RawStack(data, axes, tuple(steps.get(letter, 1.0) for letter in axes), unit)
 
