@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -252,14 +253,16 @@ def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a program")
-def test_a_cluster_that_ends_the_run_is_as_ctrl_c(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_system_that_ends_the_run_is_as_ctrl_c(folder: Path, name: str) -> None:
+    """Where a cluster's time is over, or the connection is lost."""
     tifffile.imwrite(folder / "long.tif", moving_disk(600), metadata={"axes": "TYX"})
     args = ["track", folder / "long.tif", "--prompts", folder / "prompts.json"]
     args += ["--output", folder / "out.tif", "--save-session", folder / "cells.ns2.json", *GIVEN]
     command = [sys.executable, "-m", "napari_sam2", *map(str, args)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         _appear(folder / ".out.tif.unfinished.zarr" / "c", 3)  # frames
-        process.terminate()
+        process.send_signal(getattr(signal, name))
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "stopped; " in said
