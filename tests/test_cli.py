@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -16,6 +18,7 @@ from napari_sam2 import __version__, batch, terminal, weights
 from napari_sam2.cli import app
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
+from napari_sam2.terminal import progress
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.policy import TrackingPolicy
@@ -376,6 +379,27 @@ def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(*options, "--times", 2, "--workers", 3).exit_code == 0
     assert (seen[1].steps, seen[1].batch.times, seen[1].workers) == (3, 2, 3)
     refused(run(*options, "--seed", 5), "--resume", code=130)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell of a terminal that goes")
+def test_a_terminal_that_goes_stops_once_and_not_under_nohup() -> None:
+    def told_twice() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+        finally:  # while what is done is written, the shell tells it, too
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt), progress("tracking"):
+        told_twice()
+    assert signal.getsignal(signal.SIGHUP) == before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with progress("tracking"):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_log_gets_a_line_now_and_then(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -79,6 +80,21 @@ def test_a_stack_of_ones_own_is_tracked_without_scores(tmp_path: Path, model: SA
     assert demo.run(path, tmp_path, model=model) == []
     prompts = load_prompts(tmp_path / "prompts.json").objects
     assert {frame for by_frame in prompts.values() for frame in by_frame} == {1}, "the middle plane"
+
+
+@pytest.mark.usefixtures("no_window")
+@pytest.mark.parametrize("step", ["_job", "save_prompts", "write_gif"])
+def test_one_that_was_stopped_may_be_done_again(
+    tmp_path: Path, model: SAM2, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(samples, "sample_timelapse", disks)
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, step, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            demo.run(None, tmp_path / "out", model=model)
+    assert (tmp_path / "out" / "sample.tif").exists()
+    demo.run(None, tmp_path / "out", model=model)
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {*demo._WRITTEN}
 
 
 def test_seeds_in_one_cell_become_one_object() -> None:

@@ -15,6 +15,7 @@ from napari_sam2.batch import TrackJob
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
+from napari_sam2.readers.tiff import read_tiff
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError
 
@@ -30,6 +31,47 @@ def test_a_tiff_that_was_cut_short_is_told(tmp_path: Path, options, recwarn) -> 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.warns(UserWarning, match=r"a\.tif was cut short: only \d+ .*copy it again"):
         open_stack(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "part", "left", "said"),
+    [
+        ((12, 40, 50), "TYX", 0.45, (5, 40, 50), "5 of 12 images"),
+        ((12, 40, 50), "TYX", 0.1, (1, 40, 50), "1 of 12 images"),
+        ((3, 4, 40, 50), "TZYX", 0.7, (2, 4, 40, 50), "8 of 12 images"),
+        ((3, 4, 40, 50), "TZYX", 0.3, (1, 3, 40, 50), "3 of 12 images"),
+    ],
+)
+def test_what_is_left_of_a_tiff_is_read(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, part: float, left: tuple[int, ...], said: str
+) -> None:
+    """Of one description before all data, by which tifffile leaves them as they are in memory."""
+    path = tmp_path / "a.tif"
+    data = STACK.reshape(shape).astype(">u2")
+    tifffile.imwrite(path, data, byteorder=">", photometric="minisblack", metadata={"axes": axes})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.warns(UserWarning, match=f"only {said} can be read"):
+        raw = read_tiff(path)
+    np.testing.assert_array_equal(raw.data, data[tuple(map(slice, left))])
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"cut short within its first image; copy it again"):
+        read_tiff(path)
+
+
+@pytest.mark.parametrize("part", [0.5, 0.98])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_page_that_was_cut_is_not_read(
+    tmp_path: Path, compression: str | None, part: float
+) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:  # a description before each image
+        for frame in STACK:
+            tiff.write(frame, contiguous=False, compression=compression, metadata=None)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.warns(UserWarning, match=r"only (5|11 of 12) images can be read"):
+        data = open_stack(path, "TYX").data
+    assert len(data) == (5 if part < 0.9 else 11)
+    np.testing.assert_array_equal(data, STACK[: len(data)])
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 40, 50), (4, 40, 50, 3)])

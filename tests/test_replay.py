@@ -31,7 +31,7 @@ from napari_sam2.tracking.session_file import (
 )
 from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, SplitObject
 from napari_sam2.weights import load_model
-from tests.commands import refused, run
+from tests.commands import random_model, refused, run
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk
 
@@ -106,10 +106,40 @@ def test_an_image_that_moved_is_found_or_asked_for(worked: np.ndarray, tmp_path:
     assert again(tmp_path, *given).exit_code == 0
 
 
+def test_weights_that_moved_are_found_or_asked_for(
+    worked: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run in one folder is done again from another."""
+    save_model(load_model("micro", device="cpu"), tmp_path / "own.safetensors", recipe={})
+    monkeypatch.chdir(tmp_path)
+    given = ("stack.tif", "--prompts", "stack.ns2.json", "--model", "own.safetensors")
+    kept = ("--save-session", "kept/own.ns2.json", "--output", "kept/first.tif", "--axes", "TYX")
+    first = run("track", *given, *kept)
+    assert first.exit_code == 0, first.output
+    session = tmp_path / "kept" / "own.ns2.json"
+    weights = tmp_path / "own.safetensors"
+    assert load_session(session).model == str(weights)
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    args = ("track", "--session", session, "--axes", "TYX", "--output")
+    assert run(*args, "1.tif").exit_code == 0
+    beside = weights.rename(session.with_name(weights.name))
+    assert run(*args, "2.tif", "--save-session", "2.ns2.json").exit_code == 0
+    assert load_session(Path("2.ns2.json")).model == str(beside)
+    weights = beside.rename("renamed.safetensors")
+    refused(run(*args, "3.tif"), f"not at {tmp_path / 'own.safetensors'}; give the weights, too")
+    found = run(*args, "3.tif", "--model", weights)
+    assert found.exit_code == 0, found.output
+    labels = read_labels(session.with_name("first.tif"))
+    np.testing.assert_array_equal(read_labels(Path("3.tif")), labels)
+    refused(
+        run(*args, "4.tif", "--model", random_model(Path("other.safetensors"))), "not the weights"
+    )
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        ("--model", "micro"),
         ("--zoom", 2, "--attention", "exact"),
         ("--contrast", 0, 1),
         ("--close-gaps", 0),

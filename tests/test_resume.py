@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate
 from napari_sam2.weights import load_model
-from tests.commands import run
+from tests.commands import refused, run
 from tests.tracking.toy import moving_disk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +89,31 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     monkeypatch.setattr(batch, "TrackingSession", Stopping)
 
 
+def test_the_session_is_there_before_the_first_frame(
+    folder: Path, whole: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that is killed in its first minute, and of one that does a session again."""
+    hidden = folder / ".cells.unfinished.ns2.json"
+    save = KeptSession.save
+    kept = ("--save-session", folder / "cells.ns2.json")
+    first = given(folder, "out.tif", "--close-gaps", 1)
+    again = ("--session", folder / "first-whole.ns2.json", "--output", folder / "out.tif")
+    for name, args in (("first", first), ("again", again)):
+
+        def killed(self: KeptSession, *content: Any, name: str = name) -> None:
+            save(self, *content)
+            for file in (hidden, results_path(hidden)):
+                shutil.copy(file, folder / file.name.replace(".cells.unfinished", name))
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(KeptSession, "save", killed)
+            assert "no frame was finished" in track(folder, *args, *kept).stderr
+        session = folder / f"{name}.ns2.json"
+        resumed(folder, session, f"{name}.tif", "--save-session", folder / f"{name}-whole.ns2.json")
+        np.testing.assert_array_equal(read_labels(folder / f"{name}.tif"), whole)
+
+
 def test_what_was_done_opens_at_once(folder: Path, whole: np.ndarray, model: SAM2) -> None:
     kept = folder / "cells.ns2.json"
     args = given(folder, "out.tif", "--close-gaps", 1, "--save-session", kept)
@@ -144,6 +172,12 @@ def test_a_stopped_run_replaces_no_session(folder: Path, monkeypatch) -> None:
     resumed(folder, folder / "2.ns2.json", "3.tif")
     np.testing.assert_array_equal(read_labels(folder / "2.tif"), read_labels(folder / "out.tif"))
     np.testing.assert_array_equal(read_labels(folder / "3.tif"), read_labels(folder / "out.tif"))
+
+
+def test_a_session_that_was_never_saved_is_said(folder: Path) -> None:
+    (folder / "empty.ns2.json").touch()
+    args = ("--session", folder / "empty.ns2.json", "--resume", "--output", folder / "out.tif")
+    refused(track(folder, *args), "stopped before its session was first saved; start it anew")
 
 
 def test_where_no_session_can_be_written(folder: Path) -> None:
@@ -219,14 +253,16 @@ def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that ends a program")
-def test_a_cluster_that_ends_the_run_is_as_ctrl_c(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_system_that_ends_the_run_is_as_ctrl_c(folder: Path, name: str) -> None:
+    """Where a cluster's time is over, or the connection is lost."""
     tifffile.imwrite(folder / "long.tif", moving_disk(600), metadata={"axes": "TYX"})
     args = ["track", folder / "long.tif", "--prompts", folder / "prompts.json"]
     args += ["--output", folder / "out.tif", "--save-session", folder / "cells.ns2.json", *GIVEN]
     command = [sys.executable, "-m", "napari_sam2", *map(str, args)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         _appear(folder / ".out.tif.unfinished.zarr" / "c", 3)  # frames
-        process.terminate()
+        process.send_signal(getattr(signal, name))
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "stopped; " in said

@@ -29,6 +29,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SUFFIX as SESSION
 from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
+from napari_sam2.weights import lasting_name
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ def track(
         steps.append(CloseGaps(job.close_gaps))
     keep = None
     if job.session is not None and job.image is not None:
-        keep = Keep(job.session, SessionFile.about(session, job.image, name), job.overwrite)
+        about = SessionFile.about(session, job.image, lasting_name(name))
+        keep = Keep(job.session, about, job.overwrite)
     target = Target(job.stack, job.output, job.overwrite, lambda: session.parents, job.quality)
     return Journal(history, steps, keep).collect(target, dtype, total, report)
 

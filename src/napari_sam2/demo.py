@@ -29,7 +29,7 @@ from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import check_output
 from napari_sam2.terminal import progress, say
 from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import save_prompts
@@ -41,6 +41,7 @@ Labels = npt.NDArray[Any]
 MAX_OBJECTS = 20
 _MASKLETS = "masklets.tif"
 _WRITTEN = ("sample.tif", "prompts.json", _MASKLETS, "preview.gif", "window.png")
+_MARK = ".unfinished-demo"  # in the folder of one that is not complete
 _SHARED = 0.4  # of a mask; more, and it is taken for another object's
 _WINDOW_SECONDS = 180
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -119,6 +120,7 @@ def run(
         model = load_model()
     if truth is None:
         job = replace(job, prompts=distinct(model, job.frames, job.prompts))
+    _mark(output)
     save_prompts(output / "prompts.json", job.prompts)
     seconds = _track(job, model)
     masklets = read_labels(job.output)
@@ -128,6 +130,7 @@ def run(
     if scores:
         _print(scores)
     write_gif(output / "preview.gif", job.frames, masklets)
+    (output / _MARK).unlink(missing_ok=True)
     _show_window(input_path, output, stay=gui and has_screen(), part=part)
     print("Written to", output)
     for path in sorted(output / name for name in _WRITTEN if (output / name).exists()):
@@ -137,13 +140,21 @@ def run(
 
 def _check_ours(output: Path) -> None:
     """Refuse a folder with files that we would replace, and that are of no demonstration."""
-    ours = output.name == "demo" or (output / "preview.gif").exists()
+    marks = ("preview.gif", _MARK)
+    ours = output.name == "demo" or any((output / name).exists() for name in marks)
     there = [name for name in _WRITTEN if (output / name).exists()]
     if there and not ours:
         raise InputError(
             f"{output} has a file {there[0]} of other origin, which would be replaced; choose "
             "another folder"
         )
+
+
+def _mark(output: Path) -> None:
+    """Mark a folder as ours before anything is written to it, for when we are stopped."""
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        (output / _MARK).touch()
 
 
 def distinct(model: SAM2, frames: Frames, prompts: Prompts) -> Prompts:
@@ -178,6 +189,7 @@ def _write_sample(output: Path) -> tuple[Path, Labels]:
 
     images, truth = sample_timelapse()
     path = output / "sample.tif"
+    _mark(output)
     with completed(path, overwrite=True) as partial:
         tifffile.imwrite(partial, images, ome=True, compression="zlib", metadata={"axes": "TYX"})
     return path, truth

@@ -48,8 +48,8 @@ class Keep:
 class Journal:
     """Does the steps of a run, one after another.
 
-    Where the session is kept, it is in hidden files beside its place until it is finished, brought
-    up to date every minute or so, and says what is left to do.
+    Where the session is kept, it is in hidden files beside its place until it is finished, from the
+    start of the run on and brought up to date every minute or so, and says what is left to do.
 
     Parameters
     ----------
@@ -108,13 +108,19 @@ class Journal:
         main = [step for step in self._left if not isinstance(step, CloseGaps)]
         results, changes = self._run(len(main)), self._run(len(self._left) - len(main))
         with self._noting(), closing(results), closing(changes):
-            outcome = target.collect(chain(before, results), dtype, total, report, changes)
+            found = chain(before, self._first_saving(), results)
+            outcome = target.collect(found, dtype, total, report, changes)
         if not outcome.done:
             self._discard()
             return outcome
         to_check = tuple(self._history.session.frames_to_check())
         session = self._finished(whole=outcome.failure is None)
         return replace(outcome, session=session, to_check=to_check)
+
+    def _first_saving(self) -> Iterator[FrameResult]:
+        """Save before the first step, for a run that is killed in its first minute."""
+        self._save(self._history.steps, self._left)
+        yield from ()
 
     def _run(self, steps: int) -> Generator[FrameResult, None, None]:
         """Do so many of the steps; what is stopped half-way and can go on is left for later."""

@@ -22,6 +22,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SUFFIX, SessionFile, load_session
+from napari_sam2.weights import is_file_name, lasting_name
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class ReplayJob:
         The images.
     session
         What was done to them.
+    model
+        Its model, a name or a file.
     output
         Labels to write, as for `Target`; a folder holds the lineage, too.
     overwrite
@@ -51,6 +54,7 @@ class ReplayJob:
     stack: Stack
     frames: Frames
     session: SessionFile
+    model: str
     output: Path
     overwrite: bool = False
     quality: Path | None = None
@@ -65,6 +69,7 @@ class ReplayJob:
         stack: Path | None,
         output: Path,
         *,
+        model: str | None = None,
         axes: str | None = None,
         channel: Channels | None = None,
         select: Mapping[str, int] | None = None,
@@ -82,6 +87,8 @@ class ReplayJob:
             The session file.
         stack
             The image; None for the one that the session names.
+        model
+            Name or file of the weights; None for those that the session names.
         axes, channel, select
             The part of the image, as for `open_stack`; where they are not given, the session's
             channel and planes are taken, and its axes where the file does not say them.
@@ -104,8 +111,9 @@ class ReplayJob:
         read = (session, results_path(session), stack)
         check_beside(keep, SUFFIX, "session", output, overwrite, *read)
         content = load_session(session)
-        if not content.steps:
+        if not content.steps and not (resume and content.left):
             raise InputError(f"{session.name} holds no prompts; there is nothing to do")
+        model = weights_of(content, session) if model is None else model
         opened = _opened(content, session, stack, axes, channel, select)
         for written in filter(None, (output, quality, keep)):
             check_apart(written, opened.path)
@@ -115,10 +123,13 @@ class ReplayJob:
         kept = None
         if keep is not None:
             image = replace(content.image, path=str(opened.path.resolve()))
-            about = replace(content, image=image, steps=(), left=())
+            named = lasting_name(model)
+            about = replace(content, image=image, model=named, steps=(), left=())
             kept = Keep(keep, about, overwrite)
         resumed = session if resume else None
-        return cls(opened, frames, content, output, overwrite, quality, kept, resumed, encodings)
+        return cls(
+            opened, frames, content, model, output, overwrite, quality, kept, resumed, encodings
+        )
 
 
 def _opened(
@@ -187,11 +198,39 @@ def image_of(content: SessionFile, session: Path) -> Path:
     """
     if not content.image.path:
         raise InputError(f"{session.name} does not name its image; give the image, too")
-    named = Path(content.image.path)
+    place = _place(content.image.path, session)
+    if place is None:
+        raise InputError(
+            f"the image of the session is not at {content.image.path}; give the image, too"
+        )
+    return place
+
+
+def weights_of(content: SessionFile, session: Path) -> str:
+    """Return the name of a session's model; its file is found as `image_of` finds the image.
+
+    Raises
+    ------
+    InputError
+        If the file is not there.
+    """
+    if not is_file_name(content.model):
+        return content.model
+    place = _place(str(Path(content.model).expanduser()), session)
+    if place is None:
+        raise InputError(
+            f"the weights of the session are not at {content.model}; give the weights, too"
+        )
+    return str(place)
+
+
+def _place(path: str, session: Path) -> Path | None:
+    """Find a file where it was, or beside the session file; None where it is in neither place."""
+    named = Path(path)
     # Its name, also where the session comes from Windows; that knows both kinds of slashes.
-    name = PureWindowsPath(content.image.path).name
+    name = PureWindowsPath(path).name
     for place in (named, session.parent / named.name, session.parent / name):
         with reading(place):
             if place.exists():
                 return place
-    raise InputError(f"the image of the session is not at {named}; give the image, too")
+    return None

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError
 
 _QUIET = 30.0  # seconds between two lines in a log
+_ENDINGS = ("SIGTERM", "SIGHUP")  # Windows has only the first
 _UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
 
 
@@ -77,8 +78,9 @@ def debugging() -> bool:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
-    print("napari-sam2: " + " ".join(message.splitlines()).strip(), file=sys.stderr)
+    """Print one line on stderr, if there is still a terminal there."""
+    with suppress(OSError):
+        print("napari-sam2: " + " ".join(message.splitlines()).strip(), file=sys.stderr)
 
 
 def explained(error: BaseException) -> tuple[int, str]:
@@ -108,8 +110,9 @@ def explained(error: BaseException) -> tuple[int, str]:
 def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar with speed and time left on stderr; in a log, a line now and then.
 
-    Meanwhile the signal by which a system or a cluster ends a program (SIGTERM) is as Ctrl-C, so
-    that what is done is written.
+    Meanwhile the signals by which a system or a cluster ends a program (SIGTERM), or a terminal
+    that goes, as of a connection that is lost (SIGHUP), are as Ctrl-C, so that what is done is
+    written.
 
     Parameters
     ----------
@@ -162,24 +165,35 @@ def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | 
         raise
     finally:
         if bar.live.is_started:
-            bar.stop()
+            with suppress(OSError):  # the terminal may be gone
+                bar.stop()
 
 
 @contextmanager
 def _ending_is_stopping() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM, where signals can be handled: in the main thread."""
+    """Raise KeyboardInterrupt on the first of `_ENDINGS` that comes.
+
+    Signals can be handled in the main thread only. Those that are ignored, as by nohup, stay so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
+    usual = {n: old for n in numbers if (old := signal.getsignal(n)) is not signal.SIG_IGN}
+
     def stop(*_: Any) -> None:
+        for number in usual:  # a shell and the system both tell of a terminal that goes
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    usual = signal.signal(signal.SIGTERM, stop)
     try:
+        for number in usual:
+            signal.signal(number, stop)
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if usual is None else usual)
+        for number, old in usual.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
 def _counted(number: int | None, unit: str) -> str:

@@ -29,6 +29,8 @@ __all__ = [
     "available_models",
     "cache_folder",
     "download",
+    "is_file_name",
+    "lasting_name",
     "load_model",
     "locate",
     "pick_device",
@@ -329,14 +331,26 @@ def locate(name_or_path: str | Path, progress: Progress | None = None) -> Path:
         return path
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        if path.suffix.lower() not in _SUFFIXES:
+        if not is_file_name(path):
             raise InputError(f"{path} is no checkpoint; give a {', '.join(_SUFFIXES)} file")
         return path
-    if path.suffix.lower() in _SUFFIXES or path.name != str(name_or_path):
+    if is_file_name(path) or path.name != str(name_or_path):
         raise UnknownModelError(
             f"no checkpoint at {path}; check the path, or name one of: {', '.join(_names())}"
         )
     raise _unknown(str(name_or_path))
+
+
+def is_file_name(name_or_path: str | Path) -> bool:
+    """Whether it stands for a file of weights, there or not; else it is the name of a model."""
+    return Path(name_or_path).suffix.lower() in _SUFFIXES
+
+
+def lasting_name(name_or_path: str | Path) -> str:
+    """Return the name of a model, or the whole path of a file, to be found from any folder."""
+    if not is_file_name(name_or_path):
+        return str(name_or_path)
+    return str(Path(name_or_path).expanduser().resolve())
 
 
 def _unknown(name: str) -> UnknownModelError:

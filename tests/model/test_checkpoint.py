@@ -240,6 +240,25 @@ def test_damaged_files(tmp_path: Path, suffix: str, content: bytes) -> None:
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("content", [b"hi\n", b".", b"G12"])
+def test_files_that_are_no_pickles(tmp_path: Path, content: bytes) -> None:
+    """What torch raises depends on their bytes: here KeyError, IndexError and struct.error."""
+    path = tmp_path / "text.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged, or holds more"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), PermissionError(13, "Permission denied")])
+def test_what_the_file_is_not_to_blame_for_passes(tmp_path: Path, error: Exception) -> None:
+    (tmp_path / "own.pt").write_bytes(b"x")
+    with (
+        mock.patch.object(torch, "load", side_effect=error),
+        pytest.raises(type(error)),
+    ):
+        read_checkpoint(tmp_path / "own.pt")
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_cut_files(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut{suffix}"

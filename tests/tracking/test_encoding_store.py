@@ -144,7 +144,7 @@ def test_what_was_used_last_stays_when_the_folder_is_full(tmp_path):
 def test_what_another_job_removes_meanwhile_is_passed_over(tmp_path):
     store = EncodingStore(tmp_path, toy_model())
     try:
-        (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+        (tmp_path / f"{'0' * 32}.safetensors").symlink_to(tmp_path / "nowhere")
     except OSError:
         pytest.skip("no permission to make links")
     path = store.path(torch.zeros(1, 3, 32, 32))
@@ -153,7 +153,7 @@ def test_what_another_job_removes_meanwhile_is_passed_over(tmp_path):
 
 
 def test_parts_that_nobody_completes_go(tmp_path):
-    old, new = tmp_path / "old-1.part", tmp_path / "new-1.part"
+    old, new = (tmp_path / f"{'0' * 32}-{letter * 32}.part" for letter in "ab")
     for part in (old, new):
         part.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -161,6 +161,20 @@ def test_parts_that_nobody_completes_go(tmp_path):
     store.keep(store.path(torch.zeros(1, 3, 32, 32)), maps())
     assert not old.exists()
     assert new.exists()
+
+
+def test_files_of_the_user_stay(tmp_path):
+    names = ("my_unet.safetensors", "movie.mkv.part", "00.safetensors", f"{'0' * 32}.part")
+    own = [tmp_path / name for name in names]
+    for file in own:
+        file.write_bytes(b"x" * 3_000)
+        os.utime(file, (0, 0))
+    store = EncodingStore(tmp_path, toy_model(), most=2_000)
+    for k in range(5):
+        store.keep(store.path(torch.full((1, 3, 32, 32), float(k))), maps())
+    assert all(file.exists() for file in own)
+    kept = {*tmp_path.iterdir()} - {*own}  # theirs do not count for the room, either
+    assert 0 < sum(file.stat().st_size for file in kept) <= 2_000
 
 
 def test_the_folder_is_not_looked_through_for_every_frame(tmp_path, monkeypatch):

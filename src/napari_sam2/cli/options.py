@@ -58,13 +58,14 @@ def refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
     options = [
         max(one.opts, key=len)
         for one in context.command.params
-        if one.name in names and _given(context, one.name)
+        if one.name in names and given(context, one.name)
     ]
     if options:
         raise InputError(f"leave out {' and '.join(options)}: {why}")
 
 
-def _given(context: typer.Context, name: str) -> bool:
+def given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter was given, be it with the value of its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -14,6 +14,7 @@ from napari_sam2.cli.options import (
     ModelOption,
     SelectOption,
     channels,
+    given,
     load,
     refuse,
     selection,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _MOST = 5  # doubts that are said one by one
 # What a session says itself.
 _OF_SESSION = (
-    *("model", "attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
+    *("attention", "zoom", "contrast", "prompt_frame", "find_every", "diameter"),
     *("direction", "start", "stop", "close_gaps"),
 )
 
@@ -127,7 +128,7 @@ def track(
     """Follow the prompted objects, or all cells of a frame, through STACK; write their labels.
 
     With --session, the image, the model and all that was done come from the file, and options
-    that would change the outcome are refused.
+    that would change the outcome are refused; STACK and --model say where they are now.
     """
     _check_options(context, prompts, session, everything, find_every, diameter, resume)
     if session is not None:
@@ -137,6 +138,7 @@ def track(
             session,
             stack,
             output,
+            model=model if given(context, "model") else None,
             axes=axes,
             channel=channels(channel),
             select=selection(select),
@@ -220,7 +222,7 @@ def _follow(
 def _replay(job: ReplayJob, device: str) -> None:
     from napari_sam2.replay import replay
 
-    network = load(job.session.model, device)
+    network = load(job.model, device)
     title = "going on" if job.resume else f"doing {len(job.session.steps)} steps again"
     with progress(title) as report:
         outcome = replay(job, network, report)

@@ -7,7 +7,6 @@ too, in safetensors, with the variant and the recipe in the metadata.
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise CheckpointError(f"{path.name} is damaged or not a safetensors file") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (MemoryError, OSError):  # those say nothing about what the file holds
+        raise
+    except Exception as error:  # damaged pickles raise whatever their bytes lead to
         raise CheckpointError(
             f"{path.name} is damaged, or holds more than tensors and is not read for safety"
         ) from error

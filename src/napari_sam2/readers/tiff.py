@@ -6,6 +6,7 @@ import threading
 import warnings
 import xml.etree.ElementTree as ElementTree
 from math import prod
+from operator import add
 from pathlib import Path
 from struct import unpack
 from typing import Any
@@ -31,12 +32,14 @@ def read_tiff(path: Path) -> RawStack:
         if 0 in series.shape:
             raise InputError(f"{path.name} is empty (shape {series.shape}); choose another file")
         axes = _tiff_axes(series)
-        _check_whole(path, tiff, series)
+        shape = _whole_images(path, tiff, series, axes)
         steps, unit = _tiff_scale(tiff)
-        mappable = series.dataoffset is not None
-        data = None if mappable else lazy(_Compressed(tiff, series), axes)
-    if data is None:
-        data = tifffile.memmap(path, series=0, mode="r")
+        start, dtype = series.dataoffset, series.dtype.newbyteorder(tiff.byteorder)
+        data: Any = None
+        if start is None:
+            data = lazy(_Compressed(tiff, series), axes)[tuple(map(slice, shape))]
+    if start is not None:
+        data = np.memmap(path, dtype, "r", start, shape)
     return RawStack(data, axes, tuple(steps.get(letter, 1.0) for letter in axes), unit)
 
 
@@ -71,17 +74,66 @@ def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
     return axes if colour else axes.replace("S", "C")
 
 
-def _check_whole(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Warn of a file that was cut short: it says that there are more images than can be read."""
-    found = prod(n for k, n in zip(series.axes, series.shape, strict=True) if k not in "YXS")
-    said = int((tiff.imagej_metadata or {}).get("images", 0)) if tiff.is_imagej else 0
-    if found < said or _leads_nowhere(tiff):
-        of = f" of {said}" if said else ""
-        images = "image" if found == 1 else "images"
+def _whole_images(
+    path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str
+) -> tuple[int, ...]:
+    """Return the shape of what can be read of a series, and warn of a file that was cut short.
+
+    It says that there are more images than it holds, or than are described in it.
+    """
+    shape, count = series.shape, len(axes.rstrip("YXS"))
+    lengths, image = shape[:count], shape[count:]
+    said = prod(lengths)
+    lengths = _fitting(lengths, _images_within(tiff.filehandle.size, series, prod(image)))
+    found = prod(lengths)
+    if not found:
+        raise InputError(f"{path.name} was cut short within its first image; copy it again")
+    lost = _leads_nowhere(tiff)
+    if tiff.is_imagej:
+        said = max(said, int((tiff.imagej_metadata or {}).get("images", 0)))
+    elif lost and series.dataoffset is None:
+        said = 0  # nobody knows
+    if found < said or lost:
+        of = f" of {said}" if found < said else ""
+        images = "image" if max(found, said) == 1 else "images"
         warnings.warn(
             f"{path.name} was cut short: only {found}{of} {images} can be read; copy it again",
             stacklevel=2,
         )
+    return (*lengths, *image)
+
+
+def _images_within(size: int, series: tifffile.TiffPageSeries, pixels: int) -> int:
+    """Count the images, of so many values each, that end before the end of the file."""
+    if series.dataoffset is not None:
+        return int((size - series.dataoffset) // (pixels * series.dtype.itemsize))
+    count = prod(series.shape) // pixels
+    if count == len(series.pages):
+        while count and not _is_whole(series, count - 1, size):
+            count -= 1
+    return count
+
+
+def _is_whole(series: tifffile.TiffPageSeries, index: int, size: int) -> bool:
+    """Whether a page is described, and all its data lie within the file."""
+    try:
+        page: Any = series.pages[index]
+    except IndexError:
+        return False
+    if page is None:  # never written, and read as zeros
+        return True
+    ends = map(add, page.dataoffsets, page.databytecounts)
+    return max(ends, default=0) <= size
+
+
+def _fitting(lengths: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Shorten axes, the first one first, so that there are `most` images along them or fewer."""
+    if not lengths:
+        return () if most else (0,)
+    inner = prod(lengths[1:])
+    if most >= inner:
+        return (min(lengths[0], most // inner), *lengths[1:])
+    return (1, *_fitting(lengths[1:], most))
 
 
 def _leads_nowhere(tiff: tifffile.TiffFile) -> bool:

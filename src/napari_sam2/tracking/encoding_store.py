@@ -7,6 +7,7 @@ frame as the network sees it, and its size.
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from contextlib import suppress
@@ -27,6 +28,9 @@ Maps = tuple[Tensor, Tensor, Tensor]  # strides 16, 8 and 4
 _NAMES = ("stride16", "stride8", "stride4")
 _SLACK = 16  # where room has to be made, this part of all of it
 _STALE = 24 * 3600  # seconds after which nobody completes a part of a file
+# The names that are given here; whatever else is in the folder is the user's own.
+_WHOLE = re.compile(rf"[0-9a-f]{{{2 * SIZE}}}\.safetensors")
+_PART = re.compile(rf"[0-9a-f]{{{2 * SIZE}}}-[0-9a-f]{{32}}\.part")
 
 
 class EncodingStore:
@@ -39,7 +43,8 @@ class EncodingStore:
     ----------
     folder : is made when the first encoding is kept.
     model : whose encodings these are.
-    most : bytes in the folder; beyond that the files that were used longest ago are removed.
+    most : bytes of encodings in the folder; beyond that those that were used longest ago are
+        removed. Other files in it are let alone.
     """
 
     def __init__(self, folder: Path, model: SAM2, most: int = 20 << 30) -> None:
@@ -109,10 +114,10 @@ class EncodingStore:
         self._spare -= needed
         if self._spare >= 0:
             return
-        for file, stat in self._listed("*.part"):
+        for file, stat in self._listed(_PART):
             if stat.st_mtime < time.time() - _STALE:
                 _remove(file)
-        files = self._listed("*.safetensors")
+        files = self._listed(_WHOLE)
         total = needed + sum(stat.st_size for _, stat in files)
         wanted = self.most if total <= self.most else self.most - self.most // _SLACK
         for file, stat in sorted(files, key=lambda item: item[1].st_mtime):
@@ -122,10 +127,12 @@ class EncodingStore:
             total -= stat.st_size
         self._spare = (self.most - total) // 2  # another job may fill the rest
 
-    def _listed(self, pattern: str) -> list[tuple[Path, os.stat_result]]:
+    def _listed(self, names: re.Pattern[str]) -> list[tuple[Path, os.stat_result]]:
         """Return files and what the system says of them, without those that are gone again."""
         found = []
-        for file in self.folder.glob(pattern):
+        for file in self.folder.glob("*"):
+            if names.fullmatch(file.name) is None:
+                continue
             with suppress(FileNotFoundError):  # another job has removed it
                 found.append((file, file.stat()))
         return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam2.replacing import replacing
 from napari_sam2.tracking.channels import Channels, channels_from_json
 from napari_sam2.tracking.contrast import Contrast
-from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.errors import InputError, reading, writing
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.lineage_steps import Divide
 from napari_sam2.tracking.passes import results_of
@@ -172,7 +172,7 @@ class SessionFile:
     def object_ids(self) -> list[int]:
         """Ids of all objects that there ever are."""
         ids: set[int] = set(self.known)
-        for step in self.steps:
+        for step in (*self.steps, *self.left):
             if isinstance(step, SetPrompt):
                 ids.add(step.object_id)
             elif isinstance(step, AddPrompts):
@@ -268,6 +268,13 @@ def load_session(path: str | Path) -> SessionFile:
         If it is missing, no session file, of another version, or damaged.
     """
     path = Path(path)
+    with reading(path):
+        empty = not path.stat().st_size
+    if empty:
+        raise InputError(
+            f"{path.name} is empty: the run was stopped before its session was first saved; start "
+            "it anew"
+        )
     content = read_json(path)
     if "steps" not in content:
         raise InputError(
