@@ -66,6 +66,7 @@ class Starting:
         self.leave()
         bench.image, bench.source = image, source
         bench.new_pixels.watch(source.layers or (image,))
+        bench.placing.watch(image)
         bench.writer = results.ResultWriter(result, geometry)
         bench.layers = PromptLayers(source.transform, geometry, result, bench.defer)
         bench.colours = ObjectColours(bench.layers.labels)
@@ -160,6 +161,7 @@ class Starting:
         bench, keeper = self._bench, self._bench.controller.keeper
         bench.controller.close()
         bench.new_pixels.leave()
+        bench.placing.leave()
         layers, image = bench.layers, bench.image
         bench.layers = bench.image = bench.source = None
         if layers is None:
@@ -194,6 +196,7 @@ class Starting:
         bench = self._bench
         bench.controller.close()
         bench.new_pixels.leave()
+        bench.placing.leave()
         if bench.layers is not None:
             bench.layers.be_silent()
         bench.layers = bench.image = bench.source = bench.writer = None

@@ -18,6 +18,7 @@ from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.new_pixels import NewPixels
 from napari_sam2.widgets.notes import Notes
+from napari_sam2.widgets.placing import Placing
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.prompting import Prompting
 from napari_sam2.widgets.restoring import Restoring
@@ -101,6 +102,7 @@ class Workbench:
         self.following = Following(self)
         self.undoing = Undoing(self)
         self.new_pixels = NewPixels(self, defer)
+        self.placing = Placing(self, defer)
         self.clicking = Clicking(self)
         self.restoring = Restoring(self)
         self.starting = Starting(self)
@@ -150,6 +152,7 @@ class Workbench:
         """Stop all work and let go of the viewer; the layers stay."""
         self.controller.close()
         self.new_pixels.leave()
+        self.placing.leave()
         self.space.close()
         self.clicking.close()
         self.starting.close()
