@@ -69,6 +69,7 @@ class Starting:
         bench.placing.watch(image)
         bench.writer = results.ResultWriter(result, geometry)
         bench.layers = PromptLayers(source.transform, geometry, result, bench.defer)
+        bench.own_array.watch(bench.layers.labels)
         bench.colours = ObjectColours(bench.layers.labels)
         bench.take_notes(Notes())
         if folder is not None:
@@ -162,6 +163,7 @@ class Starting:
         bench.controller.close()
         bench.new_pixels.leave()
         bench.placing.leave()
+        bench.own_array.leave()
         layers, image = bench.layers, bench.image
         bench.layers = bench.image = bench.source = None
         if layers is None:
@@ -197,6 +199,7 @@ class Starting:
         bench.controller.close()
         bench.new_pixels.leave()
         bench.placing.leave()
+        bench.own_array.leave()
         if bench.layers is not None:
             bench.layers.be_silent()
         bench.layers = bench.image = bench.source = bench.writer = None

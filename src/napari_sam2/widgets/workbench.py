@@ -18,6 +18,7 @@ from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.new_pixels import NewPixels
 from napari_sam2.widgets.notes import Notes
+from napari_sam2.widgets.own_array import OwnArray
 from napari_sam2.widgets.placing import Placing
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.prompting import Prompting
@@ -103,6 +104,7 @@ class Workbench:
         self.undoing = Undoing(self)
         self.new_pixels = NewPixels(self, defer)
         self.placing = Placing(self, defer)
+        self.own_array = OwnArray(self, defer)
         self.clicking = Clicking(self)
         self.restoring = Restoring(self)
         self.starting = Starting(self)
@@ -153,6 +155,7 @@ class Workbench:
         self.controller.close()
         self.new_pixels.leave()
         self.placing.leave()
+        self.own_array.leave()
         self.space.close()
         self.clicking.close()
         self.starting.close()
