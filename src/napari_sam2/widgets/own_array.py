@@ -67,6 +67,7 @@ class OwnArray:
             layers.remove(NAME)
         layers.append(layer)
         layers.selection.active = active
+        bench.tools.let_paint(bench.controller.run is None)  # napari allows it with every array
         bench.status.emit(
             f"'{labels.name}' shows the masks of the session, and still does. What was put there "
             f"is the hidden layer '{NAME}'.",

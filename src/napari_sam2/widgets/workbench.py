@@ -227,8 +227,7 @@ class Workbench:
     # --- on screen -----------------------------------------------------------------------
 
     def _on_controller(self) -> None:
-        if self.layers is not None:
-            self.layers.set_editable(self.controller.run is None)
+        self.tools.let_paint(self.controller.run is None)
         self.changed.emit()
 
     def show_labels(self) -> None:
