@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _TIME_NAMES = ("t", "time", "frame", "frames", "timepoint")
 _CHANNEL_NAMES = ("c", "ch", "channel", "channels")
 _MOST_CHANNELS = 4  # of an axis that nobody named
-_COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+"""What says where a layer lies; also the names of its events."""
 
 
 def unwrapped(proxy: Any) -> Any:
@@ -291,7 +292,7 @@ def copied_transform(layer: Layer, axes: Sequence[int] | None = None) -> dict[st
         Those of `layer` that the new one has, in its order; None for all.
     """
     if axes is None or list(axes) == list(range(layer.ndim)):
-        return {name: getattr(layer, name) for name in _COPIED}
+        return {name: getattr(layer, name) for name in COPIED}
     axes = list(axes)
     shear = np.eye(layer.ndim)
     shear[np.triu_indices(layer.ndim, 1)] = layer.shear

@@ -369,7 +369,3 @@ class PromptLayers:
         # napari's undo would write back what stood there before.
         self.labels._undo_history.clear()
         self.labels._redo_history.clear()
-
-    def set_editable(self, editable: bool) -> None:
-        """Allow painting, or not while a propagation writes the array."""
-        self.labels.editable = editable

@@ -66,8 +66,10 @@ class Starting:
         self.leave()
         bench.image, bench.source = image, source
         bench.new_pixels.watch(source.layers or (image,))
+        bench.placing.watch(image)
         bench.writer = results.ResultWriter(result, geometry)
         bench.layers = PromptLayers(source.transform, geometry, result, bench.defer)
+        bench.own_array.watch(bench.layers.labels)
         bench.colours = ObjectColours(bench.layers.labels)
         bench.take_notes(Notes())
         if folder is not None:
@@ -160,6 +162,8 @@ class Starting:
         bench, keeper = self._bench, self._bench.controller.keeper
         bench.controller.close()
         bench.new_pixels.leave()
+        bench.placing.leave()
+        bench.own_array.leave()
         layers, image = bench.layers, bench.image
         bench.layers = bench.image = bench.source = None
         if layers is None:
@@ -194,6 +198,8 @@ class Starting:
         bench = self._bench
         bench.controller.close()
         bench.new_pixels.leave()
+        bench.placing.leave()
+        bench.own_array.leave()
         if bench.layers is not None:
             bench.layers.be_silent()
         bench.layers = bench.image = bench.source = bench.writer = None

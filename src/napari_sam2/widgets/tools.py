@@ -22,6 +22,7 @@ class Tools:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._aside: str | None = None
+        self._resting: tuple[str, bool] | None = None  # mode of the labels; whether it was in 3D
 
     def _all(self) -> dict[str, tuple[Any, str]]:
         """Layer and its mode by the name of the tool; none while there are no layers."""
@@ -76,6 +77,38 @@ class Tools:
             self.use(name)
         else:
             self._bench.changed.emit()
+
+    def let_paint(self, on: bool) -> None:
+        """Allow painting, or not while a propagation writes the labels; after that, go on with it.
+
+        What is painted until then is read: napari would drop the stroke, and the mode.
+        """
+        layers = self._bench.layers
+        if layers is None:
+            return
+        labels = layers.labels
+        if on:
+            labels.editable = True
+            self._go_on_painting(labels)
+        elif labels.editable:
+            painting = labels._block_history
+            if labels._staged_history:
+                labels._commit_staged_history()
+                layers.read()
+            if str(labels.mode) != "pan_zoom":
+                self._resting = str(labels.mode), self._bench.space.on
+            labels.editable = False
+            labels._block_history = painting  # the rest of the stroke is one piece, too
+
+    def _go_on_painting(self, labels: Any) -> None:
+        resting, self._resting = self._resting, None
+        if resting is None or str(labels.mode) != "pan_zoom":
+            return
+        mode, deep = resting
+        if deep or not self._bench.space.on:
+            labels.mode = mode
+        elif mode == "paint":
+            self._aside = self._aside or "brush"
 
     @property
     def current(self) -> str | None:

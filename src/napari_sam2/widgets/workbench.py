@@ -18,6 +18,8 @@ from napari_sam2.widgets.following import Following
 from napari_sam2.widgets.keys import KeyBindings
 from napari_sam2.widgets.new_pixels import NewPixels
 from napari_sam2.widgets.notes import Notes
+from napari_sam2.widgets.own_array import OwnArray
+from napari_sam2.widgets.placing import Placing
 from napari_sam2.widgets.prompt_layers import PromptLayers
 from napari_sam2.widgets.prompting import Prompting
 from napari_sam2.widgets.restoring import Restoring
@@ -101,6 +103,8 @@ class Workbench:
         self.following = Following(self)
         self.undoing = Undoing(self)
         self.new_pixels = NewPixels(self, defer)
+        self.placing = Placing(self, defer)
+        self.own_array = OwnArray(self, defer)
         self.clicking = Clicking(self)
         self.restoring = Restoring(self)
         self.starting = Starting(self)
@@ -160,6 +164,8 @@ class Workbench:
         """Stop all work and let go of the viewer; the layers stay."""
         self.controller.close()
         self.new_pixels.leave()
+        self.placing.leave()
+        self.own_array.leave()
         self.space.close()
         self.clicking.close()
         self.starting.close()
@@ -231,8 +237,7 @@ class Workbench:
     # --- on screen -----------------------------------------------------------------------
 
     def _on_controller(self) -> None:
-        if self.layers is not None:
-            self.layers.set_editable(self.controller.run is None)
+        self.tools.let_paint(self.controller.run is None)
         self.changed.emit()
 
     def show_labels(self) -> None:
