@@ -149,8 +149,8 @@ class TrackedObject:
             return True
         left = max((t for t in self.prompts if t < frame), default=None)
         right = min((t for t in self.prompts if t > frame), default=None)
-        if left in self.ends:
-            return any(t < left for t in anchors)
+        if left in self.ends and any(t < left for t in anchors):
+            return True
         return right in self.ends and not any(t < right for t in anchors)
 
     def comes_from_end(self, frame: int, reverse: bool) -> bool:
