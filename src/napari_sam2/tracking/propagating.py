@@ -22,6 +22,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.repair import Stretches
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
+from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
@@ -159,6 +160,9 @@ class Propagating(Roster):
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
+        after = whole_number(after, "the number of results that there were")
+        if after < 0:
+            raise InputError(f"it goes on after so many results, 0 or more, not {after}")
         for i in ids:
             self._objects[i].note_known()
         for way in ways:
