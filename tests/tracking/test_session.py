@@ -375,7 +375,7 @@ def test_stale_objects_are_new_or_changed_ones(model):
         (lambda s: s.split_object(1, "3"), "a frame is an integer"),
         (lambda s: s.clear_prompt(1, [0]), "a frame is an integer"),
         (lambda s: s.set_parent(2, 1.0), "an object id is an integer"),
-        (lambda s: s.set_prompt(1, 0, "x"), "a prompt is Prompt.*not 'x'"),
+        (lambda s: s.set_prompt(1, 0, "x"), "a prompt is Prompt.*not str"),
         (lambda s: s.close_gaps(1.5), "the longest gap is an integer"),
         (lambda s: list(s.propagate(object_ids=1)), r"given as a list, \[1\]"),
         (lambda s: list(s.propagate(start=1.0)), "the first frame is an integer"),

@@ -216,9 +216,8 @@ class Prompting(Roster):
         self._checked_id(object_id)
         self._checked_frame(frame, described(object_id, frame))
         if not isinstance(prompt, Prompt):
-            raise InputError(
-                f"{described(object_id, frame)}: a prompt is Prompt(...), not {prompt!r}"
-            )
+            who, kind = described(object_id, frame), type(prompt).__name__
+            raise InputError(f"{who}: a prompt is Prompt(...), not {kind}")
         return prompt.validate(self.frames.shape, object_id=object_id, frame=frame)
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:
