@@ -67,6 +67,18 @@ def test_it_begins_later_going_backward(session):
     assert shown(session) == list(range(5, FRAMES))
 
 
+@pytest.mark.parametrize("ends", [(1, 5), (5, 1)])
+def test_it_is_gone_between_two_frames_before_it(model, ends):
+    session = a_session(model, stack=moving_disk(FRAMES))
+    session.add_box(1, 9, box(9))
+    run(session.propagate("both"))
+    for frame in ends:
+        session.end_object(1, frame)
+        run(session.repair())
+    assert all(not session._objects[1].estimates[t].kept.size for t in range(6))
+    assert not session.stale_frames()
+
+
 def test_it_comes_back_where_it_is_shown_again(session):
     session.add_box(1, 1, box(1))
     session.end_object(1, 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -146,6 +148,57 @@ def test_a_correction_during_a_repair_is_left_for_the_next(model):
         if result.frame == 4:
             session.add_box(1, 10, at(11))
     assert session.stale_frames() == {1: (*range(5, 10), *range(11, FRAMES))}
+
+
+@pytest.mark.parametrize("method", ["propagate", "repair"])
+def test_a_correction_that_is_corrected_within_the_loop_is_left_too(model, method):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(session.propagate("forward"))
+    session.add_box(1, 4, at(5))
+    for result in getattr(session, method)():
+        if result.frame == 8:
+            session.add_box(1, 4, at(4))
+    assert session.stale_frames() == {1: (1, 2, 3, *range(5, FRAMES))}
+    list(session.repair())
+    assert session.stale_frames() == {}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_was_passed_before_a_correction_stays_stale(model, kept):
+    """A propagation that goes on visits only what is left."""
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(islice(session.propagate("forward"), 6))
+    session.add_box(1, 2, at(3))
+    if kept:
+        session.unpack(dict(session.packed([1])))
+    list(session.propagate("forward", after=6))
+    assert session.stale_frames() == {1: (1, *range(3, FRAMES))}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_was_passed_in_two_parts_is_not_stale(model, kept):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(session.propagate("forward"))
+    session.add_box(1, 2, at(3))
+    list(islice(session.propagate("forward"), 6))
+    assert session.stale_frames() == {1: (1, *range(3, FRAMES))}
+    if kept:
+        session.unpack(dict(session.packed([1])))
+    list(session.propagate("forward", after=6))
+    assert session.stale_frames() == {}
+
+
+def test_frames_that_were_passed_in_the_wrong_order_stay_stale(model):
+    session = start(model)
+    session.add_box(1, 0, at(0))
+    list(session.propagate("forward"))
+    session.add_box(1, 2, at(3))
+    list(session.propagate("forward", start=6))  # from what the correction had not reached
+    list(session.propagate("forward", stop=6))
+    assert session.stale_frames() == {1: (1, *range(3, FRAMES))}
 
 
 def test_nothing_to_repair_is_no_error_but_an_unknown_object_is(model):

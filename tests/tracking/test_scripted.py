@@ -16,7 +16,7 @@ from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import Propagate, SetPrompt
+from napari_sam2.tracking.steps import LockObject, Propagate, SetPrompt
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -92,6 +92,7 @@ def test_numbers_of_numpy_are_numbers(session, tmp_path) -> None:
     history = History(session)
     history.do(SetPrompt(np.uint8(255), np.int64(0), Prompt([DISK], [True])))
     history.do(Propagate("forward", stop=np.int64(3)))
+    history.do(LockObject(np.uint8(255), np.bool_(True)))
     assert [type(i) for i in session.object_ids] == [int]
     KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
     assert load_session(tmp_path / "a.ns2.json").steps[0].object_id == 255

@@ -368,10 +368,27 @@ def test_stale_objects_are_new_or_changed_ones(model):
         (lambda s: s.add_points(9, 0, [[20, 20]], [False]), "click on it first"),
         (lambda s: s.result(99), "no frame 99"),
         (lambda s: s.result(-1), "no frame -1"),
+        (lambda s: s.result(1.5), "a frame is an integer, not 1.5"),
+        (lambda s: s.result(np.arange(3)), "a frame is an integer, not array"),
+        (lambda s: s.divide(1, 2.5), "a frame is an integer"),
+        (lambda s: s.divide(1, 3, (60,)), "into two, but ids were given for 1"),
+        (lambda s: s.split_object(1, "3"), "a frame is an integer"),
+        (lambda s: s.clear_prompt(1, [0]), "a frame is an integer"),
+        (lambda s: s.set_parent(2, 1.0), "an object id is an integer"),
+        (lambda s: s.set_prompt(1, 0, "x"), "a prompt is Prompt.*not str"),
+        (lambda s: s.close_gaps(1.5), "the longest gap is an integer"),
+        (lambda s: list(s.propagate(object_ids=1)), r"given as a list, \[1\]"),
+        (lambda s: list(s.propagate(start=1.0)), "the first frame is an integer"),
+        (lambda s: list(s.propagate(after=-1)), "0 or more, not -1"),
+        (lambda s: list(s.propagate_and_find(2.5)), "between two looks is an integer"),
+        (lambda s: list(s.segment_everything(0.5)), "a frame is an integer"),
+        (lambda s: list(s.segment_everything(0, most=2.5)), "number of cells is an integer"),
     ],
 )
 def test_what_can_never_work_is_refused_at_once(model, call, words):
     session = a_session(model)
+    for i in (1, 2):
+        session.add_mask(i, i - 1, drawn())
     known = session.object_ids
     with pytest.raises(InputError, match=words):
         call(session)
@@ -408,6 +425,17 @@ def test_numbers_of_numpy_are_integers_too(model):
     session = a_session(model)
     session.add_points(np.int64(8), np.uint8(1), [[20, 20]], [True])
     assert 8 in session.object_ids
+    list(session.propagate("forward", np.int64(0), object_ids=np.array([8])))
+    session.add_mask(8, 3, drawn())
+    session.clear_prompt(np.int64(8), np.int64(3))
+    session.add_mask(20, 4, drawn())
+    session.set_parent(np.int64(20), np.int64(8))
+    assert session.divide(np.int64(8), np.int64(6), np.array([30, 31])) == (30, 31)
+    session.lock_object(np.int64(20), np.bool_(True))
+    session.split_object(np.int64(8), np.int64(4), np.int64(40))
+    session.merge_objects(np.int64(8), np.int64(40))
+    session.unpack(dict(session.packed(session.object_ids)))  # all can be written
+    assert session.parents == {20: 8, 30: 8, 31: 8}
 
 
 def test_frames_to_check_are_what_the_network_is_not_sure_of(model):

@@ -53,7 +53,7 @@ def merge(kept: TrackedObject, absorbed: TrackedObject, engine: Engine) -> None:
             kept.tracked[frame] = absorbed.tracked[frame]
     for frame in absorbed.tracked.keys() - kept.estimates.keys():  # waiting to be passed again
         kept.tracked.setdefault(frame, absorbed.tracked[frame])
-    kept.changed.update(t for t, frames in stale.items() if frames & taken)
+    kept.changed.update({t: set() for t, frames in stale.items() if frames & taken})
     kept.bank.jumps = absorbed.bank.jumps | kept.bank.jumps
     kept.ceded.clear()
     kept.missing = 0
@@ -118,7 +118,7 @@ def _take_prompt(
         known.pointer,
     )
     if frame in absorbed.changed:
-        kept.changed.add(frame)
+        kept.changed[frame] = set()
 
 
 def _on_level(estimate: Estimate, geometry: Geometry, source: Geometry) -> Estimate:
@@ -153,8 +153,7 @@ def split(obj: TrackedObject, frame: int) -> TrackedObject:
     bank.conditioning = _later(obj.bank.conditioning, frame)
     bank.tracked = _later(obj.bank.tracked, frame)
     bank.jumps = dict(obj.bank.jumps)
-    new.changed = {t for t in obj.changed if t >= frame}
-    obj.changed -= new.changed
+    new.changed = _later(obj.changed, frame)
     for t in [t for t in obj.estimates if t >= frame]:
         new.estimates[t] = obj.estimates.pop(t)
     obj.missing = 0

@@ -23,6 +23,7 @@ from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.resampling import to_data
+from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.windows import TOKEN, Geometry, Window, box_of, suitable_zoom, whole
 
 LEAST_QUALITY = 0.65
@@ -238,12 +239,12 @@ def _checked(
 ) -> Mask:
     """Return what is taken (Y, X), after a look at the other arguments."""
     shape, length = engine.frames.shape, len(engine.frames)
-    if not 0 <= frame < length:
+    if not 0 <= whole_number(frame, "a frame") < length:
         raise InputError(f"frame {frame} does not exist; the stack has frames 0 to {length - 1}")
     check_diameter(diameter, shape)
     if not 0 <= least_quality <= 1:
         raise InputError(f"the least quality is a number from 0 to 1, not {least_quality:g}")
-    if most is not None and most < 1:
+    if most is not None and whole_number(most, "the number of cells") < 1:
         raise InputError(f"at most {most} cells would be none; give 1 or more, or leave it out")
     if taken is None:
         return np.zeros(shape, dtype=bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,8 +54,9 @@ class TrackedObject:
     tracked: dict[int, bool] = field(default_factory=dict)
     # What tracking said on a frame before it was prompted.
     before: dict[int, Estimate] = field(default_factory=dict)
-    # Frames whose prompt has changed since they were passed.
-    changed: set[int] = field(default_factory=set)
+    # Frames whose prompt has changed since they were passed, and those passed anew since; itself
+    # among them, once a propagation or repair began that knew of it.
+    changed: dict[int, set[int]] = field(default_factory=dict)
     # Prompted frames on which it is not: where it ends, or begins later.
     ends: set[int] = field(default_factory=set)
     # Not followed, and its pixels go to nobody else.
@@ -77,7 +78,7 @@ class TrackedObject:
             estimates=self.estimates.copy(),
             tracked=dict(self.tracked),
             before=dict(self.before),
-            changed=set(self.changed),
+            changed={frame: set(anew) for frame, anew in self.changed.items()},
             ends=set(self.ends),
             given=dict(self.given),
             ceded=dict(self.ceded),
@@ -89,7 +90,7 @@ class TrackedObject:
         said: list[Sized] = [self.prompts, self.pending, self.changed, self.ends]
         seen: list[Sized] = [self.estimates, self.tracked, self.before, self.given, self.ceded]
         kept: list[Sized] = [self.bank.conditioning, self.bank.tracked, self.bank.jumps]
-        return sum(len(one) for one in (*said, *seen, *kept))
+        return sum(len(one) for one in (*said, *seen, *kept, *self.changed.values()))
 
     @property
     def rests(self) -> bool:
@@ -103,6 +104,7 @@ class TrackedObject:
         """Note what a propagation found on a frame."""
         if frame not in self.prompts:
             self.given.pop(frame, None)
+        self._note_anew(frame, frame + 1 if reverse else frame - 1)
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
@@ -152,8 +154,8 @@ class TrackedObject:
             return True
         left = max((t for t in self.prompts if t < frame), default=None)
         right = min((t for t in self.prompts if t > frame), default=None)
-        if left in self.ends:
-            return any(t < left for t in anchors)
+        if left in self.ends and any(t < left for t in anchors):
+            return True
         return right in self.ends and not any(t < right for t in anchors)
 
     def comes_from_end(self, frame: int, reverse: bool) -> bool:
@@ -179,25 +181,31 @@ class TrackedObject:
         """Remember that what was tracked is no longer what the prompts say."""
         self.ceded.pop(frame, None)
         if self.tracked:
-            self.changed.add(frame)
+            self.changed[frame] = set()
 
     def stretches(self) -> Stretches:
         """Return the frames that changed prompts concern."""
         awaited = () if self.birth is None else self.birth.awaited
         return stretches(self.prompts, self.ends, self.tracked, self.changed, awaited)
 
-    def settle(self, known: Collection[int], visited: Container[int]) -> None:
-        """Take note that some frames have been passed again.
+    def _note_anew(self, frame: int, near: int) -> None:
+        """Note which changes a frame is passed anew for: as the one before it was, or need not."""
+        begins = near in self.prompts or near not in self.tracked
+        for changed, anew in self.changed.items():
+            if changed in anew and (begins or near in anew):
+                anew.add(frame)
 
-        Parameters
-        ----------
-        known : frames whose prompt had changed before the first of them was passed.
-        visited : the frames.
-        """
-        for frame in self.changed.intersection(known):
+    def note_known(self) -> None:
+        """Take note that frames begin to be passed by what the prompts say now."""
+        for frame, anew in self.changed.items():
+            anew.add(frame)
+
+    def settle(self) -> None:
+        """Forget the changes for which all that they concern was passed anew."""
+        for frame, anew in [*self.changed.items()]:
             parts = stretches(self.prompts, self.ends, self.tracked, [frame])
-            if all(t in visited for t in (*parts.forward, *parts.backward)):
-                self.changed.discard(frame)
+            if anew.issuperset((frame, *parts.forward, *parts.backward)):
+                del self.changed[frame]
 
     def start_of(self, frame: int, continued: bool) -> Estimate | None:
         """Return the mask that a prompt on a frame corrects.

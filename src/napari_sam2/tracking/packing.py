@@ -50,6 +50,7 @@ def packed(obj: TrackedObject) -> bytes:
         "passed": [[t, reverse] for t, reverse in obj.tracked.items()],
         "given": [[t, dict(text)] for t, text in obj.given.items()],
         "changed": sorted(obj.changed),
+        "anew": [[t, sorted(anew)] for t, anew in obj.changed.items()],
         "ends": sorted(obj.ends),
         "locked": obj.locked,
         "ceded": [[t, dict(text)] for t, text in obj.ceded.items()],
@@ -110,7 +111,9 @@ def unpacked(
         obj.prompts = {t: parse_prompt(p, Path(), "prompt") for t, p in said["prompts"]}
         obj.tracked = {t: bool(reverse) for t, reverse in said["passed"]}
         obj.given = {t: dict(text) for t, text in said["given"]}
-        obj.changed, obj.ends = set(said["changed"]), set(said["ends"])
+        obj.changed = {t: set() for t in said["changed"]}
+        obj.changed |= {t: set(anew) for t, anew in said.get("anew", [])}
+        obj.ends = set(said["ends"])
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
         obj.ceded = {t: dict(text) for t, text in said.get("ceded", [])}
         birth = said.get("birth")  # files of version 0.1.0 lack it

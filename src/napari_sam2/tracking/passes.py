@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.prompt import Prompt
@@ -48,7 +49,8 @@ def passes(
     InputError
         If the range or the direction does not exist.
     """
-    first, end = (0 if start is None else start), (count if stop is None else stop)
+    first = 0 if start is None else whole_number(start, "the first frame")
+    end = count if stop is None else whole_number(stop, "the end of the range")
     if not 0 <= first < end <= count:
         raise InputError(f"no frames from {first} to {end}: the stack has 0 to {count - 1}")
     if direction not in ("forward", "backward", "both"):

@@ -17,6 +17,7 @@ from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import Preview
 from napari_sam2.tracking.roster import Roster
+from napari_sam2.tracking.whole_numbers import whole_number
 
 
 class Prompting(Roster):
@@ -206,16 +207,17 @@ class Prompting(Roster):
         InputError
             If there is no such prompt.
         """
-        known = self._objects.get(object_id)
+        known, frame = self._objects.get(object_id), whole_number(frame, "a frame")
         if known is None or frame not in known.prompts:
             raise InputError(f"{described(object_id, frame)}: there is no prompt to take back")
         known.take_back(frame)
 
     def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
         self._checked_id(object_id)
-        if not isinstance(frame, int | np.integer):
-            raise InputError(f"a frame is an integer, not {frame!r}")
-        self._check_frame(frame, described(object_id, frame))
+        self._checked_frame(frame, described(object_id, frame))
+        if not isinstance(prompt, Prompt):
+            who, kind = described(object_id, frame), type(prompt).__name__
+            raise InputError(f"{who}: a prompt is Prompt(...), not {kind}")
         return prompt.validate(self.frames.shape, object_id=object_id, frame=frame)
 
     def _prompt(self, object_id: int, frame: int, prompt: Prompt, known: Prompt | None) -> Preview:

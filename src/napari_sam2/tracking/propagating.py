@@ -22,6 +22,7 @@ from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.repair import Stretches
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
+from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
@@ -159,7 +160,11 @@ class Propagating(Roster):
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        known = {i: frozenset(self._objects[i].changed) for i in ids}
+        after = whole_number(after, "the number of results that there were")
+        if after < 0:
+            raise InputError(f"it goes on after so many results, 0 or more, not {after}")
+        for i in ids:
+            self._objects[i].note_known()
         for way in ways:
             begun = made(len(way.frames), after, newcomers.every if newcomers else 0)
             done, after = begun.visits, begun.left
@@ -187,9 +192,8 @@ class Propagating(Roster):
                 yield merged(frame, self._objects, self._engine)
                 for again in () if back is None else back.frames:
                     yield merged(again, self._objects, self._engine)
-        visited = {frame for way in ways for frame in way.frames}
         for i in self._still(ids):
-            self._objects[i].settle(known[i], visited)
+            self._objects[i].settle()
 
     def _found_on(self, frames: range, ids: Sequence[int]) -> list[int]:
         """Return the objects that begin on frames which were visited, but those that are given."""
@@ -231,7 +235,7 @@ class Propagating(Roster):
                 ids.append(sister)
                 sisters.append(sister)
             end(one.mother, mother, one.frame, Prompt(absent=True))
-            mother.changed.discard(one.frame)
+            mother.changed.pop(one.frame, None)
             for i in ids:
                 self.set_parent(i, one.mother)
         return sisters
@@ -247,7 +251,7 @@ class Propagating(Roster):
         if np.count_nonzero(others[place][mask]) <= np.count_nonzero(mask) / 2:
             return False
         end(object_id, obj, frame, Prompt(absent=True))
-        obj.changed.discard(frame)  # nothing lies before
+        obj.changed.pop(frame, None)  # nothing lies before
         return True
 
     def _still(self, ids: Iterable[int]) -> list[int]:
@@ -302,8 +306,9 @@ class Propagating(Roster):
             If an id does not exist.
         """
         ids = self._checked_ids(object_ids)
-        known = {i: frozenset(self._objects[i].changed) for i in ids}
         parts = {i: self._objects[i].stretches() for i in ids}
+        for i in ids:
+            self._objects[i].note_known()
         for frame in self._prompted_anew(ids):
             yield merged(frame, self._objects, self._engine)
         for reverse in (False, True):
@@ -317,7 +322,7 @@ class Propagating(Roster):
                 self._follower.track(frame, way, members)
                 yield merged(frame, self._objects, self._engine)
         for i in self._still(ids):
-            self._objects[i].changed -= known[i]
+            self._objects[i].settle()
 
     def to_repair(self, object_ids: Iterable[int] | None = None) -> list[int]:
         """Return the objects that `repair` would change.

@@ -5,48 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-import numpy as np
-
 from napari_sam2.tracking import lineage
 from napari_sam2.tracking.answering import end
 from napari_sam2.tracking.editing import merge, split
-from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.estimates import Quality
-from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.gaps import close, gaps
-from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.merging import ceded, merged
 from napari_sam2.tracking.objects import TrackedObject
 from napari_sam2.tracking.packing import packed, unpacked
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.register import Register
 from napari_sam2.tracking.results import FrameResult, Trace
+from napari_sam2.tracking.whole_numbers import whole_number
 
 # Object id -> what was known of it; None where it did not exist.
 Snapshot = Mapping[int, TrackedObject | None]
 
 
-class Roster:
-    """Objects by id; the part of `TrackingSession` that computes nothing.
-
-    Parameters
-    ----------
-    frames : the stack that they are on.
-    engine : knows the levels that they live on.
-    """
-
-    def __init__(self, frames: Frames, engine: Engine) -> None:
-        self.frames = frames
-        self._engine = engine
-        # Other threads read it by `dict(...)`, which cannot be interrupted. `[*....items()]` can: a
-        # garbage collection that the tuples set off may run Python code, and so another thread.
-        self._objects: dict[int, TrackedObject] = {}
-
-    @property
-    def object_ids(self) -> list[int]:
-        """Ids of all objects, in the order in which they were added."""
-        return list(self._objects)
+class Roster(Register):
+    """Objects by id; the part of `TrackingSession` that computes nothing."""
 
     @property
     def prompts(self) -> dict[int, dict[int, Prompt]]:
@@ -80,9 +59,9 @@ class Roster:
             If an object does not exist, or the mother is the daughter herself or descends from
             her, has no mask, or begins no earlier than she does.
         """
-        self._existing(object_id)
+        object_id = self._existing_id(object_id)
         if parent is not None:
-            self._existing(parent)
+            parent = self._existing_id(parent)
         lineage.set_parent(self._objects, object_id, parent, len(self.frames))
 
     def divide(
@@ -111,9 +90,12 @@ class Roster:
             If there is no such object or frame, the object is not known before that frame or is
             prompted later, or the ids cannot be used.
         """
-        obj, last = self._existing(object_id), max(self._objects)
-        ids = (last + 1, last + 2) if daughters is None else daughters
-        ids = self._checked_new_id(ids[0]), self._checked_new_id(ids[1])
+        object_id, frame = self._existing_id(object_id), whole_number(frame, "a frame")
+        obj, last = self._objects[object_id], max(self._objects)
+        given = (last + 1, last + 2) if daughters is None else daughters
+        if len(given) != 2:
+            raise InputError(f"an object divides into two, but ids were given for {len(given)}")
+        ids = self._checked_new_id(given[0]), self._checked_new_id(given[1])
         lineage.check_division(self._objects, object_id, frame, ids, len(self.frames))
         end(object_id, obj, frame, Prompt(absent=True))
         for i in ids:
@@ -148,9 +130,10 @@ class Roster:
         InputError
             If an object does not exist, or both are the same.
         """
+        kept, absorbed = self._existing_id(kept), self._existing_id(absorbed)
         if kept == absorbed:
             raise InputError(f"object {kept} cannot be merged with itself; choose two objects")
-        one, other = (self._existing(i) for i in (kept, absorbed))
+        one, other = self._objects[kept], self._objects[absorbed]
         frames = tuple(sorted({*one.estimates, *other.estimates}))
         lineage.inherit(self._objects, kept, absorbed)
         merge(one, other, self._engine)
@@ -179,7 +162,8 @@ class Roster:
             If there is no such object, or nothing is known of it on one of the sides, or the new
             id cannot be used.
         """
-        obj = self._existing(object_id)
+        object_id, frame = self._existing_id(object_id), whole_number(frame, "a frame")
+        obj = self._objects[object_id]
         new = self._checked_new_id(max(self._objects) + 1 if new_id is None else new_id)
         known = sorted(obj.estimates)
         if not known or not known[0] < frame <= known[-1]:
@@ -217,13 +201,13 @@ class Roster:
         InputError
             If one of them does not exist; nothing is changed then.
         """
-        objects = {i: self._existing(i) for i in object_ids}
+        objects = {self._existing_id(i): self._existing(i) for i in object_ids}
         new = [i for i, obj in objects.items() if locked and not obj.locked]
         others = ceded(new, self._objects, self._engine) if new else {}
         for i, obj in objects.items():
             if i in new or not locked:
                 obj.ceded = dict(others.get(i, {}))
-            obj.locked = locked
+            obj.locked = bool(locked)
 
     def gaps(
         self, longest: int = 1, object_ids: Iterable[int] | None = None
@@ -235,6 +219,7 @@ class Roster:
         InputError
             If an id does not exist, or `longest` is below 1.
         """
+        longest = whole_number(longest, "the longest gap")
         if longest < 1:
             raise InputError(f"gaps of {longest} frames cannot be closed; give 1 or more")
         found = {
@@ -285,13 +270,8 @@ class Roster:
         InputError
             If the frame does not exist.
         """
-        self._check_frame(frame)
+        frame = self._checked_frame(frame)
         return merged(frame, dict(self._objects), self._engine)
-
-    def _check_frame(self, frame: int, who: str = "") -> None:
-        if not 0 <= frame < len(self.frames):
-            who = who or f"there is no frame {frame}"
-            raise InputError(f"{who}: the stack has frames 0 to {len(self.frames) - 1}")
 
     def traces(self) -> dict[int, Trace]:
         """Return, by object id, where each object is and how sure, without masks.
@@ -367,34 +347,6 @@ class Roster:
         known = self._objects.get(object_id)
         return [] if known is None else sorted(known.estimates)
 
-    def _existing(self, object_id: int) -> TrackedObject:
-        if object_id not in self._objects:
-            known = ", ".join(map(str, self.object_ids)) or "none yet"
-            raise InputError(f"there is no object {object_id}; there are {known}")
-        return self._objects[object_id]
-
-    def _checked_id(self, object_id: object) -> int:
-        """Return an id that an object can have, as Python's integer; refuse all else."""
-        if not isinstance(object_id, int | np.integer):
-            raise InputError(f"an object id is an integer, not {object_id!r}")
-        if object_id < 1:
-            raise InputError(f"object ids start at 1, not {object_id}")
-        label_dtype([int(object_id)])
-        return int(object_id)  # of numpy, it would overflow
-
-    def _checked_new_id(self, object_id: object) -> int:
-        """Return the id of an object to come; refuse what no object can have, or another has."""
-        new = self._checked_id(object_id)
-        if new in self._objects:
-            raise InputError(f"there is an object {new} already; take another id")
-        return new
-
     def _known(self, object_id: int, frame: int) -> Prompt | None:
         known = self._objects.get(object_id)
         return None if known is None else known.prompts.get(frame)
-
-    def _checked_ids(self, object_ids: Iterable[int] | None) -> list[int]:
-        ids = self.object_ids if object_ids is None else list(dict.fromkeys(object_ids))
-        for i in ids:
-            self._existing(i)
-        return [i for i in ids if not self._objects[i].locked]

@@ -43,6 +43,7 @@ from napari_sam2.tracking.propagating import Newcomers, Propagating
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.room import tokens_at_once
 from napari_sam2.tracking.views import View, view_of
+from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.windows import levels
 
 _ENOUGH = 3  # masks that tell how large cells are
@@ -215,8 +216,7 @@ class TrackingSession(Prompting, Propagating):
         InputError
             If there is no such object or frame.
         """
-        obj = self._existing(object_id)
-        others = self.result(frame).labels
+        obj, others = self._existing(object_id), self.result(frame).labels
         mother = Mother.of(obj.estimates.trace(self.frames.shape), frame)
         if mother is None:
             return None
@@ -328,6 +328,7 @@ class TrackingSession(Prompting, Propagating):
             If an argument cannot be used, or there is nothing to follow yet.
         """
         check_diameter(diameter, self.frames.shape)
+        every = whole_number(every, "the number of frames between two looks")
         if every < 1:
             raise InputError(f"cells are looked for every so many frames, 1 or more, not {every}")
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.prompt import Prompt, Prompts
     from napari_sam2.tracking.steps import Step
 
-# Numbers of numpy are numbers, too.
-_dumps = partial(json.dumps, default=operator.index)
+# Numbers and truths of numpy are such, too.
+_dumps = partial(json.dumps, default=operator.methodcaller("item"))
 _compact = partial(_dumps, sort_keys=True, separators=(",", ":"))
 
 
