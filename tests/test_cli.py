@@ -348,6 +348,12 @@ def test_train_refuses_to_overwrite_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     refused(run("train", "--out", tmp_path), "--resume")
 
 
+def test_train_refuses_to_go_on_with_nothing(tmp_path: Path) -> None:
+    options = ("train", "--resume", "--device", "cpu", "--steps", 1, "--out", tmp_path / "new")
+    refused(run(*options), "new holds no training run to go on with; check --out")
+    assert not (tmp_path / "new").exists()
+
+
 def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_sam2.training import fit
 
