@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from typer.testing import Result
 
 from napari_sam2 import __version__, batch, terminal, weights
@@ -235,6 +237,31 @@ def test_whatever_warns_or_logs_is_a_line(
     assert logging.getLogger("tifffile").level != logging.CRITICAL
 
 
+def test_what_zarr_tells_those_who_write_stores_is_no_note(tmp_path: Path) -> None:
+    labels = np.ones((2, 8, 8), np.uint16)
+    zarr.create_array(store=str(tmp_path / "a.zarr"), data=labels, zarr_format=2)
+    about = tmp_path / "a.zarr" / ".zarray"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "filters": []}))
+    with pytest.warns(zarr.errors.ZarrUserWarning, match="empty list of filters"):
+        zarr.open_array(str(tmp_path / "a.zarr"), mode="r")
+    args = ("export", tmp_path / "a.zarr", "--axes", "TYX", "--output", tmp_path / "a.tif")
+    result = run(*args)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["export", "evaluate", "track", "demo", "gui"])
+def test_a_closed_file_is_said_by_what_reads_it(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every command in the same words, not in those of typer, which asks `os.access`."""
+    path = tmp_path / "a.tif"
+    path.write_text("no image")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    more = {"evaluate": [path], "track": ["--everything"]}.get(command, [])
+    output = [] if command in ("evaluate", "gui") else ["--output", tmp_path / "out"]
+    refused(run(command, path, *more, *output), f"cannot read {path}")
+
+
 def test_damaged_weights_are_refused(track: Callable[..., Result], folder: Path) -> None:
     (folder / "bad.pt").write_bytes(b"no weights")
     refused(track("--model", folder / "bad.pt"), "bad.pt is damaged", "--model micro")
@@ -346,6 +373,12 @@ def test_train_refuses_to_overwrite_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     refused(run("train", "--data", tmp_path / "none"), "no folder at")
     (tmp_path / "checkpoint.pt").write_bytes(b"")
     refused(run("train", "--out", tmp_path), "--resume")
+
+
+def test_train_refuses_to_go_on_with_nothing(tmp_path: Path) -> None:
+    options = ("train", "--resume", "--device", "cpu", "--steps", 1, "--out", tmp_path / "new")
+    refused(run(*options), "new holds no training run to go on with; check --out")
+    assert not (tmp_path / "new").exists()
 
 
 def test_train_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

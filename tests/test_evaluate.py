@@ -139,6 +139,18 @@ def test_a_sequence_that_fails_is_left_out_and_said(dev: Path, model: Path) -> N
     assert not only.stdout
 
 
+def test_a_card_replaces_nothing_but_a_card(dev: Path, model: Path) -> None:
+    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2, "--card")
+    (dev / "notes.md").write_text("# My notes")
+    refused(run("evaluate", *options, dev / "notes.md"), "notes.md exists and is no model card")
+    assert (dev / "notes.md").read_text() == "# My notes"
+    refused(run("evaluate", *options, dev), "is no model card")
+    (dev / "card.md").write_text("# Model card: old\n")
+    assert run("evaluate", *options, dev / "card.md").exit_code == 0
+    assert "Following" in (dev / "card.md").read_text()
+    assert not [*dev.glob(".*")]
+
+
 def test_ctrl_c_prints_what_is_finished_and_keeps_the_old_card(
     dev: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +169,7 @@ def test_ctrl_c_prints_what_is_finished_and_keeps_the_old_card(
     refused(result, "stopped; 1 of 2 sequences were finished", code=130)
     assert "cells" in result.stdout
     card = dev / "card.md"
-    card.write_text("old")
+    card.write_text("# Model card: old")
     refused(run("evaluate", *options, "--card", card), "no card was written", code=130)
-    assert card.read_text() == "old"
+    assert card.read_text() == "# Model card: old"
     refused(run("evaluate", *options), "no numbers are shown", code=130)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from napari_sam2 import demo
 from napari_sam2.batch import TrackJob
+from napari_sam2.export.converting import convert
 from napari_sam2.export.files import check_apart
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
@@ -135,6 +136,17 @@ def test_an_image_in_the_place_of_labels_is_told(tmp_path: Path) -> None:
     assert len(job.prompts) == 100
     with pytest.warns(UserWarning, match="is it an image and not one of labels"):
         TrackJob.open(tmp_path / "a.tif", tmp_path / "image.tif", tmp_path / "out.tif")
+    with pytest.warns(UserWarning, match="is it an image and not one of labels"):
+        convert(tmp_path / "image.tif", tmp_path / "out.zarr")
+
+
+def test_nothing_is_written_into_a_zarr(tmp_path: Path) -> None:
+    labels = np.ones((2, 3, 4), np.uint16)
+    export_masklets(tmp_path / "a.zarr", labels)
+    for name in ("x.tif", "0/x.csv", "new/01_RES"):
+        with pytest.raises(InputError, match=r"is in a\.zarr, an OME-Zarr; choose another place"):
+            export_masklets(tmp_path / "a.zarr" / name, labels)
+    assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == ["0", "zarr.json"]
 
 
 def test_what_a_stopped_deletion_left_is_in_nobodys_way(tmp_path: Path) -> None:

@@ -235,6 +235,7 @@ track(job, load_model("micro", device="cpu"), report=report)
 """
 
 
+@pytest.mark.filterwarnings("default:.*; computing them again")
 def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
     command = [sys.executable, "-c", RUN, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -248,7 +249,8 @@ def test_a_killed_run_goes_on(folder: Path, whole: np.ndarray) -> None:
     resumed(folder, hidden, "out.tif")
     np.testing.assert_array_equal(read_labels(folder / "out.tif"), whole)
     results_path(hidden).unlink()  # then all is done again
-    resumed(folder, hidden, "anew.tif")
+    said = resumed(folder, hidden, "anew.tif").stderr
+    assert f"napari-sam2: note: {hidden.name}: no results are kept with the session" in said
     np.testing.assert_array_equal(read_labels(folder / "anew.tif"), whole)
 
 

@@ -90,7 +90,9 @@ def test_a_frame_without_cells_says_what_to_do(stack: Path) -> None:
     images = tifffile.imread(stack)
     images[3] = 40
     tifffile.imwrite(stack, images)
-    refused(track(stack, "--everything", "--prompt-frame", 3), "no cells", "frame 3", "diameter")
+    which = ("--everything", "--prompt-frame", 3)
+    refused(track(stack, *which), "no cells", "frame 3", "give the diameter of a typical cell")
+    refused(track(stack, *which, "--diameter", 20), "frame 3", "give another diameter")
 
 
 def test_progress_is_reported_and_an_exception_in_it_ends_the_search(stack: Path) -> None:

@@ -203,9 +203,9 @@ def find_cells(
         if report is not None:
             report(found.done, found.total)
     if not prompts:
+        size = "the diameter of a typical cell" if job.diameter is None else "another diameter"
         raise InputError(
-            f"no cells were found on frame {frame}; try another frame, give the diameter of a "
-            "typical cell, or give prompts"
+            f"no cells were found on frame {frame}; try another frame, give {size}, or give prompts"
         )
     label_dtype(prompts)
     return replace(job, prompts=prompts)

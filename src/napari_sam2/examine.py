@@ -18,13 +18,12 @@ from napari_sam2.evaluation.examination import (
     for_each,
     mean_numbers,
 )
-from napari_sam2.evaluation.report import COLUMNS, FOLLOWING, write_model_card
+from napari_sam2.evaluation.report import COLUMNS, FOLLOWING, check_card, write_model_card
 from napari_sam2.evaluation.rows import Row, measure
 from napari_sam2.evaluation.sequences import Task
 from napari_sam2.model.checkpoint import read_recipe
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.terminal import debugging, explained, progress, say
-from napari_sam2.tracking.errors import writing
 from napari_sam2.weights import locate
 
 T = TypeVar("T")
@@ -45,14 +44,15 @@ def print_measured(
 
     Raises
     ------
+    InputError
+        There is something else in the place of the card.
     OutputError
         The card cannot be written.
     typer.Exit
         130 after Ctrl-C, 1 where a sequence failed.
     """
     if card is not None:
-        with writing(card):
-            card.parent.mkdir(parents=True, exist_ok=True)
+        check_card(card)
     outcome = _run(folders, extent, lambda name, task: measure(network, name, task))
     if outcome.stopped:
         nothing = "no numbers are shown" if card is None else "no card was written"

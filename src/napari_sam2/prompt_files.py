@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from napari_sam2.export.labels import as_numbers, open_labels
+from napari_sam2.export.labels import as_numbers, check_image, open_labels
 from napari_sam2.export.rois import SUFFIXES as ROIS
 from napari_sam2.export.rois import read_rois
 from napari_sam2.stacks import Stack, axes_of, shared_out
@@ -16,8 +13,6 @@ from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
 from napari_sam2.tracking.prompts_json import read_json
-
-_MANY, _SPECK = 50, 5  # labels, pixels
 
 
 def check_there(prompts: Path | None) -> None:
@@ -122,13 +117,7 @@ def _seeds(path: Path, frame: int, frames: Frames, select: Mapping[str, int]) ->
             f"{len(frames)}"
         )
     chosen = as_numbers(labels[frame if len(labels) > 1 else 0])
-    areas = np.unique(chosen[chosen > 0], return_counts=True)[1]
-    if len(areas) > _MANY and np.median(areas) < _SPECK:
-        warnings.warn(
-            f"half of the {len(areas)} labels of {path.name} have less than {_SPECK} pixels; is it "
-            "an image and not one of labels?",
-            stacklevel=2,
-        )
+    check_image(chosen, path.name)
     try:
         prompts = seeds_from_labels(chosen, frame)
         return {

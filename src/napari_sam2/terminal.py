@@ -53,13 +53,15 @@ def _notes_in_lines() -> Iterator[None]:
     """Say each warning in one line, without the line of code that Python shows.
 
     What tifffile logs of damaged files is left out: what can be done about them, our messages say.
+    So is what zarr tells those who write stores.
     """
     if debugging():
         yield
         return
 
-    def show(message: Any, *where: Any, **more: Any) -> None:
-        say(f"note: {message}")
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__module__.partition(".")[0] != "zarr":
+            say(f"note: {message}")
 
     log = logging.getLogger("tifffile")
     usual = log.level

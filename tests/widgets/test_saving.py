@@ -16,6 +16,7 @@ from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
 from napari_sam2.widgets.notes import Notes
+from napari_sam2.widgets.saving import sessions_folder
 from napari_sam2.widgets.slice_step import current_step, set_step
 
 # Of what `seen` returns: an outline comes back as a mask, its corners are not in the file.
@@ -280,6 +281,11 @@ def test_a_folder_that_cannot_be_written_is_said_once(open_desk, tmp_path, monke
     assert "pixels" in desk.status
     do(desk, "propagate")
     assert desk.status.startswith("Done: 6 frames")
+
+
+def test_the_folder_may_be_named_from_home(monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM2_SESSIONS", "~/cells")
+    assert sessions_folder() == Path.home() / "cells"
 
 
 def test_a_session_without_a_step_leaves_no_file(open_desk, saved_sessions, tmp_path):

@@ -2,6 +2,7 @@
 
 Exit codes: 0, 1 for a failed run, 2 for unusable input, 130 for Ctrl-C.
 Everything heavy is imported inside the commands, so that --help is instant.
+That an input is closed to the user is said by what reads it, so typer is not to look (readable).
 """
 
 from __future__ import annotations

@@ -37,13 +37,18 @@ def evaluate(
     context: typer.Context,
     prediction: Annotated[
         Path | None,
-        typer.Argument(metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."),
+        typer.Argument(
+            readable=False, metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."
+        ),
     ] = None,
-    truth: Annotated[Path | None, typer.Argument(metavar="[TRUTH]", help="True labels.")] = None,
+    truth: Annotated[
+        Path | None, typer.Argument(readable=False, metavar="[TRUTH]", help="True labels.")
+    ] = None,
     select: SelectOption = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,
     sequences: Annotated[
-        Path | None, typer.Option(help="Instead: examine a model on a folder of sequences.")
+        Path | None,
+        typer.Option(readable=False, help="Instead: examine a model on a folder of sequences."),
     ] = None,
     protocol: Annotated[
         list[Protocol] | None,

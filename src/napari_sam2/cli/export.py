@@ -13,7 +13,10 @@ from napari_sam2.terminal import progress, say
 
 def export(
     labels: Annotated[
-        Path, typer.Argument(help="Label image, CTC folder, COCO or SA-V JSON: what to convert.")
+        Path,
+        typer.Argument(
+            readable=False, help="Label image, CTC folder, COCO or SA-V JSON: what to convert."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write, or folder for ctc.")
@@ -25,7 +28,9 @@ def export(
             "Default: by the name of OUTPUT."
         ),
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Stack to measure, for csv.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(readable=False, help="Stack to measure, for csv.")
+    ] = None,
     channel: Annotated[
         str | None,
         typer.Option(

@@ -45,7 +45,9 @@ def download_model(name: Annotated[str, typer.Argument(help="See `models list`."
 
 
 @models_app.command("verify")
-def verify_model(path: Annotated[Path, typer.Argument(help="A checkpoint.")]) -> None:
+def verify_model(
+    path: Annotated[Path, typer.Argument(readable=False, help="A checkpoint.")],
+) -> None:
     """Tell which model a file is, and whether it is intact."""
     from napari_sam2.model.checkpoint import build_model
     from napari_sam2.weights import verify

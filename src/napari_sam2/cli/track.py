@@ -49,15 +49,21 @@ def track(
         ),
     ],
     stack: Annotated[
-        Path | None, typer.Argument(help="TIFF, OME-Zarr, NumPy file, or a folder of images.")
+        Path | None,
+        typer.Argument(readable=False, help="TIFF, OME-Zarr, NumPy file, or a folder of images."),
     ] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(help="Prompts (.json), regions of ImageJ (.zip, .roi), or a label image."),
+        typer.Option(
+            readable=False,
+            help="Prompts (.json), regions of ImageJ (.zip, .roi), or a label image.",
+        ),
     ] = None,
     session: Annotated[
         Path | None,
-        typer.Option(help="Instead of prompts: a session (.ns2.json), to be done again."),
+        typer.Option(
+            readable=False, help="Instead of prompts: a session (.ns2.json), to be done again."
+        ),
     ] = None,
     everything: Annotated[
         bool,

@@ -27,9 +27,11 @@ from napari_sam2.evaluation.rows import (
     Row,
 )
 from napari_sam2.evaluation.sequences import MAX_OBJECTS
-from napari_sam2.tracking.errors import writing
+from napari_sam2.export.files import check_free, check_writable, completed, taken
+from napari_sam2.tracking.errors import InputError, reading, writing
 
 PICTURES = Path("images/card")  # beside the card
+_TITLE = "# Model card:"
 
 # Header of a column, attribute of `Row`, digits.
 Columns = Sequence[tuple[str, str, int]]
@@ -66,7 +68,7 @@ def write_model_card(
     objects: int = MAX_OBJECTS,
     left_out: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the card, and its pictures into `images/card` beside it.
+    """Write the card over an older one, and its pictures into `images/card` beside it.
 
     Parameters
     ----------
@@ -104,8 +106,32 @@ def write_model_card(
         objects=objects,
         left_out=left_out,
     )
-    with writing(out):
-        out.write_text(card, "utf-8")
+    with completed(out, overwrite=True, ours=_is_card) as unfinished:
+        unfinished.write_text(card, "utf-8")
+
+
+def check_card(path: Path) -> None:
+    """Refuse, before any work, a card that could not be written.
+
+    Raises
+    ------
+    InputError
+        If there is something else than a card.
+    OutputError
+        If nothing can be written there.
+    """
+    if taken(path) and not _is_card(path):
+        raise InputError(f"{path} exists and is no model card; choose another name")
+    check_free(path, overwrite=True, ours=_is_card)
+    check_writable(path)
+
+
+def _is_card(path: Path) -> bool:
+    with reading(path):
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_TITLE)) == _TITLE.encode()
 
 
 def model_card(
@@ -122,7 +148,7 @@ def model_card(
     """Markdown of the card."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     parts = [
-        f"# Model card: {name}",
+        f"{_TITLE} {name}",
         f"Measured on {today} ({machine}) by\n\n```\n{command}\n```",
         _training(rows, recipe),
         *(f"**{one} is left out**: {why}" for one, why in (left_out or {}).items()),

@@ -15,10 +15,12 @@ from napari_sam2.export.formats import (
     open_masklets,
     open_parents,
 )
+from napari_sam2.export.labels import as_numbers, check_image
 from napari_sam2.export.source import Progress
 from napari_sam2.stacks import Stack, axes_of, open_channels, open_stack, shared_out
 from napari_sam2.tracking.channels import checked_channels
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.reading import read_plane
 
 
 class Converted(NamedTuple):
@@ -74,6 +76,7 @@ def convert(
         own, of_image = shared_out(select, masklet_axes(source, axes), axes_of(image))
     masklets = open_masklets(source, axes, own)
     check_room(target, masklets.data.shape, name)
+    check_image(as_numbers(read_plane(masklets.data, 0, "labels")), source.name)
     pixels, measured = (None, None) if image is None else _measured(image, channel, of_image)
     calibrated = pixels if pixels is not None and masklets.unit is None else masklets
     remarks = export_masklets(

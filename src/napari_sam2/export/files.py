@@ -15,6 +15,7 @@ from napari_sam2.replacing import patiently
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError, reading, writing
 
 _IMAGES = (".tif", ".tiff")  # what is read with the others of a folder
+_OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
@@ -33,13 +34,17 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     Raises
     ------
     InputError
-        If there is something that may not be replaced, or no folder to write to.
+        If there is something that may not be replaced, no folder to write to, or the folder is a
+        part of an OME-Zarr.
     OutputError
         If the folder cannot be looked into.
     """
     existing = _folder(path)
     if not existing.is_dir():
         raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
+    store = _store(path)
+    if store is not None:
+        raise InputError(f"{path} is in {store.name}, an OME-Zarr; choose another place")
     if not taken(path):
         return
     if not overwrite:
@@ -143,6 +148,19 @@ def contents(folder: Path) -> Iterator[Path]:
 def _exists(path: Path) -> bool:
     with writing(path):  # it raises where a folder on the way is closed to the user
         return path.exists()
+
+
+def _store(path: Path) -> Path | None:
+    """Return the outermost OME-Zarr that a path is in, if it is in one."""
+    with writing(path):
+        return next(
+            (
+                parent
+                for parent in reversed(path.resolve().parents)
+                if any((parent / mark).is_file() for mark in _OF_ZARR)
+            ),
+            None,
+        )
 
 
 def _folder(path: Path) -> Path:

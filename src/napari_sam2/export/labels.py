@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from napari_sam2.tracking.errors import InputError
 TIFF = (".tif", ".tiff")
 ZARR = (".zarr",)
 _LARGEST_CHUNK = 1024
+_MANY, _SPECK = 50, 5  # labels, pixels
 # With room for the headers of a classic TIFF.
 _CLASSIC_TIFF = 2**32 - 2**25
 
@@ -65,6 +67,17 @@ def as_numbers(labels: Any) -> npt.NDArray[Any]:
     """Read all of some labels: True is 1, and bytes are in the order of this machine."""
     read = np.asarray(labels)
     return read.astype(np.uint8 if read.dtype == np.bool_ else read.dtype.newbyteorder("="))
+
+
+def check_image(labels: npt.NDArray[Any], name: str) -> None:
+    """Warn of labels (Y, X) of a file that are more likely the values of an image."""
+    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+    if len(areas) > _MANY and np.median(areas) < _SPECK:
+        warnings.warn(
+            f"half of the {len(areas)} labels of {name} have less than {_SPECK} pixels; is it an "
+            "image and not one of labels?",
+            stacklevel=2,
+        )
 
 
 def is_label_zarr(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,6 @@ from napari_sam2.tracking.session_text import SessionText
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
-
-logger = logging.getLogger(__name__)
 
 
 class KeptSession:
@@ -108,7 +106,7 @@ class KeptSession:
         try:
             frames = self.open(history, content)
         except NoResults as reason:
-            logger.warning("%s: %s; computing them again", self.path.name, reason)
+            warnings.warn(f"{self.path.name}: {reason}; computing them again", stacklevel=2)
             for step in content.steps:
                 yield from history.run(step)
             return

@@ -44,7 +44,7 @@ class TrainConfig:
         lies before them.
     averaging : decay of the moving average of the weights, which is what is saved.
     seed, device, workers : of the run; workers make data.
-    resume : go on from the checkpoint in `out`, if there is one.
+    resume : go on from the checkpoint in `out`.
     save_every : steps between checkpoints.
     half : compute in bfloat16 where that is safe.
     init : weights to start from, instead of random ones.
@@ -144,7 +144,7 @@ class Trainer:
         self.optimizer = Optimizer([self.model, self.head], config.decay)
         self.step = 0
         self.checkpoint = config.out / "checkpoint.pt"
-        if config.resume and self.checkpoint.exists():
+        if config.resume:
             self.load()
 
     def parameters(self) -> list[Tensor]:
@@ -152,7 +152,18 @@ class Trainer:
         return [*self.model.parameters(), *self.head.parameters()]
 
     def load(self) -> None:
-        """Go on from the last checkpoint."""
+        """Go on from the last checkpoint.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if not self.checkpoint.exists():
+            raise InputError(
+                f"{self.config.out} holds no training run to go on with; check --out, or leave out "
+                "--resume"
+            )
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
@@ -221,9 +232,14 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     -----
     Interrupting is safe: the last checkpoint is at most `save_every` steps old, and `resume`
     continues with the batches that would have come next.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to resume.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config)
+    config.out.mkdir(parents=True, exist_ok=True)
     plan = plan_steps(config)
     seeded = dataclasses.replace(config.batch, seed=config.seed)
     rows: list[dict[str, float]] = []

@@ -37,7 +37,9 @@ _MOST_FILES = 100
 def sessions_folder() -> Path:
     """Return where sessions are saved by themselves."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else user_data_path("napari-sam2", appauthor=False) / "sessions"
+    if named:
+        return Path(named).expanduser()
+    return user_data_path("napari-sam2", appauthor=False) / "sessions"
 
 
 Stamp = tuple[int, int, int]
