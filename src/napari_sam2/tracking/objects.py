@@ -59,6 +59,8 @@ class TrackedObject:
     changed: dict[int, set[int]] = field(default_factory=dict)
     # Prompted frames on which it is not: where it ends, or begins later.
     ends: set[int] = field(default_factory=set)
+    # Found by the last propagation that looked for new cells: on its way forward (False), backward.
+    found: bool | None = None
     # Not followed, and its pixels go to nobody else.
     locked: bool = False
     # Where it comes from, if a division was said.
