@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.choosing import Cell
+from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.everything import Found
 from napari_sam2.tracking.finding_steps import PropagateAndFind
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.history import History
 from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.looks import Look
 from napari_sam2.tracking.passes import Made, made, results_of
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
@@ -142,6 +146,30 @@ def test_what_is_clicked_meanwhile_is_not_followed_as_if_it_was_found(finding) -
     list(finding.propagate_and_find(20, direction="forward", object_ids=[1, 2], after=4))
     assert finding.frames_of(3) == [3]
     assert finding.stale_objects() == [3]
+
+
+def test_what_a_repair_missed_is_not_missed_on_the_way_back(model, monkeypatch) -> None:
+    """Each frame is looked at, though the object is lost where it was corrected meanwhile."""
+    looked: list[int] = []
+
+    def track(self: Engine, frame: int, looks: Sequence[Look]) -> Iterator[Any]:
+        looked.extend(frame for _ in looks)
+        for members, prediction in whole(self, frame, looks):
+            sign = 1.0 if frame < 4 else -1.0  # from there on it is nowhere
+            yield members, replace(prediction, logits=sign * prediction.logits.abs().add(1))
+
+    whole = Engine.track
+    monkeypatch.setattr(Engine, "track", track)
+    session = a_session(model, stack=moving_disk(16))
+    session.add_mask(1, 2, disk(30, 26, 9))
+    frames = [result.frame for result in islice(session.propagate("both"), 15)]
+    assert frames == [*range(2, 16), 1]
+    session.add_mask(1, 3, disk(30, 29, 9))
+    list(session.repair())
+    assert session._objects[1].rests
+    looked.clear()
+    list(session.propagate("both", after=15))
+    assert looked == [0]
 
 
 def test_the_rest_in_a_file() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,11 @@ class TrackedObject:
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
+
+    def missed(self, frames: Iterable[int]) -> int:
+        """Return on how many of some frames, the first ones, it was passed and not found."""
+        gone = takewhile(lambda t: t in self.estimates and not self.estimates[t].kept.size, frames)
+        return sum(1 for _ in gone)
 
     def _found_before(self, frame: int, reverse: bool) -> tuple[int, Estimate | None]:
         """Return the last mask that was found before the next frame to pass, and where."""

@@ -172,7 +172,7 @@ class Propagating(Roster):
             left = replace(way, frames=way.frames[done:])
             if not way.reverse and not done:
                 self._follower.begin(ids)
-            self._follower.recover(left, [*ids, *new], anew=not done)
+            self._follower.recover(left, [*ids, *new], way.frames[:done])
             for nth, frame in enumerate(way.frames[done:], start=done):
                 for following in way.frames[nth + 1 : nth + 2]:
                     self.frames.expect(following)
