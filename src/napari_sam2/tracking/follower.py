@@ -63,19 +63,19 @@ class Follower:
             for frame in [t for t in obj.bank.tracked if t < min(obj.anchors)]:
                 obj.bank.forget(frame)
 
-    def recover(self, way: Pass, ids: Iterable[int], anew: bool = True) -> None:
+    def recover(self, way: Pass, ids: Iterable[int], passed: Sequence[int] = ()) -> None:
         """Remember again the frames before a start in the middle of what was tracked.
 
         Parameters
         ----------
         way : what lies before.
         ids : of the objects.
-        anew : look for all objects, and not only go on where the same way was left.
+        passed : frames of the same way before, where it goes on; they say what was missing.
         """
         if not way.frames:
             return
-        for i in ids if anew else ():
-            self.objects[i].missing = 0
+        for i in ids:
+            self.objects[i].missing = self.objects[i].missed(passed[::-1])
         step, start = (-1 if way.reverse else 1), way.frames[0]
         reach = self.engine.model.config.num_memories - 1
         for near in range(start - step * reach, start, step):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class TrackedObject:
     changed: dict[int, set[int]] = field(default_factory=dict)
     # Prompted frames on which it is not: where it ends, or begins later.
     ends: set[int] = field(default_factory=set)
+    # Found by the last propagation that looked for new cells: on its way forward (False), backward.
+    found: bool | None = None
     # Not followed, and its pixels go to nobody else.
     locked: bool = False
     # Masks, as text, of what objects that are prompted on a frame had of it as it was locked.
@@ -108,6 +111,11 @@ class TrackedObject:
         self.estimates[frame] = estimate
         self.tracked[frame] = reverse
         self.missing = 0 if estimate.kept.size else self.missing + 1
+
+    def missed(self, frames: Iterable[int]) -> int:
+        """Return on how many of some frames, the first ones, it was passed and not found."""
+        gone = takewhile(lambda t: t in self.estimates and not self.estimates[t].kept.size, frames)
+        return sum(1 for _ in gone)
 
     def _found_before(self, frame: int, reverse: bool) -> tuple[int, Estimate | None]:
         """Return the last mask that was found before the next frame to pass, and where."""

@@ -56,6 +56,7 @@ def packed(obj: TrackedObject) -> bytes:
         "ceded": [[t, dict(text)] for t, text in obj.ceded.items()],
         "birth": None if obj.birth is None else asdict(obj.birth),
         "missing": obj.missing,
+        "found": obj.found,
         "jumps": [[t, *jump] for t, jump in obj.bank.jumps.items()],
         **{
             name: [_item(item, f"{name}.{t}", tensors, t) for t, item in bank.items()]
@@ -116,6 +117,7 @@ def unpacked(
         obj.ends = set(said["ends"])
         obj.locked, obj.missing = bool(said["locked"]), int(said["missing"])
         obj.ceded = {t: dict(text) for t, text in said.get("ceded", [])}
+        obj.found = said.get("found")
         birth = said.get("birth")  # files of version 0.1.0 lack it
         obj.birth = None if birth is None else Birth(**birth)
         bank.jumps |= {t: (float(y), float(x)) for t, y, x in said.get("jumps", [])}

@@ -70,6 +70,20 @@ def passes(
     return ways
 
 
+def checked_after(after: int) -> int:
+    """Return how many results there were before a propagation goes on.
+
+    Raises
+    ------
+    InputError
+        If there cannot have been so many.
+    """
+    after = whole_number(after, "the number of results that there were")
+    if after < 0:
+        raise InputError(f"it goes on after so many results, 0 or more, not {after}")
+    return after
+
+
 def results_of(length: int, find_every: int = 0) -> int:
     """Return how many results a pass over so many frames has.
 

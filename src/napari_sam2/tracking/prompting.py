@@ -212,7 +212,7 @@ class Prompting(Roster):
             raise InputError(f"{described(object_id, frame)}: there is no prompt to take back")
         known.take_back(frame)
 
-    def _checked(self, object_id: int, frame: int, prompt: Prompt) -> Prompt:
+    def _checked(self, object_id: int, frame: int, prompt: object) -> Prompt:
         self._checked_id(object_id)
         self._checked_frame(frame, described(object_id, frame))
         if not isinstance(prompt, Prompt):

@@ -17,12 +17,11 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.follower import Follower
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.merging import claimed, merged
-from napari_sam2.tracking.passes import Direction, Pass, made, passes, results_of
+from napari_sam2.tracking.passes import Direction, Pass, checked_after, made, passes, results_of
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.repair import Stretches
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
-from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
@@ -160,23 +159,20 @@ class Propagating(Roster):
         ids = self._chosen(object_ids)
         prompted = [self._objects[i].anchors for i in ids]
         ways = passes(direction, start, stop, len(self.frames), prompted)
-        after = whole_number(after, "the number of results that there were")
-        if after < 0:
-            raise InputError(f"it goes on after so many results, 0 or more, not {after}")
-        for i in ids:
-            self._objects[i].note_known()
+        after = checked_after(after)
+        self._note_begin(ids, newcomers is not None and not after)
         for way in ways:
             begun = made(len(way.frames), after, newcomers.every if newcomers else 0)
             done, after = begun.visits, begun.left
             ids = self._with_new_prompts(ids)
-            new = self._found_on(way.frames[:done], ids) if newcomers else []
+            new = self._found_on(way, ids) if newcomers and done else []
             back = newcomers.back(way, done - 1) if newcomers and begun.unshown else None
             for again in () if back is None else back.frames[-begun.unshown :]:
                 yield merged(again, self._objects, self._engine)
             left = replace(way, frames=way.frames[done:])
             if not way.reverse and not done:
                 self._follower.begin(ids)
-            self._follower.recover(left, [*ids, *new], anew=not done)
+            self._follower.recover(left, [*ids, *new], way.frames[:done])
             for nth, frame in enumerate(way.frames[done:], start=done):
                 for following in way.frames[nth + 1 : nth + 2]:
                     self.frames.expect(following)
@@ -189,16 +185,25 @@ class Propagating(Roster):
                     new += found
                     if newcomers.dividing and not way.reverse:
                         new += self._take_for_daughters(found, back.frames[-1], newcomers)
+                    for i in new:
+                        self._objects[i].found = way.reverse
                 yield merged(frame, self._objects, self._engine)
                 for again in () if back is None else back.frames:
                     yield merged(again, self._objects, self._engine)
         for i in self._still(ids):
             self._objects[i].settle()
 
-    def _found_on(self, frames: range, ids: Sequence[int]) -> list[int]:
-        """Return the objects that begin on frames which were visited, but those that are given."""
-        found = (i for i in self._checked_ids(None) if i not in ids and self._objects[i].anchors)
-        return [i for i in found if min(self._objects[i].anchors) in frames]
+    def _note_begin(self, ids: Iterable[int], nothing_found: bool) -> None:
+        """Take note that objects begin to be followed, and whether no other was found as yet."""
+        for i in ids:
+            self._objects[i].note_known()
+        for obj in self._objects.values() if nothing_found else ():
+            obj.found = None
+
+    def _found_on(self, way: Pass, ids: Sequence[int]) -> list[int]:
+        """Return the objects that were found on a way before it was left, but those given."""
+        found = (i for i in self._checked_ids(None) if self._objects[i].found is way.reverse)
+        return [i for i in found if i not in ids and self._objects[i].anchors]
 
     def _follow_back(self, way: Pass, ids: Sequence[int]) -> None:
         """Follow new objects back to the look before, or to where they run into another one."""
