@@ -140,18 +140,23 @@ def run(
 
 def _check_ours(output: Path) -> None:
     """Refuse a folder with files that we would replace, and that are of no demonstration."""
-    marks = ("preview.gif", _MARK)
-    ours = output.name == "demo" or any((output / name).exists() for name in marks)
     there = [name for name in _WRITTEN if (output / name).exists()]
-    if there and not ours:
+    if there and not _is_ours(output):
         raise InputError(
             f"{output} has a file {there[0]} of other origin, which would be replaced; choose "
             "another folder"
         )
 
 
+def _is_ours(output: Path) -> bool:
+    marks = ("preview.gif", _MARK)
+    return output.name == "demo" or any((output / name).exists() for name in marks)
+
+
 def _mark(output: Path) -> None:
     """Mark a folder as ours before anything is written to it, for when we are stopped."""
+    if _is_ours(output):
+        return
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         (output / _MARK).touch()
