@@ -161,6 +161,53 @@ def test_a_bright_cell_that_moves_takes_no_other_along(micro, bright, dim):
             assert overlap(result.labels == i, labels[result.frame] == i) > 0.8, (i, result.frame)
 
 
+@pytest.fixture
+def jumping(monkeypatch) -> TrackingSession:
+    """The picture seems to jump to frame 4; whether objects do is said by `takes_along`."""
+    session = TrackingSession(toy_model(), Frames(moving_disk(8)))
+    monkeypatch.setattr(Jumps, "takes_along", lambda *_: True)
+
+    def look(frame: int, reverse: bool) -> tuple[int, Shift]:
+        later = frame + 1 if reverse else frame
+        return later, (32.0, 0.0) if later == 4 else STILL
+
+    monkeypatch.setattr(session._engine.jumps, "look", look)
+    return session
+
+
+def everything(session: TrackingSession) -> list[bytes]:
+    known = session._objects[1].estimates
+    return [known[t].kept.tobytes() for t in known]
+
+
+def test_nothing_is_said_of_jumps_to_where_an_object_begins(jumping):
+    jumping.add_box(1, 4, [[20, 10], [40, 30]])
+    list(jumping.propagate("forward"))
+    assert jumping._objects[1].bank.jumps == {}
+
+
+@pytest.mark.parametrize("start", [3, 4, 5])
+def test_what_is_still_after_all_does_not_jump(jumping, monkeypatch, start):
+    jumping.add_box(1, start, [[20, 10], [40, 30]])
+    list(jumping.propagate("both"))
+    assert jumping._objects[1].bank.jumps == {4: (32.0, 0.0)}
+    monkeypatch.setattr(Jumps, "takes_along", lambda *_: False)
+    jumping.add_mask(1, 6, np.arange(64)[:, None] + np.zeros(96) > 40)
+    list(jumping.repair() if start == 3 else jumping.propagate("both"))
+    assert jumping._objects[1].bank.jumps == {}
+
+
+@pytest.mark.parametrize("direction", ["forward", "both", "backward"])
+def test_prompts_beyond_a_jump_give_the_same_masks_again(jumping, direction):
+    """The first time it is not known yet that the later prompt lies beyond one."""
+    jumping.add_box(1, 1, [[20, 10], [40, 30]])
+    jumping.add_box(1, 6, [[20, 10], [40, 30]])
+    list(jumping.propagate(direction))
+    before = everything(jumping)
+    list(jumping.propagate(direction))
+    assert everything(jumping) == before
+
+
 def test_memories_move_with_the_picture(monkeypatch):
     """Along the axis of the jump, and only along that."""
     session = TrackingSession(toy_model(), Frames(moving_disk(4)))

@@ -54,13 +54,18 @@ class Follower:
         for obj, answer, pointer in zip(objects, answers, pointers, strict=True):
             obj.pending[frame] = replace(answer, pointer=pointer)
 
-    def begin(self, ids: Iterable[int]) -> None:
-        """Forget what an earlier propagation saw of objects before their first prompts.
+    def begin(self, way: Pass, ids: Iterable[int]) -> None:
+        """Forget what an earlier propagation saw, so that objects go a way as the first time.
 
-        Forward, they are followed from there on, the second time as the first.
+        These are jumps on that way and, forward, what lies before their first prompts.
         """
         for obj in (self.objects[i] for i in ids):
-            for frame in [t for t in obj.bank.tracked if t < min(obj.anchors)]:
+            for later in [*obj.bank.jumps]:
+                frame = later - 1 if way.reverse else later
+                if frame in way.frames and way.comes_to(obj.anchors, frame):
+                    del obj.bank.jumps[later]
+            before = () if way.reverse else [t for t in obj.bank.tracked if t < min(obj.anchors)]
+            for frame in before:
                 obj.bank.forget(frame)
 
     def recover(self, way: Pass, ids: Iterable[int], passed: Sequence[int] = ()) -> None:
@@ -103,8 +108,8 @@ class Follower:
         for obj in (self.objects[i] for i in ids):
             if not way.follows(obj.anchors, frame):
                 continue
-            if jump != STILL and self._jumped(obj, frame, way, later, jump):
-                obj.bank.jumps[later] = jump
+            if jump != STILL and way.comes_to(obj.anchors, frame):
+                self._note_jump(obj, frame, way, later, jump)
             if frame in obj.prompts:
                 obj.pass_frame(frame, way.reverse, obj.estimates[frame])
                 continue
@@ -131,6 +136,15 @@ class Follower:
             for i, estimate in zip(members, found, strict=True):
                 followed[i].pass_frame(frame, way.reverse, estimate)
                 followed[i].bank.evict(frame)
+
+    def _note_jump(
+        self, obj: TrackedObject, frame: int, way: Pass, later: int, jump: Shift
+    ) -> None:
+        """Note a jump of the picture to a frame, if an object took part in it."""
+        if self._jumped(obj, frame, way, later, jump):
+            obj.bank.jumps[later] = jump
+        else:
+            obj.bank.jumps.pop(later, None)
 
     def _jumped(self, obj: TrackedObject, frame: int, way: Pass, later: int, jump: Shift) -> bool:
         """Whether an object took part in a jump of the picture to a frame."""

@@ -28,6 +28,13 @@ class Pass:
         start = max(prompts) if self.from_last else min(prompts)
         return frame <= start if self.reverse else frame >= start
 
+    def comes_to(self, prompts: Mapping[int, Prompt], frame: int) -> bool:
+        """Whether an object with these prompts is followed to a frame from the one passed before.
+
+        It is not where it begins.
+        """
+        return self.follows(prompts, frame + 1 if self.reverse else frame - 1)
+
 
 def passes(
     direction: Direction,

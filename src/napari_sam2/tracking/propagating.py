@@ -170,8 +170,8 @@ class Propagating(Roster):
             for again in () if back is None else back.frames[-begun.unshown :]:
                 yield merged(again, self._objects, self._engine)
             left = replace(way, frames=way.frames[done:])
-            if not way.reverse and not done:
-                self._follower.begin(ids)
+            if not done:
+                self._follower.begin(way, ids)
             self._follower.recover(left, [*ids, *new], way.frames[:done])
             for nth, frame in enumerate(way.frames[done:], start=done):
                 for following in way.frames[nth + 1 : nth + 2]:
