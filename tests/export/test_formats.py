@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,19 @@ def test_imagej_reads_it_itself(labels: np.ndarray, tmp_path: Path) -> None:
     assert (stack.axes, stack.scale, stack.unit) == ("ZYX", scale, "micrometer")
     stack = open_masklets(tmp_path / "t.tif")
     assert (stack.axes, stack.unit, stack.scale["T"]) == ("TYX", None, 90.0)
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX"])
+@pytest.mark.parametrize("shape", [(2, 5, 1), (2, 1, 5), (2, 1, 1), (3, 5, 3)])
+def test_imagej_keeps_narrow_stacks_and_steps_without_a_unit(
+    axes: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    labels = np.arange(1, math.prod(shape) + 1, dtype=np.uint16).reshape(shape)
+    scale = {axes[0]: 3.0, "Y": 2.0, "X": 0.5}
+    export_masklets(tmp_path / "a.tif", labels, "imagej", axes=axes, scale=scale)
+    stack = open_masklets(tmp_path / "a.tif")
+    assert (stack.axes, stack.scale, stack.unit) == (axes, scale, None)
+    np.testing.assert_array_equal(stack.data, labels)
 
 
 def test_imagej_has_limits(tmp_path: Path) -> None:

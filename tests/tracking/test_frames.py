@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from napari_sam2.tracking.channels import parsed_channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD, Frames
+from tests.tracking.toy import a_session, drawn, moving_disk
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ class Slow:
         self.open = threading.Event()
         self.read: list[int] = []
         self.readers = self.most = 0
+        self.broken = True  # a frame of it
 
     def __getitem__(self, place: Any) -> np.ndarray:
         self.readers += 1
@@ -79,7 +81,7 @@ class Slow:
         self.open.wait(5)
         self.read.append(place[0])
         self.readers -= 1
-        if place[0] == 3:
+        if self.broken and place[0] == 3:
             raise OSError("broken")
         return self.data[place]
 
@@ -159,6 +161,28 @@ def test_errors_of_an_expected_frame_come_when_it_is_asked_for(stack: np.ndarray
     frames.tensor(0, stack.shape[1:])
     with pytest.raises(InputError, match=r"frame 3 cannot be read .*broken"):
         frames.tensor(3, stack.shape[1:])
+
+
+def test_an_expected_frame_that_failed_is_read_again(stack: np.ndarray) -> None:
+    """The network is back, say."""
+    slow = Slow(stack)
+    slow.open.set()
+    frames = Frames(slow, contrast=(0, 255))
+    frames.expect(3)
+    frames.settle()
+    slow.broken = False
+    np.testing.assert_array_equal(frames.image(3), Frames(stack, contrast=(0, 255)).image(3))
+
+
+def test_what_was_read_ahead_is_not_kept_when_others_may_change_it(model) -> None:
+    stack = moving_disk(4)
+    session = a_session(model, stack=stack)
+    session.add_mask(1, 0, drawn())
+    results = session.propagate("forward")
+    assert next(results).frame == 0  # the next one is being read
+    results.close()
+    stack[1] = 7
+    assert (session.frames.image(1) == np.float32(7 / 255)).all()
 
 
 def test_contrast_is_that_of_the_whole_stack_and_linear() -> None:

@@ -122,14 +122,15 @@ def write_imagej_tiff(path: Path, source: LabelSource) -> None:
     InputError
         If it would be larger, or an id is above 65535.
     """
-    size = math.prod(source.shape) * 2
-    if size > _CLASSIC_TIFF:
+    weight = math.prod(source.shape) * 2
+    if weight > _CLASSIC_TIFF:
         raise InputError(
-            f"an ImageJ TIFF holds up to 4 GB, but these labels take {size / 1e9:.1f} GB; "
+            f"an ImageJ TIFF holds up to 4 GB, but these labels take {weight / 1e9:.1f} GB; "
             "write them as tiff or zarr"
         )
     scale = source.scale
-    metadata: dict[str, Any] = {"axes": source.axes, "unit": _imagej_unit(source.unit)}
+    size = dict(zip(source.axes, source.shape, strict=True))
+    metadata: dict[str, Any] = {"unit": _imagej_unit(source.unit)}
     if "T" in scale:
         metadata |= {"finterval": scale["T"], "tunit": "sec"}
     if "Z" in scale:
@@ -137,7 +138,7 @@ def write_imagej_tiff(path: Path, source: LabelSource) -> None:
     with tifffile.TiffWriter(path, imagej=True) as tiff:
         tiff.write(
             source.planes(np.uint16),
-            shape=source.shape,
+            shape=[size.get(letter, 1) for letter in "TZCYXS"],  # all: the last may be 1, too
             dtype=np.dtype(np.uint16),
             resolution=(1 / scale["X"], 1 / scale["Y"]),
             metadata=metadata,

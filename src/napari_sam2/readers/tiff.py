@@ -178,8 +178,9 @@ def _tiff_scale(tiff: tifffile.TiffFile) -> tuple[dict[str, float], str | None]:
 def _imagej_scale(
     metadata: dict[str, Any], steps: dict[str, float]
 ) -> tuple[dict[str, float], str | None]:
-    unit = length_unit(str(metadata.get("unit", "")))
-    if unit is None:
+    said = str(metadata.get("unit", ""))
+    unit = length_unit(said)
+    if unit is None and said != "pixel":  # nobody knows what the steps mean
         steps = {}
     elif metadata.get("spacing"):
         steps["Z"] = abs(float(metadata["spacing"]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any
 
@@ -244,24 +245,37 @@ class Frames:
     def expect(self, index: int) -> None:
         """Start to read a frame in the background, while others are worked on.
 
-        Errors of reading appear when the frame is asked for.
+        What fails is read again when the frame is asked for; errors appear then.
         """
         known = self._last_planes is not None and self._last_planes[0] == index
         if known or index in self._expected:
             return
         if len(self._expected) > 1:  # nobody came for the first
-            oldest = self._expected.pop(next(iter(self._expected)))
-            if not oldest.cancel():
-                wait([oldest])
+            self._drop(next(iter(self._expected)))
         _ = self.contrast  # sampled here, not by two readers at a time
         self._expected[index] = _READER.submit(self._scaled, index)
 
+    @contextmanager
+    def reading_ahead(self) -> Iterator[None]:
+        """Drop in the end what was expected meanwhile and nobody asked for: it may change."""
+        try:
+            yield
+        finally:
+            for index in [*self._expected]:
+                self._drop(index)
+
+    def _drop(self, index: int) -> None:
+        """Forget a frame that is expected."""
+        future = self._expected.pop(index)
+        if not future.cancel():
+            wait([future])
+
     def _fetched(self, index: int) -> npt.NDArray[np.float32]:
         future = self._expected.pop(index, None)
-        if future is None:
-            wait(self._expected.values())
-            return self._scaled(index)
-        return future.result()
+        if future is not None and future.exception() is None:
+            return future.result()
+        wait(self._expected.values())
+        return self._scaled(index)
 
     def _planes(self, index: int, device: torch.device) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""

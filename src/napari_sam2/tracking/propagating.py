@@ -144,7 +144,8 @@ class Propagating(Roster):
         InputError
             If there is nothing to follow, or an id or the range does not exist.
         """
-        yield from self._following(direction, start, stop, object_ids, after, None)
+        with self.frames.reading_ahead():
+            yield from self._following(direction, start, stop, object_ids, after, None)
 
     def _following(
         self,

@@ -352,7 +352,8 @@ class TrackingSession(Prompting, Propagating):
             return free if last_id is None or free <= last_id else None
 
         newcomers = Newcomers(every, find, show, free_id, dividing)
-        yield from self._following(direction, start, stop, object_ids, after, newcomers)
+        with self.frames.reading_ahead():
+            yield from self._following(direction, start, stop, object_ids, after, newcomers)
 
 
 def _check_types(model: object, frames: object) -> None:
