@@ -67,6 +67,25 @@ def test_polygon_is_a_mask(desk):
     assert desk.frame(0)[11, 12] == 1
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.5, np.pi / 4, 2.0])
+def test_what_was_turned_is_taken_as_it_lies(desk, angle):
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    corners = np.array([(-6, -20), (-6, 20), (6, 20), (6, -20)]) @ turn + (40, 50)
+    pixels = (np.moveaxis(np.indices((80, 100)), 0, -1) - (40, 50)) @ turn.T
+    far = np.abs(pixels / (6, 20))
+    wanted = {"ellipse": (far**2).sum(axis=-1) < 1, "rectangle": far.max(axis=-1) < 1}
+    for object_id, (kind, area) in enumerate(wanted.items(), start=1):
+        desk.widget.object_id = object_id
+        desk.shape(0, [tuple(corner) for corner in corners], kind)
+        desk.done()
+        prompt = desk.prompts[object_id][0]
+        if kind == "rectangle" and not angle:
+            np.testing.assert_allclose(prompt.box, [[34.5, 30.5], [45.5, 69.5]])
+        else:
+            assert prompt.box is None
+            assert (prompt.painted.whole() ^ area).sum() < 0.1 * area.sum()
+
+
 def test_ellipse_is_a_mask_and_a_line_is_refused(desk):
     desk.shape(0, [(10, 10), (10, 30), (30, 30), (30, 10)], "ellipse")
     desk.done()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.draw import ellipse, polygon2mask
+from skimage.draw import polygon2mask
 
 from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.layer_adapters import StackGeometry
@@ -156,10 +156,20 @@ class Areas:
 def area_of(
     yx: npt.NDArray[np.float64], kind: str, shape: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:
-    """Mask (Y, X) of a shape with vertices (K, 2); an ellipse by the corners of its box."""
+    """Mask (Y, X) of a shape with vertices (K, 2); an ellipse by the corners around its box."""
     if kind == "ellipse":
-        (y, x), (height, width) = yx.mean(axis=0), np.ptp(yx, axis=0)
-        area = np.zeros(shape, dtype=bool)
-        area[ellipse(y, x, height / 2, width / 2, shape=shape)] = True
-        return area
+        return _ellipse(yx, shape)
     return np.asarray(polygon2mask(shape, yx), dtype=bool)
+
+
+def _ellipse(corners: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    area = np.zeros(shape, dtype=bool)
+    halves = (corners[1:3] - corners[:2]) / 2  # from the middle; aslant in one that was turned
+    if abs(np.linalg.det(halves)) < 1e-9:
+        return area
+    low = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=0)) + 1, shape).astype(int)
+    place = (slice(low[0], max(high[0], 0)), slice(low[1], max(high[1], 0)))
+    pixels = np.moveaxis(np.mgrid[place], 0, -1) - corners.mean(axis=0)
+    area[place] = ((pixels @ np.linalg.inv(halves)) ** 2).sum(axis=-1) < 1
+    return area

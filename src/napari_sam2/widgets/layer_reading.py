@@ -14,6 +14,12 @@ from napari_sam2.widgets.layer_states import BOX, Key, finished
 _AREAS = ("polygon", "ellipse")
 
 
+def is_box(kind: str, yx: npt.NDArray[np.float64]) -> bool:
+    """Whether a shape with corners (4, 2) is an upright rectangle; a turned one is an area."""
+    ends = yx.min(axis=0), yx.max(axis=0)
+    return kind == BOX and bool((np.isclose(yx, ends[0]) | np.isclose(yx, ends[1])).all())
+
+
 def complaint(layer: Points | Shapes, index: int, geometry: StackGeometry) -> str | None:
     """Say why a point or a shape is no prompt; None if it is one."""
     data = np.asarray(layer.data[index])
@@ -39,7 +45,7 @@ def superseded(shapes: Shapes, geometry: StackGeometry) -> list[int]:
     data, kinds = shapes.data, shapes.shape_type
     for i in reversed(range(len(data))):
         key = ids[i], int(geometry.frames_of(data[i])[0])
-        area = kinds[i] != BOX
+        area = not is_box(kinds[i], geometry.yx(data[i]))
         if key in newest and not (area and newest[key]):
             found.append(i)
         newest.setdefault(key, area)
@@ -67,7 +73,7 @@ def drawn(shapes: Shapes, geometry: StackGeometry, areas: Areas) -> dict[Key, Pr
     ids = shapes.features["object"].iloc[: len(data)].astype(int).to_list()
     for object_id, shape, kind in zip(ids, data, shapes.shape_type, strict=False):
         key, yx = (object_id, int(geometry.frames_of(shape)[0])), geometry.yx(shape)
-        if kind == BOX:
+        if is_box(kind, yx):
             found[key] = Prompt(box=box_within(np.array([yx.min(axis=0), yx.max(axis=0)])))
         else:
             outlines.setdefault(key, []).append((yx, kind))
