@@ -67,6 +67,37 @@ def test_polygon_is_a_mask(desk):
     assert desk.frame(0)[11, 12] == 1
 
 
+def test_a_renamed_image_has_its_new_name_in_the_form(desk):
+    desk.viewer.layers["cells"].name = "nuclei"
+    assert desk.widget.form.image.native.currentText() == "nuclei"
+    assert desk.widget.form.image.value is desk.viewer.layers["nuclei"]
+    assert desk.layers is not None
+
+
+def test_the_brush_paints_also_after_the_labels_were_swapped(desk):
+    desk.layers.labels.swap_selected_and_background_labels()
+    assert desk.layers.labels.selected_label == 0
+    desk.widget.workbench.tools.use("brush")
+    assert desk.layers.labels.selected_label == 1
+    desk.layers.labels.swap_selected_and_background_labels()
+    desk.widget.object_id = 4
+    assert desk.layers.labels.selected_label == 4
+
+
+def test_a_pasted_box_is_a_prompt_at_once(desk):
+    desk.shape(0, [(10, 10), (10, 30), (30, 30), (30, 10)], "rectangle")
+    desk.done()
+    shapes = desk.layers.shapes
+    desk.go(0)
+    shapes.selected_data = {0}
+    shapes._copy_data()
+    desk.go(3)
+    shapes._paste_data()
+    desk.done()
+    assert sorted(desk.prompts[1]) == [0, 3]
+    assert desk.prompts[1][3] == desk.prompts[1][0]
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.5, np.pi / 4, 2.0])
 def test_what_was_turned_is_taken_as_it_lies(desk, angle):
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

@@ -220,6 +220,16 @@ def test_points_of_another_layer_become_objects(open_desk):
     assert "no points on frame 1" in desk.status
 
 
+def test_points_without_frames_are_on_the_frame_on_screen(open_desk):
+    desk = open_desk(blobs(), scale=(1, 2, 2))
+    desk.viewer.add_layer(Points([[40.0, 52.0], [900.0, 900.0]], name="spots"))
+    desk.go(3)
+    desk.widget.workbench.seeding.add_layer(desk.viewer.layers["spots"])
+    desk.done()
+    assert [*desk.prompts[1]] == [3]
+    assert desk.frame(3)[20, 26] == 1
+
+
 def test_only_some_objects_are_followed(open_desk):
     desk = open_desk(blobs(), session_factory=FakeFactory())
     desk.point(0, *SMALL)

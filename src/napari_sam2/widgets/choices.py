@@ -76,11 +76,18 @@ class Choices:
 
     # --- image, axis, part, object, frames -----------------------------------------------------
 
-    def offer_images(self) -> None:
-        """Offer the images of the viewer."""
+    def offer_images(self, _event: Any = None) -> None:
+        """Offer the images of the viewer, by the names that they have now."""
+        for layer in self._bench.images:
+            layer.events.name.connect(self.offer_images)  # once, however often it is offered
         with self._filled_by_us():
             self._form.image.choices = self._images()
             self._form.image.value = self._bench.image
+
+    def close(self) -> None:
+        """Let go of the images."""
+        for layer in self._bench.images:
+            layer.events.name.disconnect(self.offer_images)
 
     def _images(self) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self._bench.images]

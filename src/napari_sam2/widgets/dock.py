@@ -324,6 +324,7 @@ class MaskletsWidget(QWidget):
         events = self.viewer.layers.events
         events.inserted.disconnect(self._on_layers_changed)
         events.removed.disconnect(self._on_layers_changed)
+        self.choices.close()
         self.viewer.layers.selection.events.active.disconnect(self._update)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.hover.close()

@@ -102,15 +102,18 @@ class PromptLayers:
     def _connect(self) -> None:
         for layer in (self.points, self.shapes):
             layer.events.data.connect(self._on_data)
+            layer.events.features.connect(self._on_data)
             layer.events.mode.connect(self.apply_current)
-        self.points.events.features.connect(self._on_data)
         self.labels.events.paint.connect(self._on_paint)
         self.labels.events.selected_label.connect(self._on_selected_label)
 
     # --- what new prompts will be --------------------------------------------------------
 
     def set_current(self, object_id: int, positive: bool) -> None:
-        """Choose the object and the sign of the points to come."""
+        """Choose the object and the sign of the points to come; another object is painted."""
+        if object_id != self.object_id and not self.labels.selected_label:
+            with self.labels.events.selected_label.blocker(self._on_selected_label):
+                self.labels.selected_label = object_id
         self.object_id, self.positive = object_id, positive
         self.apply_current()
 
@@ -304,6 +307,7 @@ class PromptLayers:
             self.points.events.data.blocker(self._on_data),
             self.points.events.features.blocker(self._on_data),
             self.shapes.events.data.blocker(self._on_data),
+            self.shapes.events.features.blocker(self._on_data),
         ):
             yield
 

@@ -321,6 +321,8 @@ def _points_on(
 ) -> Prompts:
     world = [layer.data_to_world(point)[-over.ndim :] for point in layer.data]
     places = np.array([over.world_to_data(place) for place in world]).reshape(-1, over.ndim)
+    missing = max(over.ndim - layer.ndim, 0)  # napari shows such points on every frame
+    places[:, :missing] = geometry.to_data(frame, 0, 0)[:missing]
     here = [place for place in places if geometry.complaint(place) is None]
     chosen = [place for place in here if int(geometry.frames_of(place)[0]) == frame]
     if not chosen:

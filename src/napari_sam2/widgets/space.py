@@ -176,7 +176,10 @@ class Space:
         self.mark.hide()
         self._restore_looks()
         self._to_slider()
-        self._bench.tools.take_up()
+        bench = self._bench
+        bench.tools.take_up()
+        if bench.layers is not None:
+            bench.status.emit(f"In 2D again, on frame {bench.frame_on_screen}.", "info")
 
     def _restore_looks(self) -> None:
         """Undo what `toggle` changed, as far as the user left it at that."""

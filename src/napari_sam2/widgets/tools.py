@@ -54,6 +54,8 @@ class Tools:
             layer.visible = True
             bench.viewer.layers.selection.active = layer
             layer.mode = mode
+            if name == "brush":  # napari's X leaves it at none
+                layer.selected_label = bench.object_id
             layers.apply_current()
         bench.changed.emit()
 
