@@ -96,7 +96,7 @@ class NewPixels:
             axis, planes = layers.geometry.axis, layers.geometry.fixed
             part = Part(channels, source.channel, source.layers, planes)
         if bench.starting.start(image, axis, part) is not None:
-            bench.starting.leave()  # it would go on with pixels that are not there any more
+            bench.starting.drop_image()  # it would go on with pixels that are not there any more
             bench.changed.emit()
 
 

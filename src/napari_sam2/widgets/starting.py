@@ -157,14 +157,8 @@ class Starting:
         layers = bench.layers
         bench.controller.open(request, bench.writer, layers.prompts, layers.state(), saved)
 
-    def leave(self, at_once: bool = True) -> None:
-        """Let go of the image and its layers: they are hidden, and removed if they hold nothing.
-
-        Parameters
-        ----------
-        at_once
-            False where napari is removing layers, which it counts: ours are removed after that.
-        """
+    def leave(self) -> None:
+        """Let go of the layers; those that hold nothing are removed."""
         bench, keeper = self._bench, self._bench.controller.keeper
         bench.controller.close()
         bench.new_pixels.leave()
@@ -178,31 +172,34 @@ class Starting:
         empty = not layers.prompts and not bench.has_results
         for layer in layers.layers:
             layer.visible = False  # it would lie over what is worked on next
-        if empty and at_once:
-            self._remove(layers)
-        elif empty:
-            bench.defer(lambda: self._remove(layers))
+            if empty and layer in bench.viewer.layers:
+                bench.viewer.layers.remove(layer)
         if not empty and keeper is not None and image is not None:
             bench.restoring.leave(image, keeper.place, layers)
         bench.writer = None
-
-    def _remove(self, layers: PromptLayers) -> None:
-        for layer in layers.layers:
-            if layer in self._bench.viewer.layers:
-                self._bench.viewer.layers.remove(layer)
 
     def _on_layer_removed(self, event: Any) -> None:
         bench, layer = self._bench, event.value
         if bench.layers is None:
             return
         if bench.image is not None and layer is bench.image:
-            what, then = f"The image '{layer.name}' was removed", "Choose another image."
+            text = f"The image '{layer.name}' was removed; its masklets stay. Choose another image."
         elif layer in bench.layers.layers:
-            what, then = f"The layer '{layer.name}' was removed", "Choose the image again to go on."
+            text = f"The layer '{layer.name}' was removed. "
+            text += "Choose the image again to go on." if bench.images else FIRST_STEP
         else:
             return
-        kept = "; what was done is kept, and hidden. " if bench.used_ids else ". "
-        text = what + kept + (then if bench.images else FIRST_STEP)
-        self.leave(at_once=False)
+        self.drop_image()
         bench.status.emit(text, "info")
         bench.changed.emit()
+
+    def drop_image(self) -> None:
+        """Work on no image any more; the layers stay."""
+        bench = self._bench
+        bench.controller.close()
+        bench.new_pixels.leave()
+        bench.placing.leave()
+        bench.own_array.leave()
+        if bench.layers is not None:
+            bench.layers.be_silent()
+        bench.layers = bench.image = bench.source = bench.writer = None
