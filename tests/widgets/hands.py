@@ -29,17 +29,6 @@ def until(what: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.001)  # the thread gets Python's lock
 
 
-@contextlib.contextmanager
-def unseen(viewer: Any) -> Iterator[None]:
-    """Draw nothing of the window meanwhile: drawing takes most of the time of a test."""
-    native = viewer.window._qt_window
-    native.setUpdatesEnabled(False)
-    try:
-        yield
-    finally:
-        native.setUpdatesEnabled(True)
-
-
 class Opened:
     """The widget on a viewer."""
 
@@ -70,10 +59,6 @@ class Window(Opened):
     @property
     def canvas(self) -> Any:
         return self.viewer.window._qt_viewer.canvas.native
-
-    def done(self) -> None:
-        with unseen(self.viewer):
-            super().done()
 
     def settle(self) -> None:
         for _ in range(3):
@@ -191,8 +176,7 @@ class Desk(Opened):
 
 def shown(window: Window) -> None:
     """Wait until the table and the timeline show what is known."""
-    with unseen(window.viewer):
-        window.widget.wait(120, panels=True)
+    window.widget.wait(120, panels=True)
     window.settle()
 
 
