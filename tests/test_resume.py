@@ -262,9 +262,15 @@ def test_a_system_that_ends_the_run_is_as_ctrl_c(folder: Path, name: str) -> Non
     args = ["track", folder / "long.tif", "--prompts", folder / "prompts.json"]
     args += ["--output", folder / "out.tif", "--save-session", folder / "cells.ns2.json", *GIVEN]
     command = [sys.executable, "-m", "napari_sam2", *map(str, args)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    number = getattr(signal, name)
+    usual = signal.signal(number, signal.SIG_DFL)  # what is ignored here would be ignored there
+    try:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(number, usual)
+    with process:
         _appear(folder / ".out.tif.unfinished.zarr" / "c", 3)  # frames
-        process.send_signal(getattr(signal, name))
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "stopped; " in said
