@@ -116,6 +116,15 @@ def test_tiff_plain_and_compressed_are_lazy(options: dict[str, str], tmp_path: P
     np.testing.assert_array_equal(stack.frames().read(4), data[4])
 
 
+def test_a_stack_is_printed_as_a_short_line(tmp_path: Path) -> None:
+    """Not as the pixels of a memory map."""
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, ramp(3, 20, 30), metadata={"axes": "TYX"})
+    shown = repr(open_stack(path))
+    assert shown.startswith("Stack('cells.tif', TYX of 3 x 20 x 30 uint16, scale={'T': 1.0")
+    assert "\n" not in shown
+
+
 def test_ome_tiff_scale_and_units(tmp_path: Path) -> None:
     data = ramp(2, 3, 1, 8, 9)
     metadata = {

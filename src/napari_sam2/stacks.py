@@ -14,7 +14,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stack:
     """A time-lapse or z-stack.
 
@@ -41,6 +41,11 @@ class Stack:
     unit: str | None
     path: Path
     mix: Channels | None = None
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.data.shape))
+        what = f"{self.axes} of {size} {self.data.dtype}"
+        return f"Stack({self.path.name!r}, {what}, scale={self.scale}, unit={self.unit!r})"
 
     @property
     def propagation_axis(self) -> int:

@@ -197,3 +197,40 @@ def test_a_session_file_knows_the_ids_that_were_found(session, tmp_path) -> None
     session.add_points(65536, 1, [[5, 80]], [True])  # as a look for new cells does
     KeptSession(tmp_path / "a.ns2.json").save(history, SessionFile.of(history, "micro"))
     assert load_session(tmp_path / "a.ns2.json").object_ids == [65535, 65536]
+
+
+def test_what_is_printed_is_a_short_line(session) -> None:
+    """A console shows what a call returns: no arrays, and not one number for each pixel."""
+    preview = session.add_points(1, 0, [DISK], [True])
+    *_, found = session.segment_everything(1, diameter=20)
+    mask = Prompt(mask=preview.mask)
+    pixels = int(preview.mask.sum())
+    for shown, words in [
+        (session, f"micro, Frames({LENGTH} x 64 x 96"),
+        (session, "objects: 1"),
+        (preview, f"object 1 on frame 0: {pixels} px, Quality(iou="),
+        (session.result(0), "frame 0: 64 x 96 uint16 labels, objects: 1"),
+        (found, f"cells: {len(found.cells)}"),
+        (mask, f"Prompt(mask of {pixels} px)"),
+        (Prompt([DISK], [True]), "Prompt(points=[[30.0, 20.0]], positive=[True])"),
+        (Prompt(box=[[5, 6], [1, 2]]), "Prompt(box=[[1.0, 2.0], [5.0, 6.0]])"),
+        (Prompt(absent=True), "Prompt(absent)"),
+        (found.prompts(1), "px)}"),
+        (session.view(1, 0), "View(corner="),
+    ]:
+        assert words in repr(shown)
+        assert len(repr(shown)) < 200 + 100 * isinstance(shown, dict)
+        assert "\n" not in repr(shown)
+
+
+def test_results_are_compared_without_an_error(session) -> None:
+    preview = session.add_points(1, 0, [DISK], [True])
+    for one, other in [
+        (preview, session.add_points(1, 0, [DISK], [True], replace=True)),
+        (session.result(0), session.result(0)),
+        (session.traces()[1], session.traces()[1]),
+        (session.workload(), session.workload()),
+    ]:
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2

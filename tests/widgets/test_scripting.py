@@ -68,6 +68,11 @@ def test_boxes_masks_and_many_at_once(desk, sam):
     assert desk.frame(2)[6, 11] == 4
 
 
+def test_it_is_printed_with_its_image(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    assert repr(sam) == f"LiveSession({desk.widget.workbench.image.name!r}, objects: 1)"
+
+
 def test_ends_and_approvals(desk, sam):
     sam.add_points(1, 0, [SMALL])
     sam.propagate()

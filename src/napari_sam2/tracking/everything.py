@@ -45,7 +45,7 @@ _SEEN, _SEEN_BEST = (0.45, 0.5), (0.6, 0.25)
 _LEAST_WITNESS = 0.45  # quality of cells that may tell how large cells are
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Found:
     """What is known so far.
 
@@ -63,6 +63,9 @@ class Found:
     cells: Sequence[Cell]
     first_id: int = 1
     look: int = 1
+
+    def __repr__(self) -> str:
+        return f"Found(cells: {len(self.cells)}, clicks: {self.done} of {self.total})"
 
     def prompts(self, frame: int, first_id: int | None = None) -> Prompts:
         """Return the cells as mask prompts, object id -> {`frame`: prompt}, the best first.

@@ -42,7 +42,7 @@ class _Mask:
         prompt.__dict__["_thin"] = None if mask is None else _thin(mask)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prompt:
     """Points, a box and a mask for one object on one frame; (y, x) in data pixels.
 
@@ -92,6 +92,18 @@ class Prompt:
             if box.shape != (2, 2):
                 raise InputError(f"a box is [[y0, x0], [y1, x1]], not an array of {box.shape}")
             _freeze(self, "box", np.sort(box, axis=0))
+
+    def __repr__(self) -> str:
+        said = []
+        if len(self.points):
+            said += [f"points={self.points.tolist()}", f"positive={self.positive.tolist()}"]
+        if self.box is not None:
+            said.append(f"box={self.box.tolist()}")
+        if self.thin is not None:
+            said.append(f"mask of {self.thin.area} px")
+        if self.absent:
+            said.append("absent")
+        return f"Prompt({', '.join(said)})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prompt):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.estimates import Quality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Preview:
     """The answer to a prompt.
 
@@ -28,6 +28,10 @@ class Preview:
     logits: npt.NDArray[np.float32]
     quality: Quality
 
+    def __repr__(self) -> str:
+        pixels = f"{np.count_nonzero(self.mask)} px"
+        return f"Preview(object {self.object_id} on frame {self.frame}: {pixels}, {self.quality})"
+
     @property
     def iou(self) -> float:
         """Predicted IoU, 0 to 1."""
@@ -39,7 +43,7 @@ class Preview:
         return self.quality.object_score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameResult:
     """All objects on one frame.
 
@@ -54,13 +58,18 @@ class FrameResult:
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.labels.shape))
+        labels = f"{size} {self.labels.dtype} labels"
+        return f"FrameResult(frame {self.frame}: {labels}, objects: {len(self.quality)})"
+
     @property
     def interpolated(self) -> frozenset[int]:
         """Ids of objects whose mask lies between its neighbours, see `close_gaps`."""
         return frozenset(i for i, quality in self.quality.items() if quality.interpolated)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """What is known of one object on n frames, without its masks.
 

@@ -94,6 +94,10 @@ class TrackingSession(Prompting, Propagating):
             )
         super().__init__(frames, engine)
 
+    def __repr__(self) -> str:
+        count = len(self.object_ids)
+        return f"TrackingSession({self.model.config.name}, {self.frames}, objects: {count})"
+
     def adopt_labels(self, labels: Any) -> list[int]:
         """Make the labels of another program masklets, to be corrected or followed.
 

@@ -13,7 +13,7 @@ Place = tuple[slice, slice]  # rows and columns
 _FEW = 2**20  # `find_objects` lists all numbers up to the highest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ThinMask:
     """A mask of a frame, cut to where it is.
 
@@ -51,6 +51,9 @@ class ThinMask:
             slice(columns.start + x, columns.stop + x),
         )
         return cls((shape[0], shape[1]), there, cut)
+
+    def __repr__(self) -> str:
+        return f"ThinMask({self.area} px of {self.shape[0]} x {self.shape[1]})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ThinMask):

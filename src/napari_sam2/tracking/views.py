@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD
 from napari_sam2.tracking.windows import TOKEN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """A part of a frame as it goes into the network, before ImageNet's mean and deviation.
 
@@ -25,7 +25,7 @@ class View:
     zoom : model pixels per data pixel along y and x.
     """
 
-    image: npt.NDArray[np.float32]
+    image: npt.NDArray[np.float32] = field(repr=False)
     corner: tuple[float, float]
     zoom: tuple[float, float]
 

@@ -17,7 +17,7 @@ _WORKING_BYTES = 64 << 10  # for all that is computed of a token
 _ROW_BYTES = 200  # of a mask in the log, besides its pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workload:
     """What a propagation will do, if no object is lost on the way.
 

@@ -30,6 +30,11 @@ class LiveObjects:
     def __init__(self, widget: MaskletsWidget) -> None:
         self.widget = widget
 
+    def __repr__(self) -> str:
+        bench = self.widget.workbench
+        image = "no image" if bench.image is None else repr(bench.image.name)
+        return f"LiveSession({image}, objects: {len(bench.used_ids)})"
+
     def delete(self, object_ids: int | Iterable[int]) -> None:
         """Delete an object, or several in one step, with their prompts and masks.
 
