@@ -63,6 +63,9 @@ def test_prompt_grows_and_merges() -> None:
     assert both != first
     assert both == first.merged(second)
     assert both.with_mask(None).with_box(None).mask is None
+    assert Prompt([[1, 2], [3, 4]]) == Prompt([[1, 2], [3, 4]], [True, True])
+    assert Prompt([1, 2]) == Prompt([[1, 2]], [True])
+    assert Prompt([1, 2], False) == Prompt([[1, 2]], [False])
     assert Prompt().is_empty
     assert not first.is_empty
 
@@ -71,7 +74,8 @@ def test_prompt_grows_and_merges() -> None:
     ("arguments", "message"),
     [
         ({"points": [[1, 2, 3]], "positive": [True]}, "pairs"),
-        ({"points": [[1, 2]], "positive": []}, "1 points but 0"),
+        ({"points": [[1, 2]], "positive": []}, "differ in length, 1 and 0; give True"),
+        ({"points": [1, 2, 3, 4]}, r"\[\[y, x\], ...\], not an array of shape \(4,\)"),
         ({"points": [[1, np.nan]], "positive": [True]}, "finite"),
         ({"points": [["a", "b"]], "positive": [True]}, "numbers"),
         ({"box": [1, 2, 3, 4]}, "a box is"),
@@ -253,7 +257,7 @@ def test_each_point_becomes_an_object_of_its_own(points, first_id) -> None:
         ([], 1, "there are no points"),
         (np.zeros((0, 2)), 1, "there are no points"),
         (5, 1, "pairs"),
-        ([1.0, 2.0], 1, "pairs"),
+        ([1.0, 2.0, 3.0, 4.0], 1, "pairs"),
         ([[1, 2, 3]], 1, "pairs"),
         ([[np.nan, 2]], 1, "finite"),
         ([["a", "b"]], 1, "numbers"),

@@ -199,6 +199,16 @@ def test_a_session_file_knows_the_ids_that_were_found(session, tmp_path) -> None
     assert load_session(tmp_path / "a.ns2.json").object_ids == [65535, 65536]
 
 
+def test_points_are_on_the_object_unless_it_is_said(session, micro) -> None:
+    other = TrackingSession(micro, session.frames)
+    said = session.add_points(1, 0, [DISK], [True])
+    np.testing.assert_array_equal(other.add_points(1, 0, DISK).mask, said.mask)
+    assert other.prompts == session.prompts
+    np.testing.assert_array_equal(
+        other.preview(2, 1, [DISK]).mask, session.preview(2, 1, DISK).mask
+    )
+
+
 def test_what_is_printed_is_a_short_line(session) -> None:
     """A console shows what a call returns: no arrays, and not one number for each pixel."""
     preview = session.add_points(1, 0, [DISK], [True])

@@ -133,6 +133,8 @@ def test_unusable_prompts_raise_and_change_nothing(desk, sam):
         sam.add_points(1, 6, [SMALL])
     with pytest.raises(InputError, match="outside the frame"):
         sam.add_points(2, 0, [(500, 3)])
+    with pytest.raises(InputError, match="pairs"):
+        sam.add_points(2, 0, [*SMALL, *LARGE])
     with pytest.raises(InputError, match="has shape"):
         sam.add_mask(2, 0, np.ones((3, 3)))
     with pytest.raises(InputError, match="no labels"):

@@ -20,10 +20,6 @@ def _no_points() -> npt.NDArray[np.float64]:
     return np.zeros((0, 2))
 
 
-def _no_signs() -> npt.NDArray[np.bool_]:
-    return np.zeros(0, dtype=bool)
-
-
 class _Mask:
     """A mask of a prompt: kept cut to where it is, laid out for whoever asks for it."""
 
@@ -51,9 +47,10 @@ class Prompt:
     Parameters
     ----------
     points
-        (K, 2) float, (y, x).
+        (K, 2) float, (y, x); one point may be given as (2,).
     positive
-        (K,) bool: on the object (True) or on what is not the object (False).
+        (K,) bool: on the object (True) or on what is not the object (False). By default all are on
+        it.
     box
         (2, 2) float, two opposite corners: the outermost pixels that it holds. Stored as
         [[y0, x0], [y1, x1]] with y0 <= y1, x0 <= x1.
@@ -70,20 +67,25 @@ class Prompt:
     """
 
     points: npt.NDArray[np.float64] = field(default_factory=_no_points)
-    positive: npt.NDArray[np.bool_] = field(default_factory=_no_signs)
+    positive: npt.NDArray[np.bool_] = None  # type: ignore[assignment]  # an array once it is made
     box: npt.NDArray[np.float64] | None = None
     mask: _Mask = _Mask()
     absent: bool = False
 
     def __post_init__(self) -> None:
         points = _numbers(self.points, "points")
-        points = points.reshape(0, 2) if points.size == 0 else points
+        points = points.reshape(-1, 2) if points.size == 0 or points.shape == (2,) else points
         if points.ndim != 2 or points.shape[1] != 2:
-            raise InputError(f"points must be (y, x) pairs, not an array of shape {points.shape}")
-        positive = _truths(self.positive, "positive").reshape(-1)
+            raise InputError(
+                f"points must be (y, x) pairs, [[y, x], ...], not an array of shape {points.shape}"
+            )
+        given: Any = self.positive
+        given = np.ones(len(points), dtype=bool) if given is None else given
+        positive = _truths(given, "positive").reshape(-1)
         if len(positive) != len(points):
             raise InputError(
-                f"{len(points)} points but {len(positive)} values in positive; give one each"
+                f"points and positive differ in length, {len(points)} and {len(positive)}; give "
+                "True (on the object) or False for each point"
             )
         _freeze(self, "points", points)
         _freeze(self, "positive", positive)

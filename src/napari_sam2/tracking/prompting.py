@@ -28,7 +28,7 @@ class Prompting(Roster):
         object_id: int,
         frame: int,
         points: npt.ArrayLike,
-        positive: npt.ArrayLike,
+        positive: npt.ArrayLike | None = None,
         replace: bool = False,
     ) -> Preview:
         """Click on an object, or on what is not part of it.
@@ -41,8 +41,8 @@ class Prompting(Roster):
         ----------
         object_id : positive; a new id makes a new object.
         frame : index along the propagation axis.
-        points : (K, 2), (y, x) in data pixels.
-        positive : (K,) bool.
+        points : (K, 2), (y, x) in data pixels; one point may be given as (2,).
+        positive : (K,) bool: on the object, or on what is not; by default all are on it.
         replace : instead of the points, box or mask that the object has on this frame.
 
         Raises
@@ -78,7 +78,7 @@ class Prompting(Roster):
         InputError
             If the frame does not exist or the point lies outside of it.
         """
-        click = Prompt(np.asarray(point, dtype=np.float64)[None], np.ones(1, dtype=bool))
+        click = Prompt(point)  # type: ignore[arg-type]
         known = self._known(object_id, frame)
         prompt = self._checked(object_id, frame, click if known is None else known.merged(click))
         obj = self._objects.get(object_id)

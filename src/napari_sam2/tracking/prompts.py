@@ -129,9 +129,7 @@ def seeds_from_points(points: npt.ArrayLike, frame: int, first_id: int = 1) -> P
     """
     if first_id < 1:
         raise InputError(f"object ids start at 1, not {first_id}")
-    places = np.asarray(points)
-    # Checked as one prompt, which knows what points are.
-    clicks = Prompt(points=places, positive=np.ones(len(places) if places.ndim else 0, dtype=bool))
+    clicks = Prompt(points=np.asarray(points))  # checked as one prompt, which knows what points are
     if not len(clicks.points):
         raise InputError("there are no points; give one inside each object")
     return {

@@ -48,7 +48,7 @@ class LiveSession(LiveObjects):
         Parameters
         ----------
         points
-            (K, 2), (y, x).
+            (K, 2), (y, x); one point may be given as (2,).
         positive
             (K,) bool; by default all are on the object.
 
@@ -57,12 +57,11 @@ class LiveSession(LiveObjects):
         InputError
             If the frame does not exist or a point lies outside of it.
         """
-        places = np.asarray(points, dtype=float).reshape(-1, 2)
-        signs = np.ones(len(places), bool) if positive is None else np.asarray(positive, bool)
+        clicks = Prompt(points, positive)  # type: ignore[arg-type]
         known = self.prompts.get(object_id, {}).get(frame, Prompt())
         if known.absent:
             known = Prompt()
-        return self._say(object_id, frame, known.add_points(places, signs))
+        return self._say(object_id, frame, known.merged(clicks))
 
     def add_box(self, object_id: int, frame: int, box: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Draw a box [[y0, x0], [y1, x1]] around an object; returns its mask (Y, X).
