@@ -188,6 +188,11 @@ def test_unusable_input_is_refused_before_any_work(
     assert not [p for p in folder.iterdir() if p.name.startswith((".", "out"))]
 
 
+def test_a_table_is_no_file_of_prompts(track: Callable[..., Result], folder: Path) -> None:
+    (folder / "points.csv").write_text("id,frame,y,x\n1,0,5,5\n")
+    refused(track(prompts="points.csv"), "points.csv is a table; give prompts as JSON")
+
+
 def test_prompts_outside_the_stack_are_named(track: Callable[..., Result], folder: Path) -> None:
     for entry, part in (
         ({"frame": 50, "box": [[1, 1], [9, 9]]}, "frames 0 to 3"),

@@ -83,6 +83,10 @@ def prompts_from(
     if kind in ROIS:
         along = stack.axes[0]
         return read_rois(path, frames.shape, len(frames), along=along, frame=frame, planes=planes)
+    if kind == ".csv":
+        raise InputError(
+            f"{path.name} is a table; give prompts as JSON, regions of ImageJ, or a label image"
+        )
     return _seeds(path, frame, frames, planes)
 
 

@@ -185,6 +185,9 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
         ({"scale": {"Y": -3}}, "the scale of Y must be a number above 0, not -3"),
         ({"scale": {"T": float("nan")}}, "the scale of T must be"),
         ({"scale": {"X": "0.5"}}, "the scale of X must be"),
+        ({"scale": 0.3}, "the scale has names: .*, not 0.3"),
+        ({"scale": (1.0, 0.3, 0.3)}, "the scale has names"),
+        ({"quality": {1: Quality(0.5, 1.0, 1.0)}}, r"as session\.qualities\(\) has it"),
         ({"scale": {"y": 2.0}}, "scale has no axis 'y'; its axes are T, Z, Y and X"),
         ({"unit": "parsnip"}, "unit 'parsnip' is no known one; use angstrom, nanometer"),
     ],
@@ -323,6 +326,8 @@ def test_mistakes_on_the_command_line(labels: np.ndarray, tmp_path: Path) -> Non
     refused(run(tmp_path / "none.json", *out), "none.json does not exist")
     refused(run(tmp_path / "a.csv", *out), "table, which holds no masks")
     refused(run(tmp_path / "f.tif", *out), "labels are integers")
+    (tmp_path / "p.json").write_text('{"version": 1, "objects": []}')
+    refused(run(tmp_path / "p.json", *out), "which holds no masklets")
     refused(run(tmp_path / "a.tif", *out, "--to", "pdf"), "no format 'pdf'")
     refused(run(tmp_path / "a.tif", "--output", tmp_path / "a.tif" / "b.tif"), "is no folder")
     assert not (tmp_path / "b.json").exists()

@@ -20,6 +20,7 @@ from napari_sam2.export.formats import export_masklets, open_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.layer_writer import write_ctc
+from napari_sam2.tracking.errors import InputError
 from tests.commands import run
 from tests.export.test_ctc import checked
 
@@ -151,12 +152,16 @@ def test_parents_that_make_no_sense_are_not_read(tmp_path: Path) -> None:
     assert open_parents(tmp_path) == {2: 1}
     tifffile.imwrite(tmp_path / "one.tif", np.ones((2, 2), np.uint16))
     assert open_parents(tmp_path / "one.tif") == {}
+    with pytest.raises(InputError, match="no_such does not exist; check the path"):
+        open_parents(tmp_path / "no_such")
 
 
 def test_napari_takes_the_graph() -> None:
     labels = stack({3: [0, 1], 4: [2, 3], 8: [2, 3]}, 4)
     tracks = tracks_of(labels)
     graph = graph_of(tracks, {4: 3, 8: 3, 9: 8, 4000: 3})  # 9 has no masks
+    assert graph_of(tracks.tolist(), {4: 3}) == {4: [3]}
+    assert graph_of([], {4: 3}) == {}
     layer = Tracks(tracks, graph=graph)
     assert layer.graph == {4: [3], 8: [3]}
     # Lines from the mother's last place to each daughter's first.

@@ -267,6 +267,7 @@ def test_channels_are_picked() -> None:
         (np.zeros((2, 5, 5), complex), "complex128"),
         (np.zeros((2, 5, 5), object), "object"),
         ([[1, 2], [3]], "no regular array"),
+        ("cells.tif", r"open_stack\(path\)\.frames\(\)"),
         ([["a", "b"]], "cannot be used"),
     ],
 )

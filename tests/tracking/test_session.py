@@ -383,6 +383,7 @@ def test_stale_objects_are_new_or_changed_ones(model):
         (lambda s: list(s.propagate_and_find(2.5)), "between two looks is an integer"),
         (lambda s: list(s.segment_everything(0.5)), "a frame is an integer"),
         (lambda s: list(s.segment_everything(0, most=2.5)), "number of cells is an integer"),
+        (lambda s: list(s.segment_everything(0, diameter="12")), "number of pixels, not '12'"),
     ],
 )
 def test_what_can_never_work_is_refused_at_once(model, call, words):
@@ -396,8 +397,10 @@ def test_what_can_never_work_is_refused_at_once(model, call, words):
 
 
 def test_a_stack_is_not_taken_for_frames(model):
-    with pytest.raises(InputError, match=r"Frames\(stack\), not ndarray"):
+    with pytest.raises(InputError, match=r"Frames\(stack\), .*\.frames\(\), not ndarray"):
         TrackingSession(model, np.zeros((3, 64, 64)))
+    with pytest.raises(InputError, match=r"TrackingPolicy\(...\), not str"):
+        TrackingSession(model, Frames(np.zeros((3, 64, 64))), "exact")
     with pytest.raises(InputError, match="load_model"):
         TrackingSession("micro", Frames(np.zeros((3, 64, 64))))
 

@@ -301,7 +301,7 @@ def attach_to(desk, **part):
         ({"channel_axis": 7}, "no axis 7 for channels"),
         ({"channel_axis": -1, "channel": 0}, "has no channels"),
         ({"axis": 3}, "axis 3 does not exist"),
-        ({"planes": {0: 1}}, "no plane to choose"),
+        ({"planes": {0: 1}}, "no plane to choose; leave out the planes"),
     ],
 )
 def test_wrong_choices_are_said(open_desk, part, words):

@@ -161,10 +161,15 @@ def test_attach_in_a_window(open_window):
 
 def test_attach_opens_the_widget_and_asks_for_an_image(shared_viewer, monkeypatch):
     monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
-    with pytest.raises(InputError, match="choose an image"):
+    with pytest.raises(InputError, match="open an image first"):
         napari_sam2.attach(shared_viewer)
+    with pytest.raises(InputError, match="is the viewer, not NoneType"):
+        napari_sam2.attach(None)
     one = shared_viewer.add_image(blobs(), name="one")
     sam = napari_sam2.attach(shared_viewer, one)
+    for wrong in ("one", one.data):
+        with pytest.raises(InputError, match=r"the image is a layer, viewer\.layers"):
+            napari_sam2.attach(shared_viewer, wrong)
     try:
         assert sam.widget.workbench.image is one
         assert napari_sam2.attach(shared_viewer).widget is sam.widget
@@ -196,6 +201,7 @@ def test_what_cannot_be_done_raises(desk, sam, tmp_path):
     for call, words in (
         (lambda: sam.propagate("sideways"), "'sideways'"),
         (lambda: sam.find_all(99), "no frame 99"),
+        (lambda: sam.save(tmp_path / "cells.txt"), r"no name for a session; choose one in \.ns2"),
         (lambda: sam.find_all(0, diameter=-1), "diameter"),
         (lambda: sam.end_object(77, 3), "no prompt on another frame"),
         (lambda: sam.approve(9, 2), "no mask on frame 2"),

@@ -295,6 +295,11 @@ def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | Non
             f"{path.name}: it has no axis {letter} to select from; it holds frames of one plane"
         )
     content = read_json(path)
+    if {"version", "objects"} <= content.keys():
+        raise InputError(
+            f"{path.name} is a session or a file of prompts, which holds no masklets; track with "
+            "it, and give the labels that come of it"
+        )
     if "masklet" in content:
         return read_sa_v(path, content)
     if "annotations" in content:
@@ -331,8 +336,10 @@ def open_parents(path: str | Path) -> dict[int, int]:
     Raises
     ------
     InputError
-        If the file of tracks cannot be read.
+        If there is nothing at `path`, or the file of tracks cannot be read.
     """
     path = Path(path)
     with reading(path):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path")
         return read_parents(path) if path.is_dir() and is_ctc(path) else {}

@@ -90,10 +90,10 @@ class LabelSource:
         # The two types that Fiji, napari and the challenges all read as labels.
         small = dtype.itemsize <= 2
         self.dtype: np.dtype[Any] = np.dtype(np.uint16 if small else np.uint32)
-        self.scale = _checked_scale(scale or {}, self.axes)
+        self.scale = _checked_scale({} if scale is None else scale, self.axes)
         self.name = name
         self.image = None if image is None else MeasuredImage(image, self.shape)
-        self.quality: Qualities = quality or {}
+        self.quality: Qualities = _checked_quality(quality or {})
         self.parents = parents
         # What the format could not hold, in words: for whoever writes.
         self.remarks: list[str] = []
@@ -144,13 +144,21 @@ def _checked_unit(unit: str | None) -> str | None:
     return known
 
 
-def _checked_scale(scale: Mapping[str, Any], axes: str) -> dict[str, float]:
+def _checked_scale(scale: Any, axes: str) -> dict[str, float]:
+    if not isinstance(scale, Mapping):
+        raise InputError(f'the scale has names: {{"T": 60, "Y": 0.3, "X": 0.3}}, not {scale!r}')
     for letter, step in scale.items():
         if letter not in tuple("TZYX"):
             raise InputError(f"scale has no axis {letter!r}; its axes are T, Z, Y and X")
         if not (isinstance(step, Real) and 0 < float(step) < math.inf):
             raise InputError(f"the scale of {letter} must be a number above 0, not {step!r}")
     return {letter: float(scale.get(letter, 1.0)) for letter in axes}
+
+
+def _checked_quality(quality: Qualities) -> Qualities:
+    if not all(isinstance(frames, Mapping) for frames in quality.values()):
+        raise InputError("the quality is by object id and frame, as session.qualities() has it")
+    return quality
 
 
 def frames_of_objects(source: LabelSource) -> dict[int, list[int]]:

@@ -49,7 +49,7 @@ def tracks_of(labels: Any) -> npt.NDArray[np.float64]:
     return _centroids(LabelSource(labels))
 
 
-def graph_of(tracks: npt.NDArray[Any], parents: Mapping[int, int]) -> dict[int, list[int]]:
+def graph_of(tracks: npt.ArrayLike, parents: Mapping[int, int]) -> dict[int, list[int]]:
     """Return the `graph` of a napari Tracks layer: the mother of each daughter, where both are.
 
     Parameters
@@ -64,7 +64,7 @@ def graph_of(tracks: npt.NDArray[Any], parents: Mapping[int, int]) -> dict[int, 
     >>> tracks = tracks_of(labels)
     >>> viewer.add_tracks(tracks, graph=graph_of(tracks, session.parents))
     """
-    ids = set(np.unique(tracks[:, 0]).astype(int).tolist())
+    ids = set(np.unique(np.asarray(tracks).reshape(-1, 4)[:, 0]).astype(int).tolist())
     return {i: [parent] for i, parent in parents.items() if i in ids and parent in ids}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ def as_array(data: Any) -> npt.NDArray[Any]:
     Raises
     ------
     InputError
-        If it is not regular.
+        If it is not regular, or the name of a file.
     """
+    if isinstance(data, str | os.PathLike) or hasattr(data, "frames"):
+        raise InputError("frames are made of an array; of a file, open_stack(path).frames() is")
     try:
         return np.asarray(data)
     except ValueError as error:

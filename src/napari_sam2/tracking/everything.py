@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -260,15 +262,17 @@ def _checked(
     return occupied
 
 
-def check_diameter(diameter: float | None, shape: tuple[int, int]) -> None:
+def check_diameter(diameter: Any, shape: tuple[int, int]) -> None:
     """Refuse a diameter in data pixels that no cell on frames of (Y, X) pixels can have.
 
     Raises
     ------
     InputError
-        If it is below 1 or twice the frame.
+        If it is no number, below 1 or above twice the frame.
     """
-    if diameter is not None and not 1 <= diameter <= 2 * max(shape):
+    if not isinstance(diameter, Real | None):
+        raise InputError(f"a diameter is a number of pixels, not {diameter!r}")
+    if diameter is not None and not 1 <= float(diameter) <= 2 * max(shape):
         raise InputError(
             f"a diameter of {diameter:g} px does not suit frames of {shape[1]} x {shape[0]} px; "
             "give that of a typical cell in pixels"

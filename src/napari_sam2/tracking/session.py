@@ -61,8 +61,8 @@ class TrackingSession(Prompting, Propagating):
     Raises
     ------
     InputError
-        If the policy's zoom cannot be used with the model or the frames, or these are of another
-        type.
+        If the policy's zoom cannot be used with the model or the frames, or one of the three is of
+        another type.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class TrackingSession(Prompting, Propagating):
     """
 
     def __init__(self, model: SAM2, frames: Frames, policy: TrackingPolicy | None = None) -> None:
-        _check_types(model, frames)
+        _check_types(model, frames, policy)
         self.policy = policy or TrackingPolicy()
         self.model = model
         attention = self.policy.attention or model.config.attention
@@ -360,8 +360,13 @@ class TrackingSession(Prompting, Propagating):
             yield from self._following(direction, start, stop, object_ids, after, newcomers)
 
 
-def _check_types(model: object, frames: object) -> None:
+def _check_types(model: object, frames: object, policy: object) -> None:
     if not isinstance(model, SAM2):
         raise InputError(f"the model comes from load_model(...), not {type(model).__name__}")
     if not isinstance(frames, Frames):
-        raise InputError(f"the frames are Frames(stack), not {type(frames).__name__}")
+        raise InputError(
+            "the frames are Frames(stack), or of a file open_stack(path).frames(), not "
+            f"{type(frames).__name__}"
+        )
+    if not isinstance(policy, TrackingPolicy | None):
+        raise InputError(f"the policy is TrackingPolicy(...), not {type(policy).__name__}")

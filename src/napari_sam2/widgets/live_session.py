@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
+from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.live_objects import LiveObjects
@@ -213,8 +214,10 @@ class LiveSession(LiveObjects):
         Raises
         ------
         InputError
-            If the file cannot be written.
+            If its name ends otherwise, or the file cannot be written.
         """
+        if not str(path).endswith(SUFFIX):
+            raise InputError(f"{Path(path).name} is no name for a session; choose one in {SUFFIX}")
         with self._carried_out():
             self.widget.save_session(path)
 

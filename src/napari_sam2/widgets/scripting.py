@@ -58,7 +58,8 @@ def attach(
     Raises
     ------
     InputError
-        If there is no image, or several to choose from, or no such axis, channel or plane.
+        If there is no image, or several to choose from, or no such axis, channel or plane, or
+        something else than a viewer and image layers is given.
 
     Examples
     --------
@@ -68,10 +69,12 @@ def attach(
     >>> sam.propagate()
     >>> sam.masklets.shape
     """
+    given = image if isinstance(image, Sequence) and not isinstance(image, str) else [image]
+    layers = tuple(unwrapped(one) for one in given)
+    _check_types(unwrapped(viewer), layers)
     widget = open_dock(viewer)
     if isinstance(channel, Sequence):  # a list of them, too
         channel = tuple(channel)
-    layers = tuple(unwrapped(one) for one in (image if isinstance(image, Sequence) else [image]))
     first = layers[0] or widget.workbench.image
     chosen = (axis, channel, channel_axis, planes) != (None,) * 4 or len(layers) > 1
     if first is not None and (chosen or first is not widget.workbench.image):
@@ -85,8 +88,20 @@ def attach(
     live = LiveSession(widget)
     live.wait()
     if widget.workbench.layers is None:
-        raise InputError("choose an image: attach(viewer, viewer.layers['name'])")
+        what = "choose an image" if widget.workbench.images else "open an image first, then"
+        raise InputError(f"{what}: attach(viewer, viewer.layers['name'])")
     return live
+
+
+def _check_types(viewer: Any, layers: Sequence[Any]) -> None:
+    """Refuse what is no viewer, and what are no layers of images."""
+    from napari.layers import Image
+
+    if not hasattr(viewer, "window"):
+        raise InputError(f"the first argument is the viewer, not {type(viewer).__name__}")
+    for one in layers:
+        if not isinstance(one, Image | None):
+            raise InputError(f"the image is a layer, viewer.layers['name'], not {one!r:.80}")
 
 
 def _names_all(image: Image, axis: int | None, planes: Mapping[int, int]) -> bool:

@@ -188,7 +188,9 @@ class Source:
         geometry = StackGeometry.of(shape, axis, tuple(steps))
         for a, step in part.planes.items():
             if a not in geometry.fixed:
-                raise InputError(f"axis {a} has no plane to choose; there are {[*geometry.fixed]}")
+                axes = ", ".join(map(str, geometry.fixed))
+                others = f"planes are chosen on axis {axes}" if axes else "leave out the planes"
+                raise InputError(f"axis {a} has no plane to choose; {others}")
             if not 0 <= step < shape[a]:
                 raise InputError(
                     f"plane {step} of {self.names[a]} does not exist; choose 0 to {shape[a] - 1}"
