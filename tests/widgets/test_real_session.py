@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.opening import SessionOpener
 
 
@@ -37,6 +39,26 @@ def centre_of_largest(labels: np.ndarray) -> tuple[int, int]:
 def centre_of(mask: np.ndarray) -> tuple[float, float]:
     y, x = np.argwhere(mask).mean(axis=0)
     return float(y), float(x)
+
+
+def test_gaps_and_doubts_by_name(open_desk, random_session):
+    images = np.random.default_rng(0).integers(0, 255, (6, 64, 64), np.uint8)
+    desk = open_desk(images, session_factory=random_session)
+    labels = np.zeros((6, 64, 64), np.uint16)
+    labels[[0, 1, 4, 5], 20:40, 20:40] = 3
+    sam = LiveSession(desk.widget)
+    sam.adopt(desk.viewer.add_labels(labels))
+    assert [(one.object_id, one.first) for one in sam.frames_to_check()] == [(3, 2)]
+    sam.close_gaps()
+    assert "on a single frame" in sam.status
+    assert not sam.masklets[2:4].any()
+    sam.close_gaps(longest=2)
+    np.testing.assert_array_equal(sam.masklets[2:4, 22:38, 22:38], 3)
+    assert not sam.frames_to_check()
+    for call in (lambda: sam.close_gaps(0), lambda: sam.split(3, 0)):
+        with pytest.raises(InputError, match=r"aps of 0 frames|no masks before that frame"):
+            call()
+    assert sam.split(3, 4) == 4
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("hela_nuclei", "uint16"), ("u373_phase", "uint8")])

@@ -126,6 +126,30 @@ def test_objects_are_deleted_locked_merged_and_named(desk, sam):
     assert set(np.unique(sam.masklets)) == {0, 1, 2, 3}
 
 
+def test_objects_are_split_and_followed_alone(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    sam.add_points(2, 0, [LARGE])
+    sam.propagate(object_ids=[np.int64(2)])
+    assert [(desk.frame(4) == i).any() for i in (1, 2)] == [False, True]
+    sam.propagate()
+    whole = [desk.frame(t) == 1 for t in range(6)]
+    assert sam.split(1, 3) == 3
+    for t, mask in enumerate(whole):
+        np.testing.assert_array_equal(desk.frame(t) == (1 if t < 3 else 3), mask)
+    assert desk.widget.object_id == 3
+    sam.undo()
+    assert set(np.unique(sam.masklets)) == {0, 1, 2}
+    for call, words in (
+        (lambda: sam.split(9, 3), "no object 9"),
+        (lambda: sam.split(1, 99), "no frame 99"),
+        (lambda: sam.propagate(object_ids=[9]), "no object 9"),
+        (lambda: sam.propagate(find_every=2, object_ids=1), "object_ids or find_every"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+    assert set(np.unique(sam.masklets)) == {0, 1, 2}
+
+
 def test_unusable_prompts_raise_and_change_nothing(desk, sam):
     sam.add_points(1, 0, [SMALL])
     before = seen(desk)

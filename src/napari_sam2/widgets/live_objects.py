@@ -81,6 +81,43 @@ class LiveObjects:
             self._editor.merge(ids)
         return ids[0]
 
+    def split(self, object_id: int, frame: int) -> int:
+        """Make an object from a frame on a new object.
+
+        Returns
+        -------
+        The id of the new object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object or frame, or the object has no masks on one of the sides.
+        """
+        (known,) = self._known(object_id)
+        bench = self.widget.workbench
+        before = bench.used_ids
+        self._go_to(frame)
+        bench.set_object(known)
+        with self._carried_out():
+            self._editor.split()
+        return min(bench.used_ids - before)
+
+    def close_gaps(self, longest: int = 1) -> None:
+        """Fill frames on which an object was lost between two masks of it, see `TrackingSession`.
+
+        Parameters
+        ----------
+        longest
+            Frames in a row; longer gaps stay.
+
+        Raises
+        ------
+        InputError
+            If `longest` is below 1.
+        """
+        with self._carried_out():
+            self._editor.close_gaps(longest)
+
     def rename(self, object_id: int, name: str) -> None:
         """Give an object a name, for the table; an empty one takes it away.
 
@@ -198,6 +235,13 @@ class LiveObjects:
             status.disconnect(note)
         if wrong:
             raise InputError(wrong[-1])
+
+    def _go_to(self, frame: int) -> None:
+        """Show a frame."""
+        length = self._geometry().length
+        if not 0 <= frame < length:
+            raise InputError(f"there is no frame {frame}: the stack has frames 0 to {length - 1}")
+        self.widget.workbench.go_to_frame(frame)
 
     def _layers(self) -> PromptLayers:
         layers = self.widget.workbench.layers

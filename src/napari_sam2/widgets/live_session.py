@@ -18,11 +18,12 @@ from napari_sam2.widgets.live_objects import LiveObjects
 from napari_sam2.widgets.runs import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from napari.layers import Labels
 
     from napari_sam2.tracking.estimates import Quality
+    from napari_sam2.tracking.examined import ToCheck
 
 
 class LiveSession(LiveObjects):
@@ -147,11 +148,8 @@ class LiveSession(LiveObjects):
             If the frame does not exist or the diameter cannot be used.
         """
         bench = self.widget.workbench
-        length = self._geometry().length
-        if not 0 <= frame < length:
-            raise InputError(f"there is no frame {frame}: the stack has frames 0 to {length - 1}")
         before = set(self.prompts)
-        bench.go_to_frame(frame)
+        self._go_to(frame)
         with self._carried_out():
             bench.seeding.find_all(diameter)
         return sorted(set(self.prompts) - before)
@@ -167,9 +165,15 @@ class LiveSession(LiveObjects):
         self._say(object_id, frame, Prompt(absent=True))
 
     def propagate(
-        self, direction: Way = "both", find_every: int = 0, diameter: float | None = None
+        self,
+        direction: Way = "both",
+        find_every: int = 0,
+        diameter: float | None = None,
+        object_ids: int | Iterable[int] | None = None,
     ) -> None:
-        """Follow all objects 'forward', 'backward' or 'both' ways.
+        """Follow all objects 'forward', 'backward' or 'both' ways, or do a 'repair'.
+
+        Over the frames that are chosen in the window, at first all of them.
 
         Parameters
         ----------
@@ -179,20 +183,25 @@ class LiveSession(LiveObjects):
         diameter
             Of a typical one of them in pixels; by default that of the masks that are there; all
             sizes where there are fewer than three.
+        object_ids
+            Follow only these; no new cells are looked for then.
 
         Raises
         ------
         InputError
-            If there is nothing to follow, or no such way.
+            If there is nothing to follow, or no such way or object.
         """
         ways = get_args(Way)
         if direction not in ways:
             raise InputError(f"unknown direction {direction!r}; give {', '.join(ways)}")
         if find_every < 0:
             raise InputError(f"find_every is a number of frames, 0 or more, not {find_every}")
+        if find_every and object_ids is not None:
+            raise InputError("give object_ids or find_every: new cells are found with all objects")
+        ids = None if object_ids is None else tuple(self._known(object_ids))
         looking = Looking(find_every, diameter)
         with self._carried_out():
-            self.widget.workbench.following.propagate(direction, looking=looking)
+            self.widget.workbench.following.propagate(direction, ids, looking)
 
     def repair(self) -> None:
         """Compute again only the frames that changed prompts concern."""
@@ -242,6 +251,11 @@ class LiveSession(LiveObjects):
         """Object id -> frame -> prompt."""
         layers = self.widget.workbench.layers
         return {} if layers is None else layers.prompts
+
+    def frames_to_check(self) -> list[ToCheck]:
+        """Return which frames of which objects should be looked at, the worst first."""
+        session = self.widget.session
+        return [] if session is None else session.frames_to_check()
 
     def quality(self, frame: int) -> dict[int, Quality]:
         """How sure the network is of each object on a frame, by object id."""

@@ -139,11 +139,12 @@ class ObjectEditor:
 
         self._change(SplitObject(old, frame, new), ([old], new, frame), done)
 
-    def close_gaps(self) -> None:
-        """Fill single frames on which an object was not found between two masks of it."""
+    def close_gaps(self, longest: int = 1) -> None:
+        """Fill up to so many frames on which an object was not found between two masks of it."""
         if self._busy():
             return
-        step = CloseGaps()
+        step = CloseGaps(longest)
+        frames = "a single frame" if longest == 1 else f"{longest} frames or fewer"
 
         def job(record: Record, layers_of: LayersOf) -> int:
             def missing() -> int:
@@ -160,7 +161,7 @@ class ObjectEditor:
                 f"{'1 mask was' if count == 1 else f'{count} masks were'} filled in between the "
                 f"masks on either side. {COMMAND}+Z takes that back."
                 if count
-                else "No object is missing on a single frame between two masks.",
+                else f"No object is missing on {frames} between two masks.",
                 "done" if count else "info",
             )
 
