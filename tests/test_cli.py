@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import typer
 import zarr
 from typer.testing import Result
 
@@ -84,6 +85,19 @@ def test_flags_in_help_take_no_value() -> None:
     texts = [run(name, "--help").stdout for name in names]
     flags = [line for text in texts for line in text.splitlines() if "<bool>" in line]
     assert {line.split()[1] for line in flags} == {"--help"}  # which is typer's own
+
+
+def test_help_says_what_every_option_is_for() -> None:
+    """Arguments are called as the texts call them."""
+    group = typer.main.get_command(app)
+    commands = [*group.commands.values(), *group.commands["models"].commands.values()]
+    for command in commands:
+        for one in command.params:
+            assert one.help, f"{command.name} {one.name}"
+            if one.param_type_name == "argument":
+                assert one.metavar, f"{command.name} {one.name}"
+                assert one.metavar.isupper()
+                assert one.metavar.isalpha()
 
 
 def test_the_current_folder_has_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

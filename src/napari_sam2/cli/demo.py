@@ -13,7 +13,7 @@ from napari_sam2.cli.options import ChannelOption, SelectOption, channels, selec
 def demo(
     input_path: Annotated[
         Path | None,
-        typer.Argument(readable=False, metavar="[INPUT]", help="A stack; default: the sample."),
+        typer.Argument(readable=False, metavar="INPUT", help="A stack; default: the sample."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,

@@ -38,11 +38,11 @@ def evaluate(
     prediction: Annotated[
         Path | None,
         typer.Argument(
-            readable=False, metavar="[PRED]", help="Labels: an image, a CTC folder, COCO or SA-V."
+            readable=False, metavar="PRED", help="Labels: an image, a CTC folder, COCO or SA-V."
         ),
     ] = None,
     truth: Annotated[
-        Path | None, typer.Argument(readable=False, metavar="[TRUTH]", help="True labels.")
+        Path | None, typer.Argument(readable=False, metavar="TRUTH", help="True labels.")
     ] = None,
     select: SelectOption = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")] = False,

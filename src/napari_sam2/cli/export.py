@@ -15,7 +15,9 @@ def export(
     labels: Annotated[
         Path,
         typer.Argument(
-            readable=False, help="Label image, CTC folder, COCO or SA-V JSON: what to convert."
+            readable=False,
+            metavar="LABELS",
+            help="Label image, CTC folder, COCO or SA-V JSON: what to convert.",
         ),
     ],
     output: Annotated[

@@ -11,7 +11,9 @@ from napari_sam2.cli.options import ChannelOption, channels
 
 
 def gui(
-    stack: Annotated[Path | None, typer.Argument(readable=False, help="A stack to open.")] = None,
+    stack: Annotated[
+        Path | None, typer.Argument(readable=False, metavar="STACK", help="A stack to open.")
+    ] = None,
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
     channel: ChannelOption = None,
 ) -> None:

@@ -35,7 +35,9 @@ def list_models() -> None:
 
 
 @models_app.command("download")
-def download_model(name: Annotated[str, typer.Argument(help="See `models list`.")]) -> None:
+def download_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `models list`.")],
+) -> None:
     """Download an official checkpoint into the cache folder."""
     from napari_sam2.weights import download
 
@@ -46,7 +48,7 @@ def download_model(name: Annotated[str, typer.Argument(help="See `models list`."
 
 @models_app.command("verify")
 def verify_model(
-    path: Annotated[Path, typer.Argument(readable=False, help="A checkpoint.")],
+    path: Annotated[Path, typer.Argument(readable=False, metavar="PATH", help="A checkpoint.")],
 ) -> None:
     """Tell which model a file is, and whether it is intact."""
     from napari_sam2.model.checkpoint import build_model

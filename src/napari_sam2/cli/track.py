@@ -50,7 +50,11 @@ def track(
     ],
     stack: Annotated[
         Path | None,
-        typer.Argument(readable=False, help="TIFF, OME-Zarr, NumPy file, or a folder of images."),
+        typer.Argument(
+            readable=False,
+            metavar="STACK",
+            help="TIFF, OME-Zarr, NumPy file, or a folder of images.",
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -80,13 +84,15 @@ def track(
     ] = None,
     find_every: Annotated[
         int,
-        typer.Option(help="Find new cells every so many frames, and follow them; default: none."),
+        typer.Option(help="Find new cells every so many frames, and follow them; 0: never."),
     ] = 0,
     model: ModelOption = "micro",
     device: DeviceOption = "auto",
     axes: Annotated[str | None, typer.Option(help="Axes of the file, e.g. TYX.")] = None,
-    direction: Annotated[Direction, typer.Option()] = "both",
-    start: Annotated[int | None, typer.Option(help="First frame.")] = None,
+    direction: Annotated[
+        Direction, typer.Option(help="Which way from the prompts: to the end, to frame 0, or both.")
+    ] = "both",
+    start: Annotated[int | None, typer.Option(help="First frame, counted from 0.")] = None,
     stop: Annotated[int | None, typer.Option(help="The frame after the last.")] = None,
     prompt_frame: Annotated[
         int,
@@ -95,7 +101,8 @@ def track(
         ),
     ] = 0,
     attention: Annotated[
-        Attention | None, typer.Option(help="Default: what suits the model.")
+        Attention | None,
+        typer.Option(help="Whole frames, or windows around the objects. Default: by the model."),
     ] = None,
     zoom: Annotated[
         float | None, typer.Option(help="Magnification. Default: by the size of each object.")
@@ -103,11 +110,12 @@ def track(
     channel: ChannelOption = None,
     select: SelectOption = None,
     contrast: Annotated[
-        tuple[float, float] | None, typer.Option(help="Values shown as black and white.")
+        tuple[float, float] | None,
+        typer.Option(help="Values shown as black and white. Default: from the whole stack."),
     ] = None,
     close_gaps: Annotated[
         int,
-        typer.Option(help="Fill gaps of up to so many frames between two masks; default: none."),
+        typer.Option(help="Fill gaps of up to so many frames between two masks; 0: none."),
     ] = 0,
     quality: Annotated[
         Path | None,

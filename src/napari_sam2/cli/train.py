@@ -18,7 +18,7 @@ def train(
         "runs/micro"
     ),
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 48_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
     device: DeviceOption = "auto",
     times: Annotated[
         int,
