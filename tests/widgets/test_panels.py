@@ -207,7 +207,7 @@ def test_locking_is_a_step(window):
 def test_the_menu_offers_what_can_be_done(window):
     press(window, 0, ID)
     actions = {a.text(): a.isEnabled() for a in table(window).menu().actions() if a.text()}
-    assert actions["Split at this frame"]
+    assert actions["Split here"]
     assert not actions["Merge"]
     press(window, 1, ID, CONTROL)
     actions = {a.text(): a.isEnabled() for a in table(window).menu().actions() if a.text()}

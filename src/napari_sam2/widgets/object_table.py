@@ -199,7 +199,7 @@ class ObjectTable(RowTable):
         rename = menu.addAction("Rename (F2)", self.rename)
         merge = "Merge" if len(ids) < 2 else f"Merge into object {ids[0]}"
         merging = menu.addAction(merge, lambda: self.action.emit("merge"))
-        splitting = menu.addAction("Split at this frame", lambda: self.action.emit("split"))
+        splitting = menu.addAction("Split here", lambda: self.action.emit("split"))
         dividing = menu.addAction("Divides here (D)", lambda: self.action.emit("divide"))
         add_mother_menu(menu, self.objects.rows, chosen, self.mother_chosen.emit)
         menu.addSeparator()
