@@ -114,7 +114,7 @@ def export_masklets(
     path
         A file, or a folder for "ctc"; the folder around it is made where it is missing.
     labels
-        (T, Y, X) or (Y, X) integers, 0 is background: numpy, zarr, dask or `Masklets`.
+        (T, Y, X) or (Y, X) integers, 0 is background: numpy, zarr or dask.
     format
         A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "rois", "csv" or
         "tracks". None: by the suffix; .json is COCO, .csv measurements, and no suffix a CTC

@@ -33,7 +33,7 @@ def tracks_of(labels: Any) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     labels
-        (T, Y, X) integers: an array, or `Masklets`. Read frame by frame.
+        (T, Y, X) integers: numpy, zarr or dask. Read frame by frame.
 
     Returns
     -------
