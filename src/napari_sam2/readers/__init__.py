@@ -17,7 +17,7 @@ from napari_sam2.tracking.errors import InputError, reading
 
 __all__ = ["RawStack", "read_raw"]
 
-_READABLE = "a TIFF, an OME-Zarr, a .npy file, or a folder of TIFF, PNG or JPEG images"
+_READABLE = "a TIFF, an OME-Zarr, a .npy file, or a folder of TIFF, PNG, JPEG or BMP images"
 
 
 def read_raw(path: Path) -> RawStack:

@@ -81,7 +81,9 @@ def _read_only_child(folder: Path) -> RawStack:
     if len(stacks) == 1:
         return read_zarr(stacks[0])
     names = ", ".join(p.name for p in (stacks or children)[:6])
-    remedy = f"open one of its folders ({names})" if names else "give one with TIFF, PNG or JPEG"
+    remedy = (
+        f"open one of its folders ({names})" if names else "give one with TIFF, PNG, JPEG or BMP"
+    )
     raise InputError(f"{folder} has no images in it; {remedy}")
 
 
