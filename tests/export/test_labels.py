@@ -130,8 +130,8 @@ def test_what_is_not_ours_is_never_deleted(labels: np.ndarray, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("labels", "axes", "name", "message"),
     [
-        (np.zeros((2, 3, 4), int), "XYT", "a.tif", "cannot have axes"),
-        (np.zeros((3, 4), int), "TYX", "a.tif", "cannot have axes"),
+        (np.zeros((2, 3, 4), int), "XYT", "a.tif", "give the axes TYX or ZYX"),
+        (np.zeros((3, 4), int), "TYX", "a.tif", "give the axes YX"),
         (np.zeros((2, 3, 4)), "TYX", "a.tif", "must be integers"),
         (np.zeros((0, 3, 4), int), "TYX", "a.tif", "are empty"),
         (np.zeros((2, 3, 4), int), "TYX", "a.png", "choose one"),

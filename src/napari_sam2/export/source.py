@@ -78,9 +78,9 @@ class LabelSource:
         self.unit = _checked_unit(unit)
         dtype = np.dtype(self.labels.dtype)
         if self.axes not in ("TYX", "ZYX", "YX") or len(self.axes) != len(self.shape):
-            raise InputError(
-                f"labels of shape {self.shape} cannot have axes {axes!r}; use TYX, ZYX or YX"
-            )
+            fitting = {2: "give the axes YX", 3: "give the axes TYX or ZYX"}
+            remedy = fitting.get(len(self.shape), "they are (T, Y, X), (Z, Y, X) or (Y, X)")
+            raise InputError(f"labels of shape {self.shape} cannot have axes {axes!r}; {remedy}")
         if 0 in self.shape:
             raise InputError(
                 f"the labels are empty (shape {self.shape}); there is nothing to write"
