@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from fakes import SMALL, blobs
 from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.opening import SessionOpener
 
 
@@ -68,6 +71,22 @@ def test_every_kind_of_prompt(open_desk, random_session, dev_data, name, dtype):
     desk.done()
     assert desk.widget.session.object_ids == [1, 3]
     assert not (desk.layers.labels.data == 2).any()
+
+
+def test_prompts_stay_where_nothing_can_be_followed_on_another_device(open_desk):
+    desk = open_desk(blobs(), session_factory=SessionOpener())
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.choose_model("micro", "cpu")
+    desk.done()
+    assert desk.status == "Ready: micro has your prompts."
+    following = desk.widget.workbench.following
+    following.frame_range, following.looking = (1, 2), Looking(2, None)
+    desk.widget.propagate("backward")
+    desk.done()
+    assert desk.status == "No frame of those chosen lies backward from the prompts."
+    assert len(desk.layers.points.data) == 1
+    assert desk.layers.prompts == desk.prompts == {1: {0: Prompt([SMALL], [True])}}
 
 
 def test_the_embedded_model_on_real_nuclei(open_window, dev_data):

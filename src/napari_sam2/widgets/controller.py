@@ -139,7 +139,7 @@ class Controller:
                 with record.history.session.checking(check):
                     record.history.do(AddPrompts(prompts))
                 carry_over(record.history, parents, locked)
-                record.history.settle()
+                record.settle()
                 return _Opened(record, keeper, None)
             return _Opened(record, keeper, keeper.found())
 
