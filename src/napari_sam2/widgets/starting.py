@@ -202,4 +202,4 @@ class Starting:
         bench.own_array.leave()
         if bench.layers is not None:
             bench.layers.be_silent()
-        bench.layers = bench.image = bench.source = bench.writer = None
+        bench.layers = bench.image = bench.source = bench.writer = bench.colours = None
