@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from fakes import SMALL, blobs
+from fakes import LARGE, SMALL, blobs
 from scipy.ndimage import distance_transform_edt
 
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
 from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.tracking.steps import SetPrompt
+from napari_sam2.weights import load_model
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.opening import SessionOpener
 
@@ -87,6 +94,21 @@ def test_prompts_stay_where_nothing_can_be_followed_on_another_device(open_desk)
     assert desk.status == "No frame of those chosen lies backward from the prompts."
     assert len(desk.layers.points.data) == 1
     assert desk.layers.prompts == desk.prompts == {1: {0: Prompt([SMALL], [True])}}
+
+
+def test_a_session_goes_on_with_the_contrast_that_it_was_made_with(open_desk, tmp_path):
+    path, model = tmp_path / "cells.ns2.json", load_model()
+    history = History(TrackingSession(model, Frames(blobs(), contrast=(20, 4000))))
+    history.do(SetPrompt(1, 0, Prompt([SMALL], [True])))
+    KeptSession(path).save(history, SessionFile.of(history, "micro"))
+    desk = open_desk(blobs(), session_factory=SessionOpener())
+    desk.widget.restore_session(path)
+    desk.done()
+    assert desk.status.startswith("Restored as it was")
+    assert desk.widget.session.frames.contrast == (20, 4000)
+    desk.point(0, *LARGE)
+    desk.done()
+    assert load_session(path).image.contrast == (20, 4000)
 
 
 def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
