@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -248,6 +249,31 @@ def test_a_job_of_another_worker_does_not_end_that():
     assert gc.get_freeze_count() == 0
     long.close()
     short.close()
+
+
+def test_of_a_job_that_was_ended_nothing_is_kept():
+    class Large:
+        """What a job had at hand."""
+
+    held, over = [], threading.Event()
+
+    def job():
+        large = Large()
+        held.append(weakref.ref(large))
+        raise ValueError
+
+    worker = Worker(run_now)
+    gc.disable()  # as good as, where one job follows another
+    try:
+        worker.submit(job, failed=lambda _: over.set())
+        assert over.wait(5)
+        deadline = time.monotonic() + 5
+        while held[0]() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert held[0]() is None
+    finally:
+        gc.enable()
+        worker.close()
 
 
 def test_errors_in_words():

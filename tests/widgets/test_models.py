@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import SMALL, blobs
+from fakes import LARGE, SMALL, blobs
 from hands import click_on
 from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
 
+from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session_file import load_session
+from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.opening import SessionOpener, SessionRequest
 
 TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
@@ -162,3 +164,41 @@ def test_another_device_keeps_locks_and_says_what_it_does_not_know(desk):
     desk.done()
     assert desk.widget.session.locked == {3}
     assert desk.status == "Ready: micro has your prompts."
+
+
+@pytest.mark.parametrize("how", ["failed", "twice", "cancelled"])
+def test_locks_and_mothers_stay_where_a_model_was_not_loaded(desk, factory, how):
+    editor, sam = desk.widget.panels.editor, LiveSession(desk.widget)
+    sam.add_points(1, 0, [SMALL])
+    sam.add_points(2, 1, [LARGE])
+    sam.set_parent(2, 1)
+    editor.lock([1], True)
+    desk.done()
+    factory.error = InputError("there is no network") if how == "failed" else None
+    desk.widget.choose_model("other")
+    if how == "failed":
+        desk.done()
+        assert desk.status == "There is no network."
+    elif how == "cancelled":
+        desk.widget.cancel()
+        desk.done()
+    factory.error = None
+    desk.widget.choose_model("micro")
+    desk.done()
+    assert desk.widget.session.locked == desk.widget.workbench.notes.locked == {1}
+    assert desk.widget.session.parents == {2: 1}
+
+
+def test_another_image_is_told_nothing_of_locks(desk, factory):
+    sam = LiveSession(desk.widget)
+    sam.add_points(1, 0, [SMALL])
+    sam.lock(1)
+    factory.error = InputError("there is no network")
+    desk.widget.choose_model("other")
+    desk.done()
+    factory.error = None
+    desk.widget.set_image(desk.viewer.add_image(blobs(4), name="others"))
+    sam.add_points(1, 0, [SMALL])
+    desk.widget.choose_model("micro")
+    desk.done()
+    assert desk.widget.session.locked == set()

@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from fakes import LARGE, SMALL, blobs
 from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.history import History
+from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.session_file import SessionFile, load_session
+from napari_sam2.tracking.steps import SetPrompt
+from napari_sam2.weights import load_model
+from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.live_session import LiveSession
 from napari_sam2.widgets.opening import SessionOpener
 
@@ -90,6 +100,37 @@ def test_every_kind_of_prompt(open_desk, random_session, dev_data, name, dtype):
     desk.done()
     assert desk.widget.session.object_ids == [1, 3]
     assert not (desk.layers.labels.data == 2).any()
+
+
+def test_prompts_stay_where_nothing_can_be_followed_on_another_device(open_desk):
+    desk = open_desk(blobs(), session_factory=SessionOpener())
+    desk.point(0, *SMALL)
+    desk.done()
+    desk.widget.choose_model("micro", "cpu")
+    desk.done()
+    assert desk.status == "Ready: micro has your prompts."
+    following = desk.widget.workbench.following
+    following.frame_range, following.looking = (1, 2), Looking(2, None)
+    desk.widget.propagate("backward")
+    desk.done()
+    assert desk.status == "No frame of those chosen lies backward from the prompts."
+    assert len(desk.layers.points.data) == 1
+    assert desk.layers.prompts == desk.prompts == {1: {0: Prompt([SMALL], [True])}}
+
+
+def test_a_session_goes_on_with_the_contrast_that_it_was_made_with(open_desk, tmp_path):
+    path, model = tmp_path / "cells.ns2.json", load_model()
+    history = History(TrackingSession(model, Frames(blobs(), contrast=(20, 4000))))
+    history.do(SetPrompt(1, 0, Prompt([SMALL], [True])))
+    KeptSession(path).save(history, SessionFile.of(history, "micro"))
+    desk = open_desk(blobs(), session_factory=SessionOpener())
+    desk.widget.restore_session(path)
+    desk.done()
+    assert desk.status.startswith("Restored as it was")
+    assert desk.widget.session.frames.contrast == (20, 4000)
+    desk.point(0, *LARGE)
+    desk.done()
+    assert load_session(path).image.contrast == (20, 4000)
 
 
 def test_the_embedded_model_on_real_nuclei(open_window, dev_data):

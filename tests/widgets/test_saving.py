@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from test_undo import EVERYTHING, do, seen
 from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import Propagate
+from napari_sam2.widgets import saving
 from napari_sam2.widgets.notes import Notes
 from napari_sam2.widgets.saving import sessions_folder
 from napari_sam2.widgets.slice_step import current_step, set_step
@@ -203,6 +205,20 @@ def test_what_another_window_removes_meanwhile_is_passed_over(open_desk, saved_s
     assert "You worked on this image before" in again.status
     do(again, "click")
     assert len(files(saved_sessions)) == 3
+
+
+def test_only_what_was_saved_by_itself_makes_room(open_desk, saved_sessions, monkeypatch):
+    monkeypatch.setattr(saving, "_MOST_FILES", 2)
+    old = [saved_sessions / f"cells-{'0' * 16}-{n}.ns2.json" for n in range(4)]
+    mine = [saved_sessions / name for name in ("mine.ns2.json", "well-3.ns2.json")]
+    for age, path in enumerate(mine + old):
+        path.write_text("{}")
+        results_path(path).write_text("")
+        os.utime(path, (age, age))
+    do(open_desk(blobs()), "click")
+    assert set(files(saved_sessions)) > {*mine, *old[2:]}
+    assert len(files(saved_sessions)) == 5
+    assert all(results_path(path).exists() for path in mine)
 
 
 def test_saving_where_the_user_wants_it(open_desk, saved_sessions, tmp_path):

@@ -141,7 +141,7 @@ def test_objects_are_split_and_followed_alone(desk, sam):
     assert set(np.unique(sam.masklets)) == {0, 1, 2}
     for call, words in (
         (lambda: sam.split(9, 3), "no object 9"),
-        (lambda: sam.split(1, 99), "no frame 99"),
+        (lambda: sam.split(1, 99), "frame 99 does not exist"),
         (lambda: sam.propagate(object_ids=[9]), "no object 9"),
         (lambda: sam.propagate(find_every=2, object_ids=1), "object_ids or find_every"),
     ):
@@ -166,6 +166,30 @@ def test_unusable_prompts_raise_and_change_nothing(desk, sam):
     with pytest.raises(InputError):
         sam.add_prompts({2: {0: Prompt([SMALL], [True]), 1: Prompt([(99, 999)], [True])}})
     assert seen(desk) == before
+
+
+def test_ids_and_frames_are_whole_numbers_also_of_numpy(desk, sam):
+    sam.add_points(np.uint8(4), np.int64(5), SMALL)
+    assert {i: list(by_frame) for i, by_frame in desk.prompts.items()} == {4: [5]}
+    assert type(desk.widget.object_id) is int
+    for call in (
+        lambda: sam.add_points(1.5, 0, [SMALL]),
+        lambda: sam.add_points(1, 0.5, [SMALL]),
+        lambda: sam.add_points(1, 0, [1, 2, 3]),
+        lambda: sam.add_points(1, 0, [SMALL], [0.7]),
+        lambda: sam.add_box(1, "first", [[0, 0], [9, 9]]),
+        lambda: sam.end_object(4, -1),
+        lambda: sam.approve(4, -1),
+        lambda: sam.approve(4, 6),
+        lambda: sam.divide(4, 99),
+        lambda: sam.set_parent(4, 0.5),
+        lambda: sam.delete(4.5),
+        lambda: sam.propagate(find_every=2.5),
+    ):
+        with pytest.raises(InputError):
+            call()
+    assert {i: list(by_frame) for i, by_frame in desk.prompts.items()} == {4: [5]}
+    assert desk.widget.object_id == 4
 
 
 def test_attach_in_a_window(open_window):
@@ -224,7 +248,7 @@ def test_what_cannot_be_done_raises(desk, sam, tmp_path):
     taken.write_bytes(b"precious")
     for call, words in (
         (lambda: sam.propagate("sideways"), "'sideways'"),
-        (lambda: sam.find_all(99), "no frame 99"),
+        (lambda: sam.find_all(99), "frame 99 does not exist"),
         (lambda: sam.save(tmp_path / "cells.txt"), r"no name for a session; choose one in \.ns2"),
         (lambda: sam.find_all(0, diameter=-1), "diameter"),
         (lambda: sam.end_object(77, 3), "no prompt on another frame"),

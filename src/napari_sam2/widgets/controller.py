@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from psygnal import Signal
 
 from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.prompt import Prompts
-from napari_sam2.tracking.steps import AddPrompts, AdoptMasks
-from napari_sam2.widgets.dividing import carry_over
+from napari_sam2.tracking.steps import AddPrompts
+from napari_sam2.widgets.handing_on import HandedOn
 from napari_sam2.widgets.opening import SessionFactory, SessionOpener, SessionRequest
 from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.results import ResultWriter
@@ -64,6 +65,7 @@ class Controller:
         self.record: Record | None = None
         """What was done in the session, while one is open."""
         self._made: tuple[int, Record] | None = None
+        self._handed_on = HandedOn()  # where no model could be loaded, from the session before
         self.opening = False
         self.left_behind = 0
         """Objects whose imported masks the session does not know, as it was opened anew."""
@@ -109,10 +111,12 @@ class Controller:
         saved
             The session file that will be done again in it.
         """
-        session = self.session
-        parents = {} if session is None else dict(session.parents)
-        locked = set() if session is None else set(session.locked)
-        self.left_behind = len(self._imported() & prompts.keys() - locked)
+        if self.record is not None:
+            self._handed_on = HandedOn.of(self.record, writer)
+        elif self._handed_on.writer() is not writer:
+            self._handed_on = HandedOn(ref(writer))
+        known = self._handed_on
+        self.left_behind = len(known.imported & prompts.keys() - known.locked)
         self.close()
         self.opening = True
         self.obstacle = "The model is still loading; try again in a moment."
@@ -138,8 +142,8 @@ class Controller:
             if prompts:
                 with record.history.session.checking(check):
                     record.history.do(AddPrompts(prompts))
-                carry_over(record.history, parents, locked)
-                record.history.settle()
+                known.to(record)
+                record.settle()
                 return _Opened(record, keeper, None)
             return _Opened(record, keeper, keeper.found())
 
@@ -168,11 +172,6 @@ class Controller:
         self.obstacle = in_words(error)
         self.status.emit(self.obstacle, "error")
         self.changed.emit()
-
-    def _imported(self) -> set[int]:
-        """Return the objects that were imported into this session."""
-        steps = [] if self.record is None else self.record.history.steps
-        return {i for step in steps if isinstance(step, AdoptMasks) for i in step.masks}
 
     def close(self) -> None:
         """Leave the session; what was done until now is saved."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.layer_data import PARENTS_KEY
-from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage_steps import Divide, SetParents
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.steps import LockObject, Step
+from napari_sam2.tracking.steps import Step
 from napari_sam2.widgets.acting import act
 from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
-    from napari_sam2.tracking.history import History
     from napari_sam2.widgets.record import LayerChange, Record
     from napari_sam2.widgets.workbench import Workbench
 
@@ -202,12 +199,3 @@ def hint(session: Any, object_id: int, frame: int) -> str:
     if sisters:
         return f" N, then click on the other daughter of {mother}, object {sisters[0]}."
     return f" H follows the daughters, and takes away what object {mother} has from there on."
-
-
-def carry_over(history: History, parents: Mapping[int, int], locked: Iterable[int]) -> None:
-    """Say again, in a session that was opened anew, who is whose daughter, and what is locked."""
-    for object_id in sorted(locked):
-        history.do(LockObject(object_id, True))
-    for daughter, mother in parents.items():
-        with suppress(InputError):  # one that was not shown yet is not there
-            history.do(SetParents({daughter: mother}))

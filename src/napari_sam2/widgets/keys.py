@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import ref
 
 from app_model.types import KeyCode, KeyMod
 from qtpy.QtCore import Qt
@@ -26,7 +27,7 @@ class KeyBindings:
         self._handlers = {key: _handler(text, run) for key, (text, run) in actions.items()}
         self.texts = {key.replace("Control", COMMAND): t for key, (t, _) in actions.items()}
         """What each key does, in words."""
-        self._bound: list[Any] = []
+        self._bound: list[ref[Any]] = []  # layers that were removed must not stay in memory
 
     def press_event(self, event: QKeyEvent) -> bool:
         """Do what a key of a Qt event does in the canvas; False if it is none of ours."""
@@ -40,11 +41,11 @@ class KeyBindings:
         for target in targets:
             for key, handler in self._handlers.items():
                 target.bind_key(_of_napari(key), handler, overwrite=True)
-            self._bound.append(target)
+            self._bound.append(ref(target))
 
     def unbind(self) -> None:
         """Take our keys off again, where nobody else took them since."""
-        for target in self._bound:
+        for target in [there for bound in self._bound if (there := bound()) is not None]:
             for key, handler in self._handlers.items():
                 if handler in target.keymap.values():
                     target.bind_key(_of_napari(key), None)

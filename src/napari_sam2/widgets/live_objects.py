@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from operator import index
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.dock import MaskletsWidget
@@ -151,8 +149,8 @@ class LiveObjects:
         InputError
             If the object does not exist or cannot divide there; the message says why.
         """
-        before = set(self.parents)
-        self.widget.workbench.dividing.divide(object_id, frame, find)
+        before, (mother,) = set(self.parents), self._known(object_id)
+        self.widget.workbench.dividing.divide(mother, self._frame(frame), find)
         self.wait()
         daughters = sorted(set(self.parents) - before)
         if len(daughters) != 2:
@@ -167,6 +165,7 @@ class LiveObjects:
         InputError
             If an object does not exist, or it cannot be; the message says why.
         """
+        object_id, parent = self._id(object_id), None if parent is None else self._id(parent)
         self.widget.workbench.dividing.set_mother([object_id], parent)
         self.wait()
         if self.parents.get(object_id) != parent:
@@ -185,6 +184,7 @@ class LiveObjects:
         InputError
             If there is no such mask.
         """
+        object_id, frame = self._id(object_id), self._frame(frame)
         if not (self.masklets[self._geometry().index(frame)] == object_id).any():
             raise InputError(f"object {object_id} has no mask on frame {frame}")
         with self._carried_out():
@@ -205,12 +205,23 @@ class LiveObjects:
 
     def _known(self, object_ids: int | Iterable[int]) -> list[int]:
         """Return ids in rising order, each once; refuse those of no object."""
-        given = [object_ids] if isinstance(object_ids, int | np.integer) else object_ids
-        ids = sorted({index(i) for i in given})
+        given = object_ids if isinstance(object_ids, Iterable) else [object_ids]
+        ids = sorted({self._id(i) for i in given})
         for i in ids:
             if i not in self.widget.workbench.used_ids:
                 raise InputError(f"there is no object {i}")
         return ids
+
+    @staticmethod
+    def _id(object_id: object) -> int:
+        return whole_number(object_id, "an object id")
+
+    def _frame(self, frame: object) -> int:
+        """Return a frame of the stack; refuse all else."""
+        known, length = whole_number(frame, "a frame"), self._geometry().length
+        if not 0 <= known < length:
+            raise InputError(f"frame {known} does not exist; there are frames 0 to {length - 1}")
+        return known
 
     @property
     def status(self) -> str:
@@ -238,10 +249,7 @@ class LiveObjects:
 
     def _go_to(self, frame: int) -> None:
         """Show a frame."""
-        length = self._geometry().length
-        if not 0 <= frame < length:
-            raise InputError(f"there is no frame {frame}: the stack has frames 0 to {length - 1}")
-        self.widget.workbench.go_to_frame(frame)
+        self.widget.workbench.go_to_frame(self._frame(frame))
 
     def _layers(self) -> PromptLayers:
         layers = self.widget.workbench.layers

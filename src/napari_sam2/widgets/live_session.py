@@ -12,6 +12,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.tracking.session_file import SUFFIX
+from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.widgets.following import Looking
 from napari_sam2.widgets.layer_adapters import unwrapped
 from napari_sam2.widgets.live_objects import LiveObjects
@@ -60,6 +61,7 @@ class LiveSession(LiveObjects):
             If the frame does not exist or a point lies outside of it.
         """
         clicks = Prompt(points, positive)  # type: ignore[arg-type]
+        object_id, frame = self._id(object_id), self._frame(frame)
         known = self.prompts.get(object_id, {}).get(frame, Prompt())
         if known.absent:
             known = Prompt()
@@ -73,7 +75,7 @@ class LiveSession(LiveObjects):
         InputError
             If the frame does not exist, or the box has no area or lies outside of it.
         """
-        return self._say(object_id, frame, Prompt(box=np.asarray(box, dtype=float)))
+        return self._say(object_id, frame, Prompt(box=np.asarray(box)))
 
     def add_mask(self, object_id: int, frame: int, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Paint an object, bool (Y, X); returns its mask.
@@ -194,6 +196,7 @@ class LiveSession(LiveObjects):
         ways = get_args(Way)
         if direction not in ways:
             raise InputError(f"unknown direction {direction!r}; give {', '.join(ways)}")
+        find_every = whole_number(find_every, "find_every")
         if find_every < 0:
             raise InputError(f"find_every is a number of frames, 0 or more, not {find_every}")
         if find_every and object_ids is not None:
@@ -263,7 +266,7 @@ class LiveSession(LiveObjects):
         return {} if session is None else dict(session.result(frame).quality)
 
     def _say(self, object_id: int, frame: int, prompt: Prompt) -> npt.NDArray[np.bool_]:
-        bench = self.widget.workbench
+        bench, object_id, frame = self.widget.workbench, self._id(object_id), self._frame(frame)
         with self._carried_out():
             bench.prompting.say(object_id, frame, prompt)
             bench.set_object(object_id)

@@ -35,6 +35,7 @@ from napari_sam2.widgets.object_model import (
     ObjectModel,
 )
 from napari_sam2.widgets.overview import Summary
+from napari_sam2.widgets.parts import pop_up
 from napari_sam2.widgets.row_table import RowTable
 from napari_sam2.widgets.selecting import add_select_menu
 
@@ -221,4 +222,4 @@ class ObjectTable(RowTable):
         return menu
 
     def _show_menu(self, place: Any) -> None:
-        self.menu().popup(self.viewport().mapToGlobal(place))
+        pop_up(self.menu(), self.viewport().mapToGlobal(place))

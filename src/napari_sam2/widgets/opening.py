@@ -37,6 +37,8 @@ class SessionRequest:
         The same choice as for `open_stack`, and the index along other axes of the file.
     attention, zoom
         As in `TrackingPolicy`.
+    contrast
+        Values shown as black and white; None: those of the whole stack.
     """
 
     data: Any
@@ -51,9 +53,10 @@ class SessionRequest:
     select: Mapping[str, int] = field(default_factory=dict)
     attention: Attention | None = None
     zoom: float | None = None
+    contrast: Contrast | None = None
 
     def frames(self, contrast: Contrast | None = None) -> Frames:
-        """Return the stack as the model sees it."""
+        """Return the stack as the model sees it, perhaps with another contrast."""
         from napari_sam2.tracking.frames import Frames  # torch takes seconds to import
 
         return Frames(
@@ -61,7 +64,7 @@ class SessionRequest:
             self.axis,
             channel_axis=self.channel_axis,
             channel=self.channel,
-            contrast=contrast,
+            contrast=self.contrast if contrast is None else contrast,
         )
 
 

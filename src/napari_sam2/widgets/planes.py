@@ -22,7 +22,10 @@ class Attic:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="napari-sam2-undo-")  # noqa: SIM115
+        # Without a buffer, which would keep what a full disk refused, and refuse all that follows.
+        self._file = tempfile.TemporaryFile(  # noqa: SIM115
+            buffering=0, prefix="napari-sam2-undo-"
+        )
         self._end = 0
         self._free: list[tuple[int, int]] = []  # start and size of each gap, rising
         self._dropped: deque[tuple[int, int]] = deque()
@@ -36,8 +39,9 @@ class Attic:
         start = self._end if gap is None else self._free[gap][0]
         try:
             self._file.seek(start)
-            self._file.write(data)
-            self._file.flush()
+            rest = memoryview(data)
+            while rest:  # a system may take a part of it
+                rest = rest[self._file.write(rest) :]
         except OSError:
             return data
         if gap is None:

@@ -175,6 +175,11 @@ class Record:
                     extra.after = layers_of(session.prompts)
                 self.layers = Standing(extra.after, session.prompts)
 
+    def settle(self) -> None:
+        """Make all that was done until now the ground that undo does not go below."""
+        self.history.settle()
+        self.layers = Standing(self.layers.state, self.history.session.prompts)
+
     def _before(self, change: LayerChange) -> Mapping[int, npt.NDArray[Any]]:
         """Return the labels before they were painted on, with what was written meanwhile."""
         session, writer = self.history.session, self._writer

@@ -30,11 +30,14 @@ _CUT_SHORT = " The file of the earlier session stays as it was."
 
 @dataclass(frozen=True, eq=False)
 class _Left:
-    """An image that was left, where its session is, and the layers that it had."""
+    """An image that was left, where its session is, and the layers that it had.
+
+    Those that were removed since are not kept in memory.
+    """
 
     image: ref[Image]
     place: Place
-    layers: tuple[Layer, ...]
+    layers: tuple[ref[Layer], ...]
 
 
 class Restoring:
@@ -114,7 +117,7 @@ class Restoring:
         When the image is chosen again, they give way to what is restored, unless they were changed
         meanwhile.
         """
-        self._left.append(_Left(ref(image), place, layers.layers))
+        self._left.append(_Left(ref(image), place, tuple(ref(one) for one in layers.layers)))
         for event in (layers.labels.events.paint, layers.labels.events.data):
             event.connect(self._on_changed)
 
@@ -123,7 +126,7 @@ class Restoring:
 
     def _forget(self, layer: Layer) -> None:
         """Let the layers of a session that was left stay, of which this is one."""
-        self._left = [left for left in self._left if layer not in left.layers]
+        self._left = [left for left in self._left if ref(layer) not in left.layers]
 
     def _was_left(self, found: SavedSession) -> bool:
         """Whether a session was left in this window, at what is worked on now."""
@@ -142,8 +145,9 @@ class Restoring:
         old = [left for left in self._left if left.place.path == path]
         self._left = [left for left in self._left if left not in old]
         for left in old:
-            for layer, new in zip(left.layers, layers.layers if layers else (), strict=False):
-                if layer in viewer.layers:
+            before = (one() for one in left.layers)
+            for layer, new in zip(before, layers.layers if layers else (), strict=False):
+                if layer is not None and layer in viewer.layers:
                     viewer.layers.remove(layer)
                     new.name = layer.name
 

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "NAPARI_SAM2_SESSIONS"
 _MOST_FILES = 100
+# Names that are given here; whatever else is in the folder is the user's own.
+_OURS = re.compile(rf".+-[0-9a-f]{{16}}(-[0-9]+)+{re.escape(SUFFIX)}")
 
 
 def sessions_folder() -> Path:
@@ -256,7 +258,8 @@ def _beside(path: Path) -> Path:
 
 
 def _drop_oldest(folder: Path) -> None:
-    for file in _by_age(folder.glob(f"*{SUFFIX}"))[:-_MOST_FILES]:
+    ours = (file for file in folder.glob(f"*{SUFFIX}") if _OURS.fullmatch(file.name))
+    for file in _by_age(ours)[:-_MOST_FILES]:
         with suppress(OSError):  # another window has removed it, or has it open
             file.unlink(missing_ok=True)
             results_path(file).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.session_file import SUFFIX
 from napari_sam2.widgets.exporting import export, filters, with_suffix
 from napari_sam2.widgets.importing import import_masklets
-from napari_sam2.widgets.parts import button, row
+from napari_sam2.widgets.parts import button, pop_up, row
 from napari_sam2.widgets.seen import show_current
 from napari_sam2.widgets.slice_step import current_step, set_step
 from napari_sam2.widgets.sources import NO_UNITS
@@ -109,7 +109,7 @@ class SessionActions:
         form.restore.clicked.connect(lambda: bench.restoring.restore())
 
     def _open_menu(self, under: QPushButton) -> None:
-        self.menu().popup(under.mapToGlobal(under.rect().bottomLeft()))
+        pop_up(self.menu(), under.mapToGlobal(under.rect().bottomLeft()))
 
     def menu(self) -> QMenu:
         """Make the menu of 'More'."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from napari_sam2.tracking.contrast import Contrast
     from napari_sam2.tracking.session_file import ImageIdentity
 
 
@@ -276,6 +277,11 @@ class Source:
     def file_channel(self) -> Channels | None:
         """Return what `open_stack` is told to see the same channels of the file."""
         return None if self.layers else self.channel
+
+    def fitting(self, contrast: Contrast) -> Contrast | None:
+        """Return a contrast, if it is one of as many channels as the model sees."""
+        mixed = isinstance(contrast[0], tuple)
+        return contrast if mixed == isinstance(self.channel, tuple) else None
 
     def file_planes(self, geometry: StackGeometry) -> dict[str, int]:
         """Return what `open_stack` is told to see the same plane of the file."""

@@ -153,6 +153,7 @@ class Starting:
             select=bench.source.file_planes(geometry),
             attention=bench.attention,
             zoom=None if content is None else content.zoom,
+            contrast=None if content is None else bench.source.fitting(content.image.contrast),
         )
         layers = bench.layers
         bench.controller.open(request, bench.writer, layers.prompts, layers.state(), saved)
@@ -202,4 +203,4 @@ class Starting:
         bench.own_array.leave()
         if bench.layers is not None:
             bench.layers.be_silent()
-        bench.layers = bench.image = bench.source = bench.writer = None
+        bench.layers = bench.image = bench.source = bench.writer = bench.colours = None

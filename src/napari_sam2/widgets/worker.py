@@ -117,13 +117,17 @@ class Worker:
             self._urgent -= not gives_way
 
         def finish() -> None:
+            nonlocal error
+            # It leads to the frame that has it: together they would keep all that the job had at
+            # hand, for Python seldom looks for such rings in what was frozen.
+            raised, error = error, None
             with self._lock:
                 self._pending -= 1
             if not self._current(key, ticket):
                 return
-            if error is not None and failed is not None:
-                failed(error)
-            elif error is None and done is not None:
+            if raised is not None and failed is not None:
+                failed(raised)
+            elif raised is None and done is not None:
                 done(result)
 
         if not self._closed:
