@@ -131,6 +131,9 @@ def test_a_session_goes_on_with_the_contrast_that_it_was_made_with(open_desk, tm
     desk.point(0, *LARGE)
     desk.done()
     assert load_session(path).image.contrast == (20, 4000)
+    desk.widget.choose_model("micro", "cpu")
+    desk.done()
+    assert desk.widget.session.frames.contrast == (20, 4000)
 
 
 def test_the_embedded_model_on_real_nuclei(open_window, dev_data):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
+    from napari_sam2.tracking.contrast import Contrast
     from napari_sam2.widgets.saving import SavedSession
     from napari_sam2.widgets.workbench import Workbench
 
@@ -33,6 +34,7 @@ class Starting:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._contrast: Contrast | None = None  # of a session that was restored on this image
         bench.viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
@@ -64,6 +66,7 @@ class Starting:
             bench.controller.tell(refused)
             return refused
         self.leave()
+        self._contrast = None
         bench.image, bench.source = image, source
         bench.new_pixels.watch(source.layers or (image,))
         bench.placing.watch(image)
@@ -138,6 +141,7 @@ class Starting:
         content = None if saved is None else saved.content
         if content is not None:
             bench.model, bench.attention = content.model, content.attention
+            self._contrast = bench.source.fitting(content.image.contrast)
         geometry = bench.layers.geometry
         data, axis, channel_axis = bench.source.array(geometry)
         request = SessionRequest(
@@ -153,7 +157,7 @@ class Starting:
             select=bench.source.file_planes(geometry),
             attention=bench.attention,
             zoom=None if content is None else content.zoom,
-            contrast=None if content is None else bench.source.fitting(content.image.contrast),
+            contrast=self._contrast,
         )
         layers = bench.layers
         bench.controller.open(request, bench.writer, layers.prompts, layers.state(), saved)
