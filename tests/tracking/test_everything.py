@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
+from napari_sam2 import Frames, TrackingPolicy, TrackingSession
 from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.evaluation.sequences import load_sequence
 from napari_sam2.tracking import everything as module
@@ -206,11 +206,6 @@ def test_odd_frames_are_no_error():
     for shape in ((1, 1), (5, 300), (40, 7)):
         session = TrackingSession(toy_model(), Frames(np.zeros((1, *shape), np.uint8)))
         assert last(session).total > 0
-
-
-@pytest.fixture(scope="module")
-def micro():
-    return load_model("micro", device="cpu")
 
 
 def test_the_embedded_model_finds_drawn_cells(micro):
