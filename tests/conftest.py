@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from napari_sam2.model.sam2 import SAM2
 
 pytest.register_assert_rewrite("tests.commands", "hands")
 
@@ -35,6 +38,28 @@ def dev_data() -> Path:
 def formats_data() -> Path:
     """Real files in real formats, beside the repository."""
     return _data("formats")
+
+
+@pytest.fixture(scope="session")
+def shared_micro() -> SAM2:
+    """The weights that are in the package; what was computed for one test is there for others."""
+    from napari_sam2.weights import load_model
+    from tests.remembering import remembering
+
+    return remembering(load_model("micro", device="cpu"))
+
+
+@pytest.fixture
+def sharing(shared_micro: SAM2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands in this process work with `shared_micro`, where they want these weights."""
+    from napari_sam2 import weights
+
+    load = weights.load_model
+
+    def shared(name_or_path: str | Path = "micro", *args: Any, **kwargs: Any) -> SAM2:
+        return shared_micro if name_or_path == "micro" else load(name_or_path, *args, **kwargs)
+
+    monkeypatch.setattr(weights, "load_model", shared)
 
 
 def _forbid_skip(report: Any, path: Path) -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.commands import FRAMES, SIZE, random_model, refused, run, two_moving_cells
+from tests.commands import FRAMES, SIZE, refused, run, two_moving_cells
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+@pytest.fixture
+def model(sharing: None) -> str:
+    """The weights that are in the package: of such cells they need few clicks."""
+    return "micro"
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def dev(folder: Path) -> Path:
     return folder / "dev"
 
 
-def test_evaluate_a_model_writes_its_card(dev: Path, model: Path) -> None:
+def test_evaluate_a_model_writes_its_card(dev: Path, model: str) -> None:
     card = dev.parent / "docs" / "card.md"
     which = ("--model", model, "--device", "cpu", "--card", card, "--frames", 2)
     result = run("evaluate", "--sequences", dev, *which)
@@ -68,7 +69,7 @@ def test_evaluate_a_model_writes_its_card(dev: Path, model: Path) -> None:
 
 
 def test_evaluate_a_model_writes_nothing_unasked(
-    dev: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dev: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -84,8 +85,8 @@ def test_evaluate_a_model_writes_nothing_unasked(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_evaluate_by_protocols(dev: Path, model: Path) -> None:
-    options = ("--sequences", dev, "--model", model, "--device", "cpu", "--rounds", 2)
+def test_evaluate_by_protocols(dev: Path) -> None:
+    options = ("--sequences", dev, "--model", "micro", "--device", "cpu", "--rounds", 2)
     chosen = ("click", "mask", "offline", "online")
     protocols = [word for name in chosen for word in ("--protocol", name)]
     result = run("evaluate", *options, *protocols, "--json")
@@ -125,7 +126,7 @@ def test_evaluate_refuses_what_it_cannot_do(dev: Path, tmp_path: Path) -> None:
     refused(run("evaluate", *folder, "--model", tmp_path / "none.pt"), "no images.tif")
 
 
-def test_a_sequence_that_fails_is_left_out_and_said(dev: Path, model: Path) -> None:
+def test_a_sequence_that_fails_is_left_out_and_said(dev: Path, model: str) -> None:
     tifffile.imwrite(dev / "cells" / "masks.tif", np.zeros((FRAMES, SIZE, SIZE), np.uint8))
     options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2)
     result = run("evaluate", *options, "--protocol", "box")
@@ -139,7 +140,7 @@ def test_a_sequence_that_fails_is_left_out_and_said(dev: Path, model: Path) -> N
     assert not only.stdout
 
 
-def test_a_card_replaces_nothing_but_a_card(dev: Path, model: Path) -> None:
+def test_a_card_replaces_nothing_but_a_card(dev: Path, model: str) -> None:
     options = ("--sequences", dev, "--model", model, "--device", "cpu", "--frames", 2, "--card")
     (dev / "notes.md").write_text("# My notes")
     refused(run("evaluate", *options, dev / "notes.md"), "notes.md exists and is no model card")
@@ -152,7 +153,7 @@ def test_a_card_replaces_nothing_but_a_card(dev: Path, model: Path) -> None:
 
 
 def test_ctrl_c_prints_what_is_finished_and_keeps_the_old_card(
-    dev: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    dev: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from napari_sam2.evaluation import examination
 

@@ -13,6 +13,7 @@ from typer.testing import Result
 from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.checkpoint import save_model
+from napari_sam2.model.sam2 import SAM2
 from napari_sam2.replay import image_of
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError
@@ -39,12 +40,11 @@ LENGTH = 8
 
 
 @pytest.fixture
-def worked(tmp_path: Path) -> np.ndarray:
+def worked(shared_micro: SAM2, sharing: None, tmp_path: Path) -> np.ndarray:
     """A stack, and a session on it with the embedded model; returns its labels (T, Y, X)."""
     tifffile.imwrite(tmp_path / "stack.tif", moving_disk(LENGTH), metadata={"axes": "TYX"})
-    model = load_model("micro", device="cpu")
     frames = open_stack(tmp_path / "stack.tif", "TYX").frames()
-    history = History(TrackingSession(model, frames))
+    history = History(TrackingSession(shared_micro, frames))
     history.do(SetPrompt(3, 2, Prompt([[30, 26]], [True])))
     results = history.run(Propagate("both"))
     for _ in range(6):
@@ -55,7 +55,7 @@ def worked(tmp_path: Path) -> np.ndarray:
     content = SessionFile(
         ImageIdentity.of(frames, str(tmp_path / "stack.tif")),
         "micro",
-        model_fingerprint(model).hex(),
+        model_fingerprint(shared_micro).hex(),
         tuple(history.steps),
     )
     save_session(tmp_path / "stack.ns2.json", content, history.session.prompts)

@@ -27,7 +27,6 @@ from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import load_session
 from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate
-from napari_sam2.weights import load_model
 from tests.commands import refused, run
 from tests.tracking.toy import moving_disk
 
@@ -37,13 +36,13 @@ FIRST = 2  # the frame of the prompt
 GIVEN = ("--axes", "TYX", "--device", "cpu")
 
 
-@pytest.fixture(scope="module")
-def model() -> SAM2:
-    return load_model("micro", device="cpu")
+@pytest.fixture
+def model(shared_micro: SAM2) -> SAM2:
+    return shared_micro
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(sharing: None, tmp_path: Path) -> Path:
     """A stack with a disk that is hidden on one frame, and a prompt."""
     stack = moving_disk(LENGTH)
     stack[5] = stack[5, :, ::-1] // 8

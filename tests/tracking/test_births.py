@@ -21,7 +21,7 @@ from tests.tracking import toy
 from tests.tracking.toy import toy_model
 
 LENGTH, SPLITS = 10, 5
-LONG = 12  # of the sample
+LONG = 9  # of the sample: six divisions
 SHAPE = (96, 160)
 disk = partial(toy.disk, shape=SHAPE)
 

@@ -37,7 +37,7 @@ from napari_sam2.tracking.steps import (
     Step,
 )
 from napari_sam2.tracking.steps_json import step_as_json
-from tests.tracking.toy import a_session, moving_disk, toy_model
+from tests.tracking.toy import a_session, moving_disk
 
 FRAMES = 10
 
@@ -111,9 +111,8 @@ def test_every_step_can_be_undone_and_done_again(model, attention):
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.sampled_from(["do", "undo", "redo"]), min_size=8, max_size=30))
-def test_after_any_undoing_the_steps_that_count_give_the_same(moves):
-    model = toy_model()
+@given(moves=st.lists(st.sampled_from(["do", "undo", "redo"]), min_size=8, max_size=30))
+def test_after_any_undoing_the_steps_that_count_give_the_same(model, moves):
     history = start(model)
     waiting = iter(STEPS)
     for move in moves:

@@ -23,7 +23,7 @@ from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.session_file import SessionFile, load_session
 from napari_sam2.tracking.steps import LockObject, MergeObjects, Propagate, SetPrompt, SplitObject
 from tests.tracking.test_history import STEPS, box, click, everything, start
-from tests.tracking.toy import moving_disk, toy_model
+from tests.tracking.toy import moving_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 CORRECTIONS = [SetPrompt(1, 6, click((30, 40, True))), *STEPS[5:7], Propagate("both")]
@@ -72,8 +72,8 @@ def test_opening_computes_nothing_and_shows_all(model, tmp_path, monkeypatch):
 
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(when=st.integers(1, len(STEPS) - 1), lead=st.integers(0, 2))
-def test_going_on_is_as_if_it_had_never_been_closed(tmp_path_factory, when, lead):
-    model, folder = toy_model(), tmp_path_factory.mktemp("kept")
+def test_going_on_is_as_if_it_had_never_been_closed(model, tmp_path_factory, when, lead):
+    folder = tmp_path_factory.mktemp("kept")
     extra = [[], [LockObject(1, True), SplitObject(1, 4, 9)], [SplitObject(1, 4, 9)]][lead]
     history = start(model)
     for step in STEPS[:when]:

@@ -54,7 +54,7 @@ def click() -> Prompt:
 def test_a_cell_that_comes_is_found_and_followed(session):
     session.add_points(1, 0, [[30, 35]], [True])
     total = session.total_frames(find_every=EVERY)
-    frames = [r.frame for r in session.propagate_and_find(EVERY)]
+    frames = [r.frame for r in session.propagate_and_find(EVERY, diameter=26)]
     assert frames == [0, 1, 2, 1, 0, 3, 4, 3, 2, 5, 6, 5, 4, 7]
     assert len(frames) == total
     (new,) = set(session.object_ids) - {1}
@@ -66,6 +66,16 @@ def test_a_cell_that_comes_is_found_and_followed(session):
         assert 450 < (session.result(t).labels == new).sum() < 800
     assert not (session.result(COMES - 1).labels == new).any()
     assert not session.stale_frames()
+
+
+def test_how_large_it_is_need_not_be_known(micro, stack):
+    session = TrackingSession(micro, Frames(stack[COMES - 1 : COMES + 2]))
+    session.add_points(1, 0, [[34, 41]], [True])
+    for _ in session.propagate_and_find(EVERY):
+        pass
+    assert session.object_ids == [1, 2]
+    assert session.result(2).labels[64, 90 + COMES + 1] == 2
+    assert 450 < (session.result(2).labels == 2).sum() < 800
 
 
 def test_backward_they_are_followed_backward(micro, stack):
