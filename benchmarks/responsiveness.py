@@ -147,7 +147,7 @@ def main() -> None:
     print("\n".join(rows))
     if not options.quick:
         write_section(TITLE, section(rows, options))
-    sam.widget._shut_down()
+    sam.widget.shut_down()
     viewer.close()
 
 

@@ -109,7 +109,7 @@ def timelapse(viewer: Any) -> None:
     viewer.theme = "light"
     picture("light")
     viewer.theme = "dark"
-    sam.widget._shut_down()
+    sam.widget.shut_down()
 
 
 def zstack(viewer: Any) -> None:
@@ -131,7 +131,7 @@ def zstack(viewer: Any) -> None:
     sam.widget.show_in_3d()
     sam.widget.wait(60, panels=True)
     take(viewer, "space")
-    sam.widget._shut_down()
+    sam.widget.shut_down()
 
 
 if __name__ == "__main__":

@@ -110,3 +110,18 @@ def test_deleted_and_locked_together_in_one_step(desk):
 def test_there_is_nothing_to_select(open_desk):
     table = open_desk(np.zeros((3, 20, 20), np.uint8)).widget.form.objects.table
     assert not submenu(table.menu(), "Select").isEnabled()
+
+
+@pytest.mark.parametrize("order", [Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder])
+def test_many_rows_are_selected_at_once(desk, order):
+    table, changes = desk.widget.form.objects.table, []
+    table.sortByColumn(0, order)
+    table.select([4])
+    table.selectionModel().selectionChanged.connect(lambda *_: changes.append(1))
+    table.select([1, 2, 3, 5, 99])
+    assert table.selected_ids() == [1, 2, 3, 5]
+    assert table._id(table.currentIndex()) == 5
+    assert len(changes) <= 2  # what was selected goes; these come
+    assert table.selectionModel().selection().count() == 2  # rows in a sequence are one part
+    table.select([])
+    assert table.selected_ids() == []

@@ -20,7 +20,7 @@ import tifffile
 
 from napari_sam2.export.files import contents
 from napari_sam2.export.labels import open_labels
-from napari_sam2.export.source import LabelSource, frames_of_objects
+from napari_sam2.export.source import LabelSource, frames_of_objects, numbered
 from napari_sam2.stacks import Stack, axes_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.lineage import possible
@@ -93,9 +93,9 @@ def write_ctc(path: Path, source: LabelSource) -> None:
     path.mkdir()
     digits = max(3, len(str(len(source) - 1)))
     for frame, plane in enumerate(source.planes()):
-        present, place = np.unique(plane, return_inverse=True)
+        present, place = numbered(plane)
         ids = [_at(tracks.get(i, ()), frame) for i in present.tolist()]
-        mask = np.array(ids, np.uint16)[place].reshape(plane.shape)
+        mask = np.array(ids, np.uint16)[place]
         name = f"mask{frame:0{digits}d}.tif"
         tifffile.imwrite(path / name, mask, compression="zlib", photometric="minisblack")
     lines = sorted(track for parts in tracks.values() for track in parts)
@@ -307,6 +307,6 @@ def _joined(tracks: Sequence[Track]) -> dict[int, int]:
 
 
 def _renumbered(labels: npt.NDArray[Any], changed: Mapping[int, int]) -> npt.NDArray[Any]:
-    present, place = np.unique(labels, return_inverse=True)
+    present, place = numbered(labels)
     ids = np.array([changed.get(i, i) for i in present.tolist()], labels.dtype)
-    return ids[place].reshape(labels.shape)
+    return ids[place]

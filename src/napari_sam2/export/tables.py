@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import regionprops_table
 
-from napari_sam2.export.source import LabelSource
+from napari_sam2.export.source import LabelSource, numbered
 from napari_sam2.physical_units import length_symbol
 
 _SHAPE = ("label", "num_pixels", "area", "centroid", "bbox")
@@ -105,15 +105,15 @@ def _measured(
     """Return the columns of one frame, an entry for each object."""
     steps = (source.scale["Y"], source.scale["X"]) if source.unit else (1.0, 1.0)
     # Consecutive labels: the time and memory of regionprops go with the highest.
-    ids, place = np.unique(np.append(plane.ravel(), 0), return_inverse=True)
+    ids, place = numbered(plane)
     image = None if source.image is None else source.image.plane(source.place(frame))
     found = regionprops_table(
-        place[:-1].reshape(plane.shape),
+        place + int(ids[0] > 0),  # 0 is the background
         image,
         properties=(*_SHAPE, *_ELLIPSE, *(_INTENSITY if image is not None else ())),
         spacing=steps,
     )
-    objects = ids[found["label"]]
+    objects = ids[ids > 0]
     columns = {"object_id": objects, "frame": np.full(len(objects), frame)}
     if source.parents is not None:
         parents = [source.parents.get(i, 0) for i in objects.tolist()]

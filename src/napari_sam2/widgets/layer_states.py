@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,11 +93,48 @@ class LayerState:
         )
 
     def write(self, points: Points, shapes: Shapes) -> None:
-        """Put it into the layers in the place of what stands there."""
-        for layer in (points, shapes):
+        """Put it into the layers in the place of what stands there; what is there already stays."""
+        there = LayerState.read(points, shapes, {}, ())
+        rest = []
+        for layer, mine, theirs in (
+            (points, self._point_names(), there._point_names()),
+            (shapes, self._shape_names(), there._shape_names()),
+        ):
+            kept, gone = 0, []
+            for n, name in enumerate(theirs):
+                same = kept < len(mine) and name == mine[kept]
+                kept += same
+                if not same:
+                    gone.append(n)
+            gone += range(len(theirs), len(layer.data))  # what is being drawn
             layer.selected_data = set()
-            layer.remove(range(len(layer.data)))
-        self.append(points, shapes)
+            if gone:
+                layer.remove(gone)
+            rest.append(kept)
+        self._without(*rest).append(points, shapes)
+
+    def _point_names(self) -> list[tuple[Any, ...]]:
+        """Return what tells one point from another."""
+        columns = [values.tolist() for values in self.point_features.values()]
+        return [*zip((place.tobytes() for place in self.points), *columns, strict=True)]
+
+    def _shape_names(self) -> list[tuple[Any, ...]]:
+        """Return what tells one shape from another."""
+        columns = [values.tolist() for values in self.shape_features.values()]
+        # In napari's precision.
+        corners = (np.asarray(shape, np.float32).tobytes() for shape in self.shapes)
+        return [*zip(corners, self.shape_types, *columns, strict=True)]
+
+    def _without(self, points: int, shapes: int) -> LayerState:
+        """Return it without so many of its first points and shapes."""
+        return replace(
+            self,
+            points=self.points[points:],
+            point_features={name: v[points:] for name, v in self.point_features.items()},
+            shapes=self.shapes[shapes:],
+            shape_types=self.shape_types[shapes:],
+            shape_features={name: v[shapes:] for name, v in self.shape_features.items()},
+        )
 
     def append(self, points: Points, shapes: Shapes) -> None:
         """Put it into the layers beside what stands there."""

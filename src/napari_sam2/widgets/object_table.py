@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QItemSelection,
     QItemSelectionModel,
     QModelIndex,
     QSortFilterProxyModel,
@@ -140,20 +142,28 @@ class ObjectTable(RowTable):
     def select(self, ids: list[int]) -> None:
         """Select the rows of these objects and no other; the current object is not changed."""
         flags = QItemSelectionModel.SelectionFlag
-        model = self.selectionModel()
+        model, wanted, found = self.selectionModel(), set(ids), QItemSelection()
+        rows = [n for n in range(self._proxy.rowCount()) if self._id_at(n) in wanted]
+        breaks = np.flatnonzero(np.diff(rows) > 1) + 1
+        for run in np.split(np.array(rows, int), breaks) if rows else ():
+            first, last = int(run[0]), int(run[-1])
+            found.select(self._proxy.index(first, 0), self._proxy.index(last, len(HEADERS) - 1))
         self._choosing = True
         model.clear()
-        for number, row in enumerate(self.objects.rows):
-            if row.object_id in ids:
-                index = self._proxy.mapFromSource(self.objects.index(number, 0))
-                model.setCurrentIndex(index, flags.Select | flags.Rows)
-                self.scrollTo(index)
+        if rows:
+            model.select(found, flags.Select)
+            current = self._proxy.index(max(rows, key=self._id_at), 0)
+            model.setCurrentIndex(current, flags.NoUpdate)
+            self.scrollTo(current)
         self._choosing = False
 
     def selected_ids(self) -> list[int]:
         """Return the objects whose rows are selected."""
-        rows = self.selectionModel().selectedRows()
-        return sorted(self._id(index) for index in rows)
+        parts = self.selectionModel().selection()
+        return sorted({self._id_at(n) for p in parts for n in range(p.top(), p.bottom() + 1)})
+
+    def _id_at(self, row: int) -> int:
+        return self._id(self._proxy.index(row, 0))
 
     def _id(self, index: QModelIndex) -> int:
         return self.objects.rows[self._proxy.mapToSource(index).row()].object_id

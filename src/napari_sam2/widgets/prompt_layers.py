@@ -14,7 +14,7 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.drawing import Areas
 from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.layer_reading import clicks, complaint, drawn, superseded
+from napari_sam2.widgets.layer_reading import Said, Sayings, clicks, drawn, superseded, unusable
 from napari_sam2.widgets.layer_states import Key, LayerState, finished, news
 from napari_sam2.widgets.painting import Painting
 from napari_sam2.widgets.prompt_looks import colour, new_layers
@@ -68,6 +68,8 @@ class PromptLayers:
         self.labels, self.shapes, self.points = new_layers(result, geometry, transform)
         self._painting = Painting(self.labels, geometry)
         self._areas = Areas(geometry.frame_shape)
+        self._sayings = Sayings()
+        self._usable: dict[Points | Shapes, set[bytes]] = {self.points: set(), self.shapes: set()}
         self._connect()
         self.apply_current()
 
@@ -313,11 +315,10 @@ class PromptLayers:
 
     def _drop_unusable(self) -> None:
         for layer in (self.points, self.shapes):
-            complaints = {i: complaint(layer, i, self.geometry) for i in range(finished(layer))}
-            bad = [i for i, text in complaints.items() if text]
-            self._remove_items(layer, bad)
+            bad = unusable(layer, self.geometry, self._usable[layer])
+            self._remove_items(layer, [*bad])
             if bad:
-                self.rejected.emit(complaints[bad[-1]])
+                self.rejected.emit([*bad.values()][-1])
         self._remove_items(self.shapes, superseded(self.shapes, self.geometry))
 
     def _collect(self) -> dict[Key, Prompt]:
@@ -326,13 +327,13 @@ class PromptLayers:
             self._painted.pop(key, None)  # brush strokes remove shapes: this one is newer
             self._absent.discard(key)
         for key, mask in self._painted.items():
-            found[key] = found.get(key, Prompt()).with_mask(mask)
+            found[key] = found.get(key, Said())._replace(mask=mask)
         for key, (places, signs) in clicks(self.points, self.geometry).items():
             self._absent.discard(key)  # a click says that it is there
-            found[key] = found.get(key, Prompt()).add_points(places, signs)
+            found[key] = found.get(key, Said())._replace(clicks=places, signs=signs)
         for key in self._absent:
-            found.setdefault(key, Prompt(absent=True))
-        return found
+            found.setdefault(key, Said(absent=True))
+        return self._sayings.prompts(found)
 
     # --- removing ------------------------------------------------------------------------
 
@@ -347,16 +348,18 @@ class PromptLayers:
 
     def _forget(self, keys: Collection[Key]) -> None:
         """Remove all that was said of objects on frames."""
-        self._remove(lambda i, t: (i, t) in keys)
+        self._remove(keys)
         self._absent -= set(keys)
         for key in keys:
             self._painted.pop(key, None)
 
-    def _remove(self, doomed: Callable[[int, int], bool]) -> None:
+    def _remove(self, keys: Collection[Key]) -> None:
+        doomed = {i for i, _ in keys}
         for layer in (self.points, self.shapes):
-            ids = layer.features["object"].astype(int).to_list()
-            frames = [int(self.geometry.frames_of(d)[0]) for d in layer.data]
-            out = [n for n, key in enumerate(zip(ids, frames, strict=True)) if doomed(*key)]
+            ids, data = layer.features["object"].astype(int).to_list(), layer.data
+            own = [n for n, i in enumerate(ids) if i in doomed]
+            frames = [int(self.geometry.frames_of(data[n])[0]) for n in own]
+            out = [n for n, t in zip(own, frames, strict=True) if (ids[n], t) in keys]
             self._remove_items(layer, out)
 
     def _remove_items(self, layer: Points | Shapes, indices: list[int]) -> None:

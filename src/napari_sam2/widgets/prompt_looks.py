@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Points, Shapes
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_sam2.widgets.layer_adapters import StackGeometry
 
 _POSITIVE = "#2fd35b"
 _NEGATIVE = "#ff4d5e"
+# Of points that are not on the object, and that are.
+_COLOURS = transform_color([_NEGATIVE, _POSITIVE])
 
 
 def new_layers(
@@ -55,12 +58,19 @@ def new_layers(
 
 
 def colour(labels: Labels, shapes: Shapes, points: Points) -> None:
-    """Give shapes the colour of their object, and points that of their sign."""
+    """Give shapes the colour of their object, and points that of their sign, if they have not."""
     if len(points.data):
-        positive = points.features["positive"].astype(bool).to_list()
-        points.face_color = [_POSITIVE if p else _NEGATIVE for p in positive]
+        positive = points.features["positive"].to_numpy(bool)
+        colours = _COLOURS[positive.astype(int)]
+        if not np.array_equal(points.face_color, colours):
+            points.face_color = colours
         # Not by colour alone: some eyes do not tell red from green.
-        points.symbol = ["disc" if p else "diamond" for p in positive]
+        symbols = np.where(positive, "disc", "diamond").tolist()
+        if [str(symbol) for symbol in points.symbol] != symbols:
+            points.symbol = symbols
     if len(shapes.data):
-        ids = shapes.features["object"].astype(int)
-        shapes.edge_color = np.array([labels.get_color(i) for i in ids])
+        ids = shapes.features["object"].to_numpy(int)
+        of = {i: labels.get_color(i) for i in set(ids.tolist())}
+        colours = np.array([of[i] for i in ids.tolist()], np.float32)
+        if not np.array_equal(shapes.edge_color, colours):
+            shapes.edge_color = colours
