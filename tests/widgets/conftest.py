@@ -12,7 +12,7 @@ import napari
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, FakeFactory, blobs
-from hands import Desk, Window, shown
+from hands import Desk, Docked, DockedModel, Window, shown
 from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QSettings
@@ -83,6 +83,30 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk(blobs())
 
 
+@pytest.fixture
+def open_docked(qapp: Any, factory: FakeFactory) -> Iterator[Callable[..., Docked]]:
+    """Open the widget on an image in a window without a canvas, at frame 0."""
+    opened: list[Docked] = []
+
+    def make(data: np.ndarray, *, session_factory: Any = factory, **image: Any) -> Docked:
+        viewer = DockedModel()
+        viewer.add_image(data, name="cells", **image)
+        docked = Docked(viewer, MaskletsWidget(viewer, session_factory=session_factory))
+        opened.append(docked)
+        viewer.window.add_dock_widget(docked.widget, name="SAM 2 masklets")
+        viewer.window.main.show()
+        docked.done()
+        viewer.dims.set_current_step(range(viewer.dims.ndim), [0] * viewer.dims.ndim)
+        return docked
+
+    yield make
+    for docked in opened:
+        docked.widget.shut_down()
+        docked.viewer.window.main.close()
+        docked.viewer.window.main.deleteLater()
+    process_events()
+
+
 @pytest.fixture(scope="session")
 def shared_viewer(qapp: Any) -> Iterator[Any]:
     """One window for all tests: napari needs seconds to make one."""
@@ -144,9 +168,9 @@ def window(open_window: Callable[..., Window]) -> Window:
 
 
 @pytest.fixture
-def followed(open_window: Callable[..., Window]) -> Window:
-    """An object, clicked on frame 0 and followed through the others."""
-    window = open_window(blobs())
+def followed(open_docked: Callable[..., Docked]) -> Docked:
+    """An object, clicked on frame 0 and followed through the others; without a canvas."""
+    window = open_docked(blobs())
     window.click(*SMALL)
     window.done()
     window.key("G")
@@ -154,15 +178,28 @@ def followed(open_window: Callable[..., Window]) -> Window:
     return window
 
 
-@pytest.fixture
-def two_cells(open_window: Callable[..., Window]) -> Window:
-    """Two objects, by a click on each blob; the second is the current one."""
-    window = open_window(blobs())
+def two_cells_in(window: Any) -> Any:
+    """Click on each blob; the second object is the current one then."""
     window.click(*SMALL)
     window.done()
     window.key("N")
     window.click(*LARGE)
     window.done()
+    return window
+
+
+@pytest.fixture
+def two_cells(open_window: Callable[..., Window]) -> Window:
+    """Two objects; the second is the current one."""
+    return two_cells_in(open_window(blobs()))
+
+
+@pytest.fixture
+def two_followed(open_docked: Callable[..., Docked]) -> Docked:
+    """Two objects, followed from frame 0 through the others; without a canvas."""
+    window = two_cells_in(open_docked(blobs()))
+    window.key("G")
+    shown(window)
     return window
 
 
