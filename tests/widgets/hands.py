@@ -222,7 +222,11 @@ class Docked(Desk):
     def click(self, y: float, x: float) -> None:
         assert self.viewer.layers.selection.active is self.layers.points
         assert self.layers.points.mode == "add"
-        self.point(self.widget.workbench.frame_on_screen, y, x)
+        place = np.array(self.layers.points.world_to_data(self.viewer.dims.point))
+        plane = list(self.layers.geometry.plane)
+        place[plane] = self.layers.geometry.to_data(0, y, x)[plane]
+        self.layers.points.add(place[None])
+        self.settle()
 
     def key(self, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
         QTest.keyClick(self.widget, key, modifier)

@@ -222,7 +222,7 @@ def test_the_session_is_saved_and_restored_with_its_daughters(mother, tmp_path):
 
 
 def test_a_real_nucleus_divides(open_window, opener, dev_data):
-    """In napari's window; HeLa: nucleus 33 of the published lineage divides into 39 and 40 on frame 25."""
+    """HeLa: nucleus 33 of the published lineage divides into 39 and 40 on frame 25."""
     folder, first, divides = dev_data / "hela_nuclei", 21, 25
     images, truth = (
         tifffile.imread(folder / name, key=range(first, first + 8))

@@ -77,6 +77,7 @@ def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
     window = open_window(images, session_factory=SessionOpener())
     window.click(y, x)
     window.done()
+    np.testing.assert_allclose(window.widget.session.prompts[1][0].points, [(y, x)], atol=1)
     window.key("G")
     window.done()
     for frame in range(3):
