@@ -35,20 +35,19 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QMessageBox, "question", asked)
 
 
+def not_the_users(tmp_path_factory: Any, patch: pytest.MonkeyPatch) -> Path:
+    """Save sessions, and remember choices and measurements, elsewhere; return the first."""
+    sessions, settings = (tmp_path_factory.mktemp(name) for name in ("sessions", "settings"))
+    patch.setenv(FOLDER_VARIABLE, str(sessions))
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(settings))
+    patch.setattr(pace, "user_cache_path", lambda *_, **__: settings)
+    return sessions
+
+
 @pytest.fixture(autouse=True)
 def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sessions are saved by themselves: not among the user's."""
-    folder = tmp_path_factory.mktemp("sessions")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def remembered(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where choices and measurements are remembered: not among the user's."""
-    folder = tmp_path_factory.mktemp("settings")
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
-    monkeypatch.setattr(pace, "user_cache_path", lambda *_, **__: folder)
+    """Where sessions are saved by themselves."""
+    return not_the_users(tmp_path_factory, monkeypatch)
 
 
 @pytest.fixture
@@ -119,7 +118,21 @@ def shared_viewer(qapp: Any) -> Iterator[Any]:
 @pytest.fixture
 def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
     """Open the widget on an image in a window, at frame 0."""
-    viewer = shared_viewer
+    with windows_in(shared_viewer, factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def open_once(shared_viewer: Any, tmp_path_factory: Any) -> Iterator[Callable[..., Window]]:
+    """Open a window for all tests of a file, which use no other then."""
+    with pytest.MonkeyPatch.context() as patch:
+        not_the_users(tmp_path_factory, patch)
+        with windows_in(shared_viewer, FakeFactory()) as make:
+            yield make
+
+
+@contextlib.contextmanager
+def windows_in(viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
     widgets: list[MaskletsWidget] = []
 
     def make(data: np.ndarray, *, session_factory: Any = factory, axis: int | None = None, **image):

@@ -1,17 +1,14 @@
-"""Previews under the mouse, by real mouse and key events."""
+"""Previews under the mouse, by real mouse and key events, in one window."""
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
-import tifffile
-from fakes import LARGE, SMALL, FakeFactory, blobs
+import pytest
+from fakes import LARGE, SMALL, blobs
 from hands import lasting, until
 
-from napari_sam2.widgets.opening import SessionOpener
-from napari_sam2.widgets.worker import Worker, process_events
+from napari_sam2.widgets.hover import REST_MS
+from napari_sam2.widgets.worker import process_events
 
 
 def picture(window):
@@ -37,6 +34,37 @@ def everything(window) -> list[object]:
         list(window.widget.controller.record.history.steps),
         window.status,
     ]
+
+
+@pytest.fixture(scope="module")
+def one(open_once):
+    return open_once(blobs())
+
+
+@pytest.fixture
+def window(one):
+    """The same window for all tests; each finds it as it was."""
+    yield one
+    session, hover = one.widget.session, one.widget.hover
+    session.gate.set()
+    session.delay, session.fast = 0.0, True
+    one.done()
+    one.leave()
+    while one.widget.controller.record.history.steps:
+        one.widget.undo()
+        one.done()
+    one.widget.object_id = 1
+    one.widget.workbench.set_positive(True)
+    session.previewed.clear()
+    session.threads.clear()
+    session.calls = session.interrupted = 0
+    hover._timer.setInterval(REST_MS)
+    one.widget.form.session.preview.setChecked(True)
+    assert not one.layers.prompts
+    assert not one.layers.labels.data.any()
+    assert one.widget.workbench.tools.current == "point"
+    assert one.layers.points.mode == "add"
+    assert one.viewer.dims.current_step == (0, 0, 0)
 
 
 def test_resting_shows_what_a_click_gives(window):
@@ -180,11 +208,11 @@ def test_not_outside_the_image_and_not_on_frames_that_take_long(window):
     assert not asked(window)
 
 
-def test_never_while_it_propagates(open_window):
-    window = open_window(blobs(30), session_factory=FakeFactory(delay=0.02))
+def test_never_while_it_propagates(window):
     window.click(*SMALL)
     window.done()
     window.key("N")
+    window.widget.session.delay = 0.1  # much longer in all than the mouse has to rest
     window.widget.propagate()
     run = window.widget.controller.run
     window.hover(*LARGE)
@@ -195,95 +223,9 @@ def test_never_while_it_propagates(open_window):
     assert asked(window)
 
 
-def test_the_event_loop_goes_on(open_window):
-    window = open_window(blobs(4))
+def test_the_event_loop_goes_on(window):
     with lasting(window.widget.session, "preview", 11) as ends:
         window.hover(*LARGE)
         window.rest()
     assert picture(window).mask[LARGE]
     assert ends
-
-
-def test_the_switch_is_remembered(open_window):
-    window = open_window(blobs())
-    assert window.widget.form.session.preview.isChecked()
-    window.widget.form.session.preview.trigger()
-    window.hover(*LARGE)
-    window.rest()
-    assert not asked(window)
-    window.widget.shut_down()
-    again = open_window(blobs())
-    assert not again.widget.form.session.preview.isChecked()
-    again.widget.form.session.preview.trigger()
-    again.widget.shut_down()
-    assert open_window(blobs()).widget.form.session.preview.isChecked()
-
-
-def test_stretched_and_transposed(open_window):
-    data = np.moveaxis(blobs(), 0, 2)
-    window = open_window(data, axis=2, scale=(2, 0.5, 3), translate=(5, -7, 2))
-    window.viewer.dims.order = (2, 1, 0)
-    window.viewer.reset_view()
-    window.settle()
-    window.hover(*LARGE)
-    window.rest()
-    assert picture(window).mask[LARGE]
-    corner = picture(window)._parts[0].transform.translate[:2]
-    np.testing.assert_allclose(corner, (55 - 11 - 1.5, 60 - 11 - 1.5))
-    window.viewer.dims.ndisplay = 3
-    window.rest()
-    assert picture(window).mask is None
-    window.viewer.dims.ndisplay = 2
-
-
-def test_closing_lets_go(window):
-    window.hover(*LARGE)
-    window.rest()
-    node = picture(window)._parts[0]
-    window.widget.shut_down()
-    assert node.parent is None
-    assert not window.viewer.mouse_move_callbacks
-    window.hover(*SMALL)
-    window.viewer.layers["prompts: points"].mode = "select"
-    assert not window.widget.hover.waiting
-
-
-def test_a_job_that_gives_way_is_told():
-    results: list[object] = []
-    begun, told = threading.Event(), threading.Event()
-    worker = Worker(lambda finish: finish())
-
-    def long() -> str:
-        begun.set()
-        while not worker.wanted:
-            time.sleep(0.001)
-        told.set()
-        return "gave way"
-
-    worker.submit(long, done=results.append, gives_way=True)
-    assert begun.wait(10)
-    assert not worker.wanted
-    worker.submit(lambda: "urgent", done=results.append)
-    assert told.wait(10)
-    while worker.busy:
-        time.sleep(0.001)
-    assert results == ["gave way", "urgent"]
-    assert not worker.wanted
-    worker.close()
-
-
-def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
-    images = tifffile.imread(dev_data / "hela_nuclei" / "images.tif", key=range(2))
-    truth = tifffile.imread(dev_data / "hela_nuclei" / "masks.tif", key=0)
-    ids, counts = np.unique(truth[truth > 0], return_counts=True)
-    cell = truth == ids[counts.argmax()]
-    window = open_window(images, session_factory=SessionOpener())
-    window.hover(*np.argwhere(cell).mean(axis=0))
-    until(lambda: picture(window).mask is not None)
-    shown = picture(window).mask
-    assert (shown & cell).sum() / (shown | cell).sum() > 0.5
-    assert window.widget.session.object_ids == []
-    window.click(*np.argwhere(cell).mean(axis=0))
-    window.done()
-    clicked = window.frame(0) == 1
-    assert (shown & clicked).sum() / (shown | clicked).sum() > 0.95
