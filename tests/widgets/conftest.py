@@ -216,7 +216,7 @@ def two_followed(open_docked: Callable[..., Docked]) -> Docked:
     return window
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plugin() -> None:
     """napari's plugins, with the manifest of this checkout."""
     manager = PluginManager.instance()
