@@ -35,19 +35,20 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QMessageBox, "question", asked)
 
 
-def not_the_users(tmp_path_factory: Any, patch: pytest.MonkeyPatch) -> Path:
-    """Save sessions, and remember choices and measurements, elsewhere; return the first."""
-    sessions, settings = (tmp_path_factory.mktemp(name) for name in ("sessions", "settings"))
-    patch.setenv(FOLDER_VARIABLE, str(sessions))
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(settings))
-    patch.setattr(pace, "user_cache_path", lambda *_, **__: settings)
-    return sessions
+@pytest.fixture(autouse=True)
+def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sessions are saved by themselves: not among the user's."""
+    folder = tmp_path_factory.mktemp("sessions")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder
 
 
 @pytest.fixture(autouse=True)
-def saved_sessions(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sessions are saved by themselves."""
-    return not_the_users(tmp_path_factory, monkeypatch)
+def remembered(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where choices and measurements are remembered: not among the user's."""
+    folder = tmp_path_factory.mktemp("settings")
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder))
+    monkeypatch.setattr(pace, "user_cache_path", lambda *_, **__: folder)
 
 
 @pytest.fixture
@@ -115,20 +116,50 @@ def shared_viewer(qapp: Any) -> Iterator[Any]:
     viewer.close()
 
 
-@pytest.fixture
-def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
-    """Open the widget on an image in a window, at frame 0."""
-    with windows_in(shared_viewer, factory) as make:
-        yield make
+class Kept:
+    """A window that several tests of a file use, until a test needs another one."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._window: Window | None = None
+        self._open = contextlib.ExitStack()
+
+    def window(self, prepare: Callable[[Callable[..., Window]], Window]) -> Window:
+        """Return the window; where there is none, `prepare` is given the way to open one."""
+        if self._window is None:
+            make = self._open.enter_context(windows_in(self._viewer, FakeFactory()))
+            self._window = prepare(make)
+        return self._window
+
+    def close(self) -> None:
+        self._window = None
+        self._open.close()
+
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Close what a test leaves behind, if it cannot be made as it was."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
 
 @pytest.fixture(scope="module")
-def open_once(shared_viewer: Any, tmp_path_factory: Any) -> Iterator[Callable[..., Window]]:
-    """Open a window for all tests of a file, which use no other then."""
-    with pytest.MonkeyPatch.context() as patch:
-        not_the_users(tmp_path_factory, patch)
-        with windows_in(shared_viewer, FakeFactory()) as make:
-            yield make
+def kept(shared_viewer: Any) -> Iterator[Kept]:
+    kept = Kept(shared_viewer)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def open_window(
+    shared_viewer: Any, kept: Kept, factory: FakeFactory
+) -> Iterator[Callable[..., Window]]:
+    """Open the widget on an image in a window, at frame 0."""
+    kept.close()
+    with windows_in(shared_viewer, factory) as make:
+        yield make
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
-"""Previews under the mouse, by real mouse and key events, in one window."""
+"""Previews under the mouse, by real mouse and key events."""
 
 from __future__ import annotations
+
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from fakes import LARGE, SMALL, blobs
 from hands import lasting, until
 
 from napari_sam2.widgets.hover import REST_MS
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.worker import Worker, process_events
 
 
 def picture(window):
@@ -36,35 +39,36 @@ def everything(window) -> list[object]:
     ]
 
 
-@pytest.fixture(scope="module")
-def one(open_once):
-    return open_once(blobs())
-
-
 @pytest.fixture
-def window(one):
-    """The same window for all tests; each finds it as it was."""
-    yield one
-    session, hover = one.widget.session, one.widget.hover
+def window(kept):
+    """The same window for many tests; each finds it as it was."""
+    window = kept.window(lambda make: make(blobs()))
+    yield window
+    with kept.put_back():
+        put_back(window)
+
+
+def put_back(window) -> None:
+    session, widget = window.widget.session, window.widget
     session.gate.set()
     session.delay, session.fast = 0.0, True
-    one.done()
-    one.leave()
-    while one.widget.controller.record.history.steps:
-        one.widget.undo()
-        one.done()
-    one.widget.object_id = 1
-    one.widget.workbench.set_positive(True)
+    window.done()
+    window.leave()
+    while widget.controller.record.history.steps:
+        widget.undo()
+        window.done()
+    widget.object_id = 1
+    widget.workbench.set_positive(True)
     session.previewed.clear()
     session.threads.clear()
     session.calls = session.interrupted = 0
-    hover._timer.setInterval(REST_MS)
-    one.widget.form.session.preview.setChecked(True)
-    assert not one.layers.prompts
-    assert not one.layers.labels.data.any()
-    assert one.widget.workbench.tools.current == "point"
-    assert one.layers.points.mode == "add"
-    assert one.viewer.dims.current_step == (0, 0, 0)
+    widget.hover._timer.setInterval(REST_MS)
+    widget.form.session.preview.setChecked(True)
+    assert not window.layers.prompts
+    assert not window.layers.labels.data.any()
+    assert widget.workbench.tools.current == "point"
+    assert window.layers.points.mode == "add"
+    assert window.viewer.dims.current_step == (0, 0, 0)
 
 
 def test_resting_shows_what_a_click_gives(window):
@@ -229,3 +233,62 @@ def test_the_event_loop_goes_on(window):
         window.rest()
     assert picture(window).mask[LARGE]
     assert ends
+
+
+def test_the_switch_is_remembered(open_desk):
+    for on in (True, False, True):
+        switch = open_desk(blobs()).widget.form.session.preview
+        assert switch.isChecked() == on
+        switch.trigger()
+
+
+def test_stretched_and_transposed_and_closing_lets_go(open_window):
+    data = np.moveaxis(blobs(), 0, 2)
+    window = open_window(data, axis=2, scale=(2, 0.5, 3), translate=(5, -7, 2))
+    window.viewer.dims.order = (2, 1, 0)
+    window.viewer.reset_view()
+    window.settle()
+    picture = window.widget.hover.picture
+    window.hover(*LARGE)
+    window.rest()
+    assert picture.mask[LARGE]
+    corner = picture._parts[0].transform.translate[:2]
+    np.testing.assert_allclose(corner, (55 - 11 - 1.5, 60 - 11 - 1.5))
+    window.viewer.dims.ndisplay = 3
+    window.rest()
+    assert picture.mask is None
+    window.viewer.dims.ndisplay = 2
+    window.hover(*LARGE)
+    window.rest()
+    node = picture._parts[0]
+    assert node.parent is not None
+    window.widget.shut_down()
+    assert node.parent is None
+    assert not window.viewer.mouse_move_callbacks
+    window.hover(*SMALL)
+    window.viewer.layers["prompts: points"].mode = "select"
+    assert not window.widget.hover.waiting
+
+
+def test_a_job_that_gives_way_is_told():
+    results: list[object] = []
+    begun, told = threading.Event(), threading.Event()
+    worker = Worker(lambda finish: finish())
+
+    def long() -> str:
+        begun.set()
+        while not worker.wanted:
+            time.sleep(0.001)
+        told.set()
+        return "gave way"
+
+    worker.submit(long, done=results.append, gives_way=True)
+    assert begun.wait(10)
+    assert not worker.wanted
+    worker.submit(lambda: "urgent", done=results.append)
+    assert told.wait(10)
+    while worker.busy:
+        time.sleep(0.001)
+    assert results == ["gave way", "urgent"]
+    assert not worker.wanted
+    worker.close()
