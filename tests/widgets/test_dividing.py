@@ -46,19 +46,19 @@ def opener():
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def followed_once(tmp_path_factory):
     """For the session of the mother, to be followed once only."""
     return tmp_path_factory.mktemp("kept") / "mother"
 
 
 @pytest.fixture
-def mother(open_docked, opener, kept, tmp_path):
+def mother(open_docked, opener, followed_once, tmp_path):
     """The mother was clicked on the first frame and followed through the stack."""
     window = open_docked(IMAGES, session_factory=opener)
     own = tmp_path / "mother"
     own.mkdir()
-    if kept.exists():
-        shutil.copytree(kept, own, dirs_exist_ok=True)
+    if followed_once.exists():
+        shutil.copytree(followed_once, own, dirs_exist_ok=True)
         window.widget.restore_session(own / "mother.ns2.json")
         window.done()
     else:
@@ -68,7 +68,7 @@ def mother(open_docked, opener, kept, tmp_path):
         window.done()
         window.widget.save_session(own / "mother.ns2.json")
         window.done()
-        shutil.copytree(own, kept)
+        shutil.copytree(own, followed_once)
     shown(window)
     assert on(window, 1)[: DIVIDES + 1] == list(range(DIVIDES + 1))
     go(window, DIVIDES)
