@@ -179,7 +179,8 @@ ONE = {"id": 1, "image_id": 1, "segmentation": {"size": [4, 6], "counts": "<<"}}
     ("content", "message"),
     [
         ([], "holds no JSON object"),
-        ({"version": 1, "objects": []}, "neither annotations"),
+        ({"info": {}}, "neither annotations"),
+        ({"version": 1, "objects": []}, "is a session or a file of prompts"),
         ({"annotations": []}, "is no COCO file: KeyError 'images'"),
         ({"annotations": [ONE], "images": [image(2)]}, "is no COCO file: KeyError 1"),
         ({"annotations": [3], "images": [image(1)]}, "is no COCO file"),

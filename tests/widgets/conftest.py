@@ -12,7 +12,7 @@ import napari
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, FakeFactory, blobs
-from hands import Desk, Window, shown
+from hands import Desk, Docked, DockedModel, Window, shown
 from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QSettings
@@ -83,6 +83,30 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk(blobs())
 
 
+@pytest.fixture
+def open_docked(qapp: Any, factory: FakeFactory) -> Iterator[Callable[..., Docked]]:
+    """Open the widget on an image in a window without a canvas, at frame 0."""
+    opened: list[Docked] = []
+
+    def make(data: np.ndarray, *, session_factory: Any = factory, **image: Any) -> Docked:
+        viewer = DockedModel()
+        viewer.add_image(data, name="cells", **image)
+        docked = Docked(viewer, MaskletsWidget(viewer, session_factory=session_factory))
+        opened.append(docked)
+        viewer.window.add_dock_widget(docked.widget, name="SAM 2 masklets")
+        viewer.window.main.show()
+        docked.done()
+        viewer.dims.set_current_step(range(viewer.dims.ndim), [0] * viewer.dims.ndim)
+        return docked
+
+    yield make
+    for docked in opened:
+        docked.widget.shut_down()
+        docked.viewer.window.main.close()
+        docked.viewer.window.main.deleteLater()
+    process_events()
+
+
 @pytest.fixture(scope="session")
 def shared_viewer(qapp: Any) -> Iterator[Any]:
     """One window for all tests: napari needs seconds to make one."""
@@ -92,10 +116,54 @@ def shared_viewer(qapp: Any) -> Iterator[Any]:
     viewer.close()
 
 
+class Kept:
+    """A window that several tests of a file use, until a test needs another one."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._window: Window | None = None
+        self._open = contextlib.ExitStack()
+
+    def window(self, prepare: Callable[[Callable[..., Window]], Window]) -> Window:
+        """Return the window; where there is none, `prepare` is given the way to open one."""
+        if self._window is None:
+            make = self._open.enter_context(windows_in(self._viewer, FakeFactory()))
+            self._window = prepare(make)
+        return self._window
+
+    def close(self) -> None:
+        self._window = None
+        self._open.close()
+
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Close what a test leaves behind, if it cannot be made as it was."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+@pytest.fixture(scope="module")
+def kept(shared_viewer: Any) -> Iterator[Kept]:
+    kept = Kept(shared_viewer)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def open_window(shared_viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
+def open_window(
+    shared_viewer: Any, kept: Kept, factory: FakeFactory
+) -> Iterator[Callable[..., Window]]:
     """Open the widget on an image in a window, at frame 0."""
-    viewer = shared_viewer
+    kept.close()
+    with windows_in(shared_viewer, factory) as make:
+        yield make
+
+
+@contextlib.contextmanager
+def windows_in(viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Window]]:
     widgets: list[MaskletsWidget] = []
 
     def make(data: np.ndarray, *, session_factory: Any = factory, axis: int | None = None, **image):
@@ -144,9 +212,9 @@ def window(open_window: Callable[..., Window]) -> Window:
 
 
 @pytest.fixture
-def followed(open_window: Callable[..., Window]) -> Window:
-    """An object, clicked on frame 0 and followed through the others."""
-    window = open_window(blobs())
+def followed(open_docked: Callable[..., Docked]) -> Docked:
+    """An object, clicked on frame 0 and followed through the others; without a canvas."""
+    window = open_docked(blobs())
     window.click(*SMALL)
     window.done()
     window.key("G")
@@ -154,10 +222,8 @@ def followed(open_window: Callable[..., Window]) -> Window:
     return window
 
 
-@pytest.fixture
-def two_cells(open_window: Callable[..., Window]) -> Window:
-    """Two objects, by a click on each blob; the second is the current one."""
-    window = open_window(blobs())
+def two_cells_in(window: Any) -> Any:
+    """Click on each blob; the second object is the current one then."""
     window.click(*SMALL)
     window.done()
     window.key("N")
@@ -167,6 +233,21 @@ def two_cells(open_window: Callable[..., Window]) -> Window:
 
 
 @pytest.fixture
+def two_cells(open_window: Callable[..., Window]) -> Window:
+    """Two objects; the second is the current one."""
+    return two_cells_in(open_window(blobs()))
+
+
+@pytest.fixture
+def two_followed(open_docked: Callable[..., Docked]) -> Docked:
+    """Two objects, followed from frame 0 through the others; without a canvas."""
+    window = two_cells_in(open_docked(blobs()))
+    window.key("G")
+    shown(window)
+    return window
+
+
+@pytest.fixture(scope="session")
 def plugin() -> None:
     """napari's plugins, with the manifest of this checkout."""
     manager = PluginManager.instance()

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QEnterEvent, QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.layer_adapters import show_frame
@@ -145,9 +146,7 @@ class Window(Opened):
         self.settle()
 
     def press(self, button: Any) -> None:
-        # A check box may be wider than what of it can be clicked.
-        place = QPoint(10, button.height() // 2)
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
+        press(button)
         self.settle()
 
 
@@ -174,18 +173,89 @@ class Desk(Opened):
         self.layers.labels.paint(self.layers.geometry.to_data(frame, y, x), value)
 
 
-def shown(window: Window) -> None:
+class Docks:
+    """What of napari's window the widget asks for: a place for it and for its timeline."""
+
+    def __init__(self) -> None:
+        self.main = QMainWindow()
+        self.main.setCentralWidget(QWidget())
+        self.main.resize(1100, 800)
+        self.dock_widgets: dict[str, QWidget] = {}
+
+    def add_dock_widget(self, widget: QWidget, name: str, area: str = "right") -> None:
+        dock = QDockWidget(name, self.main)
+        dock.setWidget(widget)
+        place = {"right": "RightDockWidgetArea", "bottom": "BottomDockWidgetArea"}[area]
+        self.main.addDockWidget(getattr(Qt.DockWidgetArea, place), dock)
+        self.dock_widgets[name] = widget
+
+    def remove_dock_widget(self, widget: QWidget) -> None:
+        (name,) = [name for name, there in self.dock_widgets.items() if there is widget]
+        dock = self.dock_widgets.pop(name).parent()
+        widget.setParent(None)
+        dock.deleteLater()
+
+
+class DockedModel(ViewerModel):
+    """A viewer without a canvas, in whose window there are docks only."""
+
+    _window: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window = Docks()
+
+    @property
+    def window(self) -> Docks:
+        return self._window
+
+
+class Docked(Desk):
+    """The widget and its timeline in a window without napari's canvas, which is slow to draw.
+
+    Its parts are clicked and hear keys as in napari. A click into the image is a new point.
+    """
+
+    def settle(self) -> None:
+        process_events()
+
+    def click(self, y: float, x: float) -> None:
+        assert self.viewer.layers.selection.active is self.layers.points
+        assert self.layers.points.mode == "add"
+        place = np.array(self.layers.points.world_to_data(self.viewer.dims.point))
+        plane = list(self.layers.geometry.plane)
+        place[plane] = self.layers.geometry.to_data(0, y, x)[plane]
+        self.layers.points.add(place[None])
+        self.settle()
+
+    def key(self, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
+        QTest.keyClick(self.widget, key, modifier)
+        self.settle()
+
+    def press(self, button: Any) -> None:
+        press(button)
+        self.settle()
+
+
+def press(button: Any) -> None:
+    """Click on a button; a check box may be wider than what of it can be clicked."""
+    assert button.isVisible()
+    place = QPoint(10, button.height() // 2)
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton, pos=place)
+
+
+def shown(window: Window | Docked) -> None:
     """Wait until the table and the timeline show what is known."""
     window.widget.wait(120, panels=True)
     window.settle()
 
 
-def go(window: Window, frame: int) -> None:
+def go(window: Window | Docked, frame: int) -> None:
     window.viewer.dims.set_current_step(0, frame)
     window.settle()
 
 
-def rows(window: Window) -> dict[int, str]:
+def rows(window: Window | Docked) -> dict[int, str]:
     """What the column of names shows, by object."""
     model = window.widget.form.objects.table.objects
     return {r.object_id: model.index(n, NAME).data() for n, r in enumerate(model.rows)}

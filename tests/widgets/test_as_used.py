@@ -18,7 +18,7 @@ from napari_sam2.widgets.worker import process_events
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
 
-def test_undo_while_a_polygon_is_drawn_drops_that_only(open_window):
+def test_undo_and_work_that_ends_while_a_polygon_is_drawn(open_window):
     window = open_window(blobs())
     window.click(*SMALL)
     window.done()
@@ -41,13 +41,7 @@ def test_undo_while_a_polygon_is_drawn_drops_that_only(open_window):
     window.done()
     assert "Undone" in window.status
     assert len(window.layers.points.data) == 1
-
-
-def test_work_that_ends_while_a_polygon_is_drawn(open_window):
-    """It is no prompt before it is finished, and nothing else is lost."""
-    window = open_window(blobs())
-    window.click(*SMALL)
-    window.done()
+    # Work that ends meanwhile: it is no prompt before it is finished, and nothing else is lost.
     window.widget.workbench.tools.use("polygon")
     for corner in [(40, 30), (60, 30), (60, 50)]:
         window.click(*corner)

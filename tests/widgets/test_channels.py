@@ -106,8 +106,8 @@ def test_a_cell_that_only_the_second_channel_shows(open_window, saved_sessions):
     assert sorted(image.channel for image in saved) == [0, 1]
 
 
-def test_the_session_follows_the_channel(open_window, saved_sessions, tmp_path):
-    window = open_window(two_channels())
+def test_the_session_follows_the_channel(open_docked, saved_sessions, tmp_path):
+    window = open_docked(two_channels())
     window.viewer.dims.set_current_step(0, 1)
     choose(window.widget.form.part.channel, 1)
     window.done()
@@ -160,8 +160,8 @@ def test_the_terminal_does_the_same(open_desk, tmp_path, choice, given):
     np.testing.assert_array_equal(read_labels(out), desk.layers.labels.data)
 
 
-def test_a_mix_by_hand(open_window):
-    window = open_window(two_channels(), axis_labels=("t", "c", "y", "x"))
+def test_a_mix_by_hand(open_docked):
+    window = open_docked(two_channels(), axis_labels=("t", "c", "y", "x"))
     part = window.widget.form.part
     assert not part.colours[0].native.isVisible()
     choose(part.channel, "mix")
@@ -181,8 +181,8 @@ def test_a_mix_by_hand(open_window):
     assert window.frame(0)[SMALL] == 1
 
 
-def test_a_mix_of_layers(open_window):
-    window = open_window(np.zeros_like(blobs()))
+def test_a_mix_of_layers(open_docked):
+    window = open_docked(np.zeros_like(blobs()))
     window.viewer.add_image(blobs().astype(np.uint16) * 7, name="GFP")
     window.viewer.add_image(np.zeros((6, 40, 40), np.uint8), name="other shape")
     window.settle()
@@ -197,9 +197,9 @@ def test_a_mix_of_layers(open_window):
     assert window.layers.labels.data.shape == blobs().shape
 
 
-def test_colours_of_rgb(open_window):
+def test_colours_of_rgb(open_docked):
     dark = np.zeros_like(blobs())
-    window = open_window(np.stack([dark, blobs(), dark], axis=-1), rgb=True)
+    window = open_docked(np.stack([dark, blobs(), dark], axis=-1), rgb=True)
     part = window.widget.form.part
     assert part.channel.native.isVisible()
     assert not part.channel_axis.native.isVisible()
@@ -223,14 +223,14 @@ def test_rgba(open_desk):
 
 
 @pytest.mark.parametrize("along", ["t", "z"])
-def test_a_volume_over_time_with_channels(open_window, along):
+def test_a_volume_over_time_with_channels(open_docked, along):
     """Everything is at plane 2 of the other axis in channel 1; (T, Z, C, Y, X)."""
     dark = np.zeros_like(blobs())
     cells = np.stack([dark, dark, blobs(), dark, dark], axis=1)
     if along == "z":
         cells = cells.swapaxes(0, 1)
     data = np.stack([np.zeros_like(cells), cells], axis=2)
-    window = open_window(data, axis_labels=("t", "z", "c", "y", "x"))
+    window = open_docked(data, axis_labels=("t", "z", "c", "y", "x"))
     form = window.widget.form
     choose(form.part.channel, 1)
     window.done()
@@ -362,7 +362,8 @@ def start_afresh(window) -> None:
     window.done()
 
 
-def test_choosing_the_same_image_does_nothing(window, factory):
+def test_choosing_the_same_image_does_nothing(open_docked, factory):
+    window = open_docked(blobs())
     window.click(*SMALL)
     window.done()
     layers, labels = window.layers, np.array(window.layers.labels.data)
@@ -381,13 +382,13 @@ def test_choosing_the_same_image_does_nothing(window, factory):
     assert len(factory.requests) == 4  # once for what was done there before
 
 
-def test_a_fresh_start(open_window, factory):
+def test_a_fresh_start(open_docked, factory):
     data = np.stack([np.zeros_like(blobs()), blobs()], axis=0)  # (Z, T, Y, X)
-    window = open_window(data, axis_labels=("z", "t", "y", "x"))
+    window = open_docked(data, axis_labels=("z", "t", "y", "x"))
     assert window.layers.geometry.fixed == {0: 0}
     window.viewer.dims.set_current_step(0, 1)
     window.click(*SMALL)
-    window.settle()
+    window.done()
     assert "More > Start over" in window.status
     start_afresh(window)
     assert window.layers.geometry.fixed == {0: 1}
@@ -404,10 +405,10 @@ def test_a_fresh_start(open_window, factory):
     assert window.frame(0)[SMALL] == 1
 
 
-def test_a_fresh_start_keeps_the_axes(open_window):
+def test_a_fresh_start_keeps_the_axes(open_docked):
     cells = np.stack([np.zeros_like(blobs()), blobs()], axis=0)
     data = np.stack([cells, cells], axis=2)  # (Z, T, C, Y, X)
-    window = open_window(data, axis_labels=("z", "t", "c", "y", "x"))
+    window = open_docked(data, axis_labels=("z", "t", "c", "y", "x"))
     form = window.widget.form
     choose(form.axis, 0)
     window.done()

@@ -41,9 +41,19 @@ def test_a_right_click_chooses_and_says_nothing_of_the_cell(window):
         assert "no masklet" in window.status
         assert window.widget.object_id == 1
         assert window.layers.prompts == before[0]
+    window.widget.object_id = 2
+    window.press(window.widget.form.tools["point"])
+    right_click(window, *SMALL, to=(20, 25))  # a drag chooses nothing, not even within a cell
+    assert window.widget.object_id == 2
+    assert window.widget.workbench.tools.current == "point"
+    window.viewer.reset_view()  # it zooms
+    window.widget.panels.editor.show([1], False)
+    window.done()
+    right_click(window, *SMALL)  # nor are hidden ones chosen
+    assert window.widget.object_id == 2
 
 
-def test_so_does_a_click_with_alt(window):
+def test_clicks_with_alt_and_while_another_layer_is_selected(window):
     before = window.layers.prompts
     window.drag(SMALL, modifiers=ALT)
     window.done()
@@ -52,22 +62,8 @@ def test_so_does_a_click_with_alt(window):
     window.click(*LARGE)  # a plain one is a prompt as ever
     window.done()
     assert len(window.layers.prompts[1][0].points) == 2
-
-
-def test_a_drag_of_the_right_button_chooses_nothing(window):
-    right_click(window, *SMALL, to=(60, 20))
-    assert window.widget.object_id == 2
-    assert window.widget.workbench.tools.current == "point"
-
-
-def test_hidden_ones_are_not_chosen(window):
-    window.widget.panels.editor.show([1], False)
-    window.done()
-    right_click(window, *SMALL)
-    assert window.widget.object_id == 2
-
-
-def test_a_click_while_another_layer_is_selected_says_why_nothing_happens(window):
+    # While another layer is selected, it is said why nothing happens.
+    window.widget.object_id = 2
     window.viewer.layers.selection.active = window.viewer.layers["cells"]
     window.settle()
     before = window.layers.prompts
@@ -80,7 +76,8 @@ def test_a_click_while_another_layer_is_selected_says_why_nothing_happens(window
     assert window.widget.object_id == 1
 
 
-def test_a_new_object_begins_with_what_is_on_it(window):
+def test_a_new_object_begins_with_what_is_on_it(followed):
+    window = followed
     window.key("Q")
     assert not window.widget.workbench.positive
     window.key("N")

@@ -1,8 +1,9 @@
-"""A cell divides, by mouse and keys in a real window, and by name."""
+"""A cell divides, by mouse and keys, and by name."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -39,13 +40,35 @@ def steps(window) -> list[str]:
     return [step.kind for step in window.widget.controller.record.history.steps]
 
 
+@pytest.fixture(scope="module")
+def opener():
+    return SessionOpener()
+
+
+@pytest.fixture(scope="module")
+def followed_once(tmp_path_factory):
+    """For the session of the mother, to be followed once only."""
+    return tmp_path_factory.mktemp("kept") / "mother"
+
+
 @pytest.fixture
-def mother(open_window):
+def mother(open_docked, opener, followed_once, tmp_path):
     """The mother was clicked on the first frame and followed through the stack."""
-    window = open_window(IMAGES, session_factory=SessionOpener())
-    window.click(*centres(0)[0])
-    window.done()
-    window.key("G")
+    window = open_docked(IMAGES, session_factory=opener)
+    own = tmp_path / "mother"
+    own.mkdir()
+    if followed_once.exists():
+        shutil.copytree(followed_once, own, dirs_exist_ok=True)
+        window.widget.restore_session(own / "mother.ns2.json")
+        window.done()
+    else:
+        window.click(*centres(0)[0])
+        window.done()
+        window.key("G")
+        window.done()
+        window.widget.save_session(own / "mother.ns2.json")
+        window.done()
+        shutil.copytree(own, followed_once)
     shown(window)
     assert on(window, 1)[: DIVIDES + 1] == list(range(DIVIDES + 1))
     go(window, DIVIDES)
@@ -175,7 +198,7 @@ def test_one_undo_takes_a_division_back(mother):
     assert window.layers.prompts[1][DIVIDES].absent
 
 
-def test_the_session_is_saved_and_restored_with_its_daughters(mother, tmp_path, open_window):
+def test_the_session_is_saved_and_restored_with_its_daughters(mother, tmp_path):
     window = mother
     divide_by_hand(window)
     window.click(*centres(DIVIDES)[0])
@@ -198,7 +221,7 @@ def test_the_session_is_saved_and_restored_with_its_daughters(mother, tmp_path, 
     assert window.widget.object_id == 3
 
 
-def test_a_real_nucleus_divides(open_window, dev_data):
+def test_a_real_nucleus_divides(open_window, opener, dev_data):
     """HeLa: nucleus 33 of the published lineage divides into 39 and 40 on frame 25."""
     folder, first, divides = dev_data / "hela_nuclei", 21, 25
     images, truth = (
@@ -207,7 +230,7 @@ def test_a_real_nucleus_divides(open_window, dev_data):
     )
     born = {t.id: (t.first, t.parent) for t in read_tracks(folder / "tracks.txt")}
     assert [born[i] for i in (39, 40)] == [(divides, 33)] * 2
-    window = open_window(images, session_factory=SessionOpener())
+    window = open_window(images, session_factory=opener)
     window.click(*middle(truth[0] == 33))
     window.done()
     window.key("G")
@@ -288,8 +311,8 @@ def test_n_comes_to_the_other_daughter_and_then_to_a_new_object(window):
     assert window.widget.object_id == 2
 
 
-def test_a_division_in_a_propagation_has_to_wait(open_window, factory):
-    window = open_window(blobs(), session_factory=factory)
+def test_a_division_in_a_propagation_has_to_wait(open_docked, factory):
+    window = open_docked(blobs(), session_factory=factory)
     window.click(*SMALL)
     window.done()
     factory.sessions[0].gate.clear()

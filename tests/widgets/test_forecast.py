@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, FakeFactory, FakeSession, blobs
+from hands import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,16 +215,13 @@ def test_the_list_of_models_says_size_speed_and_whether_it_is_here(monkeypatch, 
 
 
 def shown(window) -> str:
-    for _ in range(50):
-        window.done()
-        window.settle()
-        if not (window.widget.forecaster.waiting or window.widget._worker.busy):
-            break
+    window.done()
+    until(lambda: not (window.widget.forecaster.waiting or window.widget._worker.busy))
     return window.widget.form.propagation.forecast.text()
 
 
-def test_the_form_says_it_before_the_propagation(open_window):
-    window = open_window(blobs(40), session_factory=FakeFactory(delay=0.01))
+def test_the_form_says_it_before_the_propagation(open_docked):
+    window = open_docked(blobs(40), session_factory=FakeFactory(delay=0.01))
     form = window.widget.form
     assert shown(window) == ""
     window.click(*SMALL)

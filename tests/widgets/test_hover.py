@@ -6,11 +6,11 @@ import threading
 import time
 
 import numpy as np
-import tifffile
-from fakes import LARGE, SMALL, FakeFactory, blobs
+import pytest
+from fakes import LARGE, SMALL, blobs
 from hands import lasting, until
 
-from napari_sam2.widgets.opening import SessionOpener
+from napari_sam2.widgets.hover import REST_MS
 from napari_sam2.widgets.worker import Worker, process_events
 
 
@@ -37,6 +37,38 @@ def everything(window) -> list[object]:
         list(window.widget.controller.record.history.steps),
         window.status,
     ]
+
+
+@pytest.fixture
+def window(kept):
+    """The same window for many tests; each finds it as it was."""
+    window = kept.window(lambda make: make(blobs()))
+    yield window
+    with kept.put_back():
+        put_back(window)
+
+
+def put_back(window) -> None:
+    session, widget = window.widget.session, window.widget
+    session.gate.set()
+    session.delay, session.fast = 0.0, True
+    window.done()
+    window.leave()
+    while widget.controller.record.history.steps:
+        widget.undo()
+        window.done()
+    widget.object_id = 1
+    widget.workbench.set_positive(True)
+    session.previewed.clear()
+    session.threads.clear()
+    session.calls = session.interrupted = 0
+    widget.hover._timer.setInterval(REST_MS)
+    widget.form.session.preview.setChecked(True)
+    assert not window.layers.prompts
+    assert not window.layers.labels.data.any()
+    assert widget.workbench.tools.current == "point"
+    assert window.layers.points.mode == "add"
+    assert window.viewer.dims.current_step == (0, 0, 0)
 
 
 def test_resting_shows_what_a_click_gives(window):
@@ -180,11 +212,11 @@ def test_not_outside_the_image_and_not_on_frames_that_take_long(window):
     assert not asked(window)
 
 
-def test_never_while_it_propagates(open_window):
-    window = open_window(blobs(30), session_factory=FakeFactory(delay=0.02))
+def test_never_while_it_propagates(window):
     window.click(*SMALL)
     window.done()
     window.key("N")
+    window.widget.session.delay = 0.1  # much longer in all than the mouse has to rest
     window.widget.propagate()
     run = window.widget.controller.run
     window.hover(*LARGE)
@@ -195,8 +227,7 @@ def test_never_while_it_propagates(open_window):
     assert asked(window)
 
 
-def test_the_event_loop_goes_on(open_window):
-    window = open_window(blobs(4))
+def test_the_event_loop_goes_on(window):
     with lasting(window.widget.session, "preview", 11) as ends:
         window.hover(*LARGE)
         window.rest()
@@ -204,42 +235,33 @@ def test_the_event_loop_goes_on(open_window):
     assert ends
 
 
-def test_the_switch_is_remembered(open_window):
-    window = open_window(blobs())
-    assert window.widget.form.session.preview.isChecked()
-    window.widget.form.session.preview.trigger()
-    window.hover(*LARGE)
-    window.rest()
-    assert not asked(window)
-    window.widget.shut_down()
-    again = open_window(blobs())
-    assert not again.widget.form.session.preview.isChecked()
-    again.widget.form.session.preview.trigger()
-    again.widget.shut_down()
-    assert open_window(blobs()).widget.form.session.preview.isChecked()
+def test_the_switch_is_remembered(open_desk):
+    for on in (True, False, True):
+        switch = open_desk(blobs()).widget.form.session.preview
+        assert switch.isChecked() == on
+        switch.trigger()
 
 
-def test_stretched_and_transposed(open_window):
+def test_stretched_and_transposed_and_closing_lets_go(open_window):
     data = np.moveaxis(blobs(), 0, 2)
     window = open_window(data, axis=2, scale=(2, 0.5, 3), translate=(5, -7, 2))
     window.viewer.dims.order = (2, 1, 0)
     window.viewer.reset_view()
     window.settle()
+    picture = window.widget.hover.picture
     window.hover(*LARGE)
     window.rest()
-    assert picture(window).mask[LARGE]
-    corner = picture(window)._parts[0].transform.translate[:2]
+    assert picture.mask[LARGE]
+    corner = picture._parts[0].transform.translate[:2]
     np.testing.assert_allclose(corner, (55 - 11 - 1.5, 60 - 11 - 1.5))
     window.viewer.dims.ndisplay = 3
     window.rest()
-    assert picture(window).mask is None
+    assert picture.mask is None
     window.viewer.dims.ndisplay = 2
-
-
-def test_closing_lets_go(window):
     window.hover(*LARGE)
     window.rest()
-    node = picture(window)._parts[0]
+    node = picture._parts[0]
+    assert node.parent is not None
     window.widget.shut_down()
     assert node.parent is None
     assert not window.viewer.mouse_move_callbacks
@@ -270,20 +292,3 @@ def test_a_job_that_gives_way_is_told():
     assert results == ["gave way", "urgent"]
     assert not worker.wanted
     worker.close()
-
-
-def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
-    images = tifffile.imread(dev_data / "hela_nuclei" / "images.tif", key=range(2))
-    truth = tifffile.imread(dev_data / "hela_nuclei" / "masks.tif", key=0)
-    ids, counts = np.unique(truth[truth > 0], return_counts=True)
-    cell = truth == ids[counts.argmax()]
-    window = open_window(images, session_factory=SessionOpener())
-    window.hover(*np.argwhere(cell).mean(axis=0))
-    until(lambda: picture(window).mask is not None)
-    shown = picture(window).mask
-    assert (shown & cell).sum() / (shown | cell).sum() > 0.5
-    assert window.widget.session.object_ids == []
-    window.click(*np.argwhere(cell).mean(axis=0))
-    window.done()
-    clicked = window.frame(0) == 1
-    assert (shown & clicked).sum() / (shown | clicked).sum() > 0.95

@@ -1,4 +1,4 @@
-"""Choosing a model, and how it looks at frames, by mouse in a real window."""
+"""Choosing a model, and how it looks at frames, by mouse."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
 
 
 @pytest.fixture
-def window(window, monkeypatch, tmp_path):
-    """With the list of all models, as the real factory has it, in a narrow dock."""
+def with_models(monkeypatch, tmp_path):
+    """Give a window the list of all models, as the real factory has it."""
     monkeypatch.setenv("NAPARI_SAM2_CACHE", str(tmp_path))
-    window.widget.choices.list_models(window.widget._worker)
-    window.done()
-    window.widget.setFixedWidth(300)
-    window.settle()
-    return window
+
+    def listed(window):
+        window.widget.choices.list_models(window.widget._worker)
+        window.done()
+        return window
+
+    return listed
+
+
+@pytest.fixture
+def docked(open_docked, with_models):
+    return with_models(open_docked(blobs()))
 
 
 def room(box) -> int:
@@ -47,7 +54,9 @@ def shown_in_list(box, row: int) -> str:
     return option.text
 
 
-def test_every_model_can_be_read_in_a_narrow_dock(window):
+def test_every_model_can_be_read_in_a_narrow_dock(window, with_models):
+    with_models(window).widget.setFixedWidth(300)
+    window.settle()
     form = window.widget.form
     box = form.model.native
     assert len(form.model.choices) == 10
@@ -69,61 +78,58 @@ def test_every_model_can_be_read_in_a_narrow_dock(window):
     box.hidePopup()
 
 
-def test_files_have_their_name_only(window):
-    form = window.widget.form
-    window.widget.choose_model("/somewhere/my_weights.pt")
-    window.done()
+def test_files_have_their_name_only(docked):
+    form = docked.widget.form
+    docked.widget.choose_model("/somewhere/my_weights.pt")
+    docked.done()
     assert form.model.native.currentText() == "my_weights.pt"
     assert "MB" not in form.model.native.toolTip()
 
 
-def test_how_frames_are_looked_at_is_a_choice_of_published_models(
-    window, factory, saved_sessions, open_window
-):
-    form = window.widget.form
+def test_how_frames_are_looked_at_is_a_choice_of_published_models(docked, factory):
+    form = docked.widget.form
     looks = form.models.looks
     assert not looks.native.isVisible()
-    window.click(*SMALL)
-    window.done()
+    docked.click(*SMALL)
+    docked.done()
     click_on(form.model, "SAM 2.1 tiny")
-    window.done()
+    docked.done()
     assert looks.native.isVisible()
     assert looks.native.currentText() == "whole frames"
     assert factory.requests[-1].attention is None
     click_on(looks, "near each cell")
-    window.done()
+    docked.done()
     assert (factory.requests[-1].model, factory.requests[-1].attention) == (TINY, "windowed")
-    assert list(window.widget.session.prompts) == [1]
-    window.key("G")
-    window.done()
+    assert list(docked.widget.session.prompts) == [1]
+    docked.key("G")
+    docked.done()
     count = len(factory.requests)
     click_on(looks, "near each cell")  # nothing new
-    window.done()
+    docked.done()
     assert len(factory.requests) == count
     texts = {SMALLER: "SAM 2.1 small", "micro": "micro", TINY: "SAM 2.1 tiny"}
     for model, attention in ((SMALLER, "windowed"), ("micro", None), (TINY, None)):
         click_on(form.model, texts[model])
-        window.done()
+        docked.done()
         assert (factory.requests[-1].model, factory.requests[-1].attention) == (model, attention)
         assert looks.native.isVisible() == (model != "micro")
 
 
-def test_it_is_kept_in_the_session(window, factory, tmp_path, open_window):
-    form = window.widget.form
+def test_it_is_kept_in_the_session(docked, factory, tmp_path, open_docked):
+    form = docked.widget.form
     click_on(form.model, "SAM 2.1 tiny")
-    window.done()
+    docked.done()
     click_on(form.models.looks, "near each cell")
-    window.done()
-    window.click(*SMALL)
-    window.done()
+    docked.done()
+    docked.click(*SMALL)
+    docked.done()
     path = tmp_path / "cells.ns2.json"
-    window.widget.save_session(path)
-    window.done()
+    docked.widget.save_session(path)
+    docked.done()
     assert load_session(path).attention == "windowed"
-    before = np.array(window.layers.labels.data)
-    window.widget.shut_down()
-    window.viewer.layers.clear()
-    again = open_window(blobs())
+    before = np.array(docked.layers.labels.data)
+    docked.widget.shut_down()
+    again = open_docked(blobs())
     again.widget.restore_session(path)
     again.done()
     assert (factory.requests[-1].model, factory.requests[-1].attention) == (TINY, "windowed")

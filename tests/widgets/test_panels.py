@@ -1,4 +1,4 @@
-"""The object table, the timeline and the frames to check, by mouse and keys in a real window."""
+"""The object table, the timeline and the frames to check, by mouse and keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ NONE = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
-def window(two_cells):
+def window(two_followed):
+    return two_followed
+
+
+@pytest.fixture
+def real(two_cells):
+    """The same in napari's window."""
     two_cells.key("G")
     shown(two_cells)
     return two_cells
@@ -135,7 +141,7 @@ def test_merging_and_undo(window):
 def test_three_that_are_merged_come_back_by_one_undo(window):
     window.key("N")
     window.click(20, 60)
-    window.done()
+    shown(window)
     before = np.array(window.layers.labels.data)
     for row in range(3):
         press(window, row, ID, CONTROL if row else NONE)
@@ -331,30 +337,6 @@ def test_bad_frames_in_a_row_are_one_line(window):
     assert (frame(window), window.widget.object_id) == (3, 1)
 
 
-def test_keys_where_the_timeline_is_a_window_of_its_own(window):
-    dock = window.viewer.window._wrapped_dock_widgets[TIMELINE]
-    dock.setFloating(True)
-    window.settle()
-    view = timeline(window)
-    assert view.window() is dock
-    view.setFocus()
-    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
-    shown(window)
-    assert window.status.startswith("Undone: propagation")
-    assert not (window.frame(3) == 1).any()
-    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
-    shown(window)
-    assert (window.frame(3) == 1).any()
-    QTest.keyClick(view, "N")
-    assert window.widget.object_id == 3
-    dock.setFloating(False)
-    window.settle()
-    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
-    shown(window)
-    assert window.status.startswith("Undone: propagation")
-    assert window.frame(0)[LARGE] == 2  # one step, not two
-
-
 def test_only_changed_objects_are_followed(window):
     session = window.widget.session
     window.press(window.widget.form.propagation.only_stale)
@@ -382,20 +364,6 @@ def test_an_object_ends_by_the_button(window):
     assert not (window.frame(4) == 2).any()
 
 
-def test_the_timeline_goes_with_the_widget_and_comes_back(window):
-    docks = window.viewer.window.dock_widgets
-    assert TIMELINE in docks
-    window.viewer.window.remove_dock_widget(window.widget.panels.panel)
-    window.settle()
-    window.widget.form.session.timeline.trigger()
-    shown(window)
-    assert TIMELINE in window.viewer.window.dock_widgets
-    assert timeline(window).overview.ids == [1, 2]
-    window.widget.shut_down()
-    window.settle()
-    assert TIMELINE not in window.viewer.window.dock_widgets
-
-
 def test_any_number_of_frames_is_drawn(window):
     for dark in (True, False):
         for objects, length in ((0, 1), (1, 1), (3, 2), (120, 5000)):
@@ -418,18 +386,13 @@ def assert_drawn(view, objects: int, length: int, dark: bool) -> None:
     assert picture.width() > 100
     if objects:
         strip = [
-            picture.pixelColor(round(view.x_of(t)), AXIS + ROW // 2)
+            picture.pixelColor(int(view.x_of(t)), AXIS + ROW // 2)
             for t in (length // 10, length - 1)
         ]
         assert all(colour.isValid() for colour in strip)
         if length > 2:
             assert strip[0].red() > strip[0].blue()  # unsure
             assert strip[1].blue() > strip[1].red()  # sure
-
-
-def test_all_fits_into_a_narrow_dock(window):
-    assert window.widget.minimumSizeHint().width() <= 300
-    assert window.widget.minimumSizeHint().height() <= 300  # the rest scrolls
 
 
 def test_the_current_object_is_in_sight(window):
@@ -455,25 +418,8 @@ def test_the_cursor_moves_without_leaving_traces(window):
     assert view.viewport().grab().toImage() == before
 
 
-def test_the_timeline_leaves_the_corner_to_the_dock(window):
-    main = window.widget.panels.panel.window()
-    assert main.corner(Qt.Corner.BottomRightCorner) == Qt.DockWidgetArea.RightDockWidgetArea
-
-
-def test_a_narrow_table_keeps_the_names(window):
-    view = table(window)
-    view.setFixedWidth(260)
-    window.settle()
-    assert view.isColumnHidden(FRAMES)
-    assert view.columnWidth(NAME) >= 40
-    assert not view.horizontalScrollBar().isVisible()
-    view.setFixedWidth(500)
-    window.settle()
-    assert not view.isColumnHidden(FRAMES)
-
-
-def test_single_missing_frames_are_filled(open_window):
-    window = open_window(blobs())
+def test_single_missing_frames_are_filled(open_docked):
+    window = open_docked(blobs())
     fill = window.widget.form.session.fill_gaps
     fill.trigger()
     window.done()
@@ -492,3 +438,63 @@ def test_single_missing_frames_are_filled(open_window):
     window.widget.undo()
     window.done()
     assert not window.frame(1).any()
+
+
+# --- in napari's window ---------------------------------------------------------------------
+
+
+def test_keys_where_the_timeline_is_a_window_of_its_own(real):
+    window = real
+    dock = window.viewer.window._wrapped_dock_widgets[TIMELINE]
+    dock.setFloating(True)
+    window.settle()
+    view = timeline(window)
+    assert view.window() is dock
+    view.setFocus()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    shown(window)
+    assert window.status.startswith("Undone: propagation")
+    assert not (window.frame(3) == 1).any()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
+    shown(window)
+    assert (window.frame(3) == 1).any()
+    QTest.keyClick(view, "N")
+    assert window.widget.object_id == 3
+    dock.setFloating(False)
+    window.settle()
+    QTest.keyClick(view, Qt.Key.Key_Z, CONTROL)
+    shown(window)
+    assert window.status.startswith("Undone: propagation")
+    assert window.frame(0)[LARGE] == 2  # one step, not two
+
+
+def test_all_fits_into_a_narrow_dock(real):
+    window = real
+    assert window.widget.minimumSizeHint().width() <= 300
+    assert window.widget.minimumSizeHint().height() <= 300  # the rest scrolls
+    view = table(window)
+    view.setFixedWidth(260)
+    window.settle()
+    assert view.isColumnHidden(FRAMES)
+    assert view.columnWidth(NAME) >= 40
+    assert not view.horizontalScrollBar().isVisible()
+    view.setFixedWidth(500)
+    window.settle()
+    assert not view.isColumnHidden(FRAMES)
+
+
+def test_the_timeline_goes_with_the_widget_and_comes_back(real):
+    window = real
+    main = window.widget.panels.panel.window()
+    assert main.corner(Qt.Corner.BottomRightCorner) == Qt.DockWidgetArea.RightDockWidgetArea
+    docks = window.viewer.window.dock_widgets
+    assert TIMELINE in docks
+    window.viewer.window.remove_dock_widget(window.widget.panels.panel)
+    window.settle()
+    window.widget.form.session.timeline.trigger()
+    shown(window)
+    assert TIMELINE in window.viewer.window.dock_widgets
+    assert timeline(window).overview.ids == [1, 2]
+    window.widget.shut_down()
+    window.settle()
+    assert TIMELINE not in window.viewer.window.dock_widgets

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fakes import LARGE, SMALL, blobs
+from hands import until
 from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.tracking.errors import InputError
@@ -141,8 +142,15 @@ def test_the_embedded_model_on_real_nuclei(open_window, dev_data):
     truth = tifffile.imread(dev_data / "hela_nuclei" / "masks.tif", key=range(3))
     y, x = centre_of_largest(truth[0])
     window = open_window(images, session_factory=SessionOpener())
+    window.hover(y, x)
+    until(lambda: window.widget.hover.picture.mask is not None)
+    preview = window.widget.hover.picture.mask
+    assert window.widget.session.object_ids == []
     window.click(y, x)
     window.done()
+    clicked = window.frame(0) == 1
+    assert (preview & clicked).sum() / (preview | clicked).sum() > 0.95
+    np.testing.assert_allclose(window.widget.session.prompts[1][0].points, [(y, x)], atol=1)
     window.key("G")
     window.done()
     for frame in range(3):

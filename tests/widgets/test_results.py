@@ -13,7 +13,7 @@ from menus import submenu
 from napari.layers import Labels, Points
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 from test_undo import seen
 
 from napari_sam2.export.formats import FORMATS, open_masklets
@@ -279,15 +279,6 @@ def test_a_sample_to_try(open_desk):
     assert desk.layers.geometry.length > 5
 
 
-def test_the_keys_are_shown(open_window):
-    window = open_window(blobs())
-    window.key("?")
-    (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
-    for key in (*"NQUGHJKW", "Shift-Y"):
-        assert f"<b>{key}</b>" in sheet.text()
-    sheet.close()
-
-
 def test_the_command_of_the_menus(shared_viewer, monkeypatch):
     monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
     for _ in range(2):  # the second time it is open already
@@ -397,8 +388,8 @@ def test_each_look_of_a_search_is_counted_from_its_beginning():
     assert shown[2] == (20, 310, "look 2: 20 of 310")
 
 
-def test_the_diameter_of_a_cell_is_typed(open_window):
-    window = open_window(blobs())
+def test_the_diameter_of_a_cell_is_typed(open_docked):
+    window = open_docked(blobs())
     asked = []
     real = window.widget.session.segment_everything
 

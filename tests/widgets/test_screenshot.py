@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+from fakes import blobs
 
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.widgets.screenshot import put_in
 
 
-def test_the_window_shows_prompts_and_what_was_followed(window):
+def test_the_window_shows_prompts_and_what_was_followed(open_docked):
+    window = open_docked(blobs())
     prompts = {
         4: {0: Prompt(points=[[20, 20]], positive=[True])},
         7: {2: Prompt(points=[[55, 64], [55, 62]], positive=[True, True])},

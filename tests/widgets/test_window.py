@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import tifffile
 from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import lasting
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 
 def test_clicks_keys_and_propagation(open_window):
@@ -32,6 +32,11 @@ def test_clicks_keys_and_propagation(open_window):
     for t in range(6):
         assert window.frame(t)[20, 20 + 2 * t] == 1
         assert window.frame(t)[55, 60 + 2 * t] == 2
+    window.key("?")
+    (sheet,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMessageBox)]
+    for key in (*"NQUGHJKW", "Shift-Y"):
+        assert f"<b>{key}</b>" in sheet.text()
+    sheet.close()
 
 
 def test_box_and_polygon_by_mouse(open_window):
@@ -113,16 +118,3 @@ def test_closing_the_dock_stops_the_work(open_window):
     window.viewer.add_image(blobs(), name="another")  # nobody listens any more
     window.settle()
     assert len(window.viewer.layers) == 5
-
-
-def test_a_real_sequence(open_window, dev_data):
-    images = tifffile.imread(dev_data / "hela_nuclei" / "images.tif", key=range(3))
-    window = open_window(images, session_factory=FakeFactory(contrast=None))
-    y, x = np.unravel_index(images[0].argmax(), images[0].shape)
-    window.click(y, x)
-    window.done()
-    np.testing.assert_allclose(window.widget.session.prompts[1][0].points, [(y, x)], atol=1)
-    assert window.frame(0)[y, x] == 1
-    window.key("G")
-    window.done()
-    assert all((window.frame(t) == 1).any() for t in range(3))
