@@ -21,8 +21,11 @@ STAMP := $(VENV)/.stamp
 .DEFAULT_GOAL := help
 TESTS = $(BIN)/python -m pytest -q -m "not slow and not gpu"
 SPACE = tests/widgets/test_space.py
+# Two parts at a time, those of the window first, which take longest. These are in several
+# processes, because Mesa's software renderer ends one after dozens of volumes.
+PARTS = test-window-1 test-window-2 test-tracking test-rest test-space
 
-.PHONY: help install demo test test-window test-rest lint format parity bench bench-full docs screenshots clean
+.PHONY: help install demo test $(PARTS) lint format parity bench bench-full docs screenshots clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,17 +44,29 @@ test: install  ## Run the tests, without the slow ones
 	$(TESTS) $(ARGS)
 else
 test: install
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 --output-sync=target test-window test-rest
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 -k --output-sync=target $(PARTS)
 endif
 
-# In several processes: after dozens of volumes Mesa's software renderer ends the process.
-test-window:
+test-window-1:
 	$(TESTS) $(wildcard tests/widgets/test_[a-l]*.py)
+
+test-window-2:
 	$(TESTS) $(filter-out $(SPACE),$(wildcard tests/widgets/test_[m-z]*.py))
 
+test-tracking:
+	$(TESTS) tests/tracking
+
 test-rest:
-	$(TESTS) --ignore tests/widgets
+	$(TESTS) --ignore tests/widgets --ignore tests/tracking
+
+test-space:
 	$(TESTS) $(SPACE)
+
+# Only Linux gives each a screen of its own (pytest-xvfb); two windows on one take the focus away.
+ifneq ($(shell uname -s),Linux)
+test-window-2: test-window-1
+test-space: test-window-2
+endif
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .
