@@ -140,3 +140,16 @@ def test_one_of_the_layers_that_are_mixed(desk):
     desk.done()
     assert desk.widget.workbench.source.layers == (image, other)
     np.testing.assert_array_equal(seen(desk)[..., 1], blobs()[0] // 4)
+
+
+def test_what_was_known_of_another_image_is_not_looked_at(desk):
+    do(desk, "click")
+    desk.widget.wait(60, panels=True)
+    review = desk.widget.panels.review
+    assert review.overview.ids
+    longer = desk.viewer.add_image(blobs(20), name="longer")
+    desk.widget.set_image(longer)
+    desk.viewer.dims.set_current_step(0, 18)
+    review.accept()
+    assert "nothing is known there yet" in desk.status
+    assert not review.overview.ids

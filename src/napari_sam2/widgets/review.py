@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from psygnal import Signal
 
@@ -11,6 +12,7 @@ from napari_sam2.widgets.in_view import bring_into_view
 from napari_sam2.widgets.overview import EMPTY, Overview
 
 if TYPE_CHECKING:
+    from napari_sam2.widgets.prompt_layers import PromptLayers
     from napari_sam2.widgets.workbench import Workbench
 
 Compute = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -34,8 +36,14 @@ class Review:
     def __init__(self, bench: Workbench, compute: Compute) -> None:
         self._bench = bench
         self._compute = compute
-        self.overview: Overview = EMPTY
+        self._found: Overview = EMPTY
+        self._of: Callable[[], PromptLayers | None] = lambda: None
         self._place = 0
+
+    @property
+    def overview(self) -> Overview:
+        """What is known of the objects; nothing, until the first one of an image is there."""
+        return self._found if self._of() is self._bench.layers else EMPTY
 
     def refresh(self) -> None:
         """Make the overview anew; `changed` tells when it is there."""
@@ -55,7 +63,9 @@ class Review:
         self._compute(job, lambda found: self._show(found) if layers is bench.layers else None)
 
     def _show(self, overview: Overview) -> None:
-        self.overview = overview
+        layers = self._bench.layers
+        self._of = (lambda: None) if layers is None else ref(layers)
+        self._found = overview
         self.changed.emit()
 
     def go_to(self, object_id: int, frame: int | None = None) -> None:
