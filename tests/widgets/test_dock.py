@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, FakeFactory, blobs
 from napari.utils._proxies import PublicOnlyProxy
 from npe2 import PluginManifest
-from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.widgets.dock import MaskletsWidget
+from napari_sam2.widgets.parts import room_for
 
 
 def test_each_object_has_its_own_points(desk):
@@ -428,3 +430,21 @@ def test_a_box_that_holds_no_pixel_is_refused(desk, high):
     desk.shape(0, [(-10, 10), (-10, 30), (0.2, 30), (0.2, 10)], "rectangle")
     desk.done()
     assert desk.prompts[1][0].box is not None
+
+
+def test_boxes_that_stay_as_they_are_are_not_styled_anew(desk):
+    """Each click would lay out and draw the dock again."""
+    styled = []
+
+    class Watch(QObject):
+        def eventFilter(self, _: Any, event: Any) -> bool:
+            styled.extend([event.type()] if event.type() == QEvent.Type.StyleChange else [])
+            return False
+
+    watch, box = Watch(), desk.widget.form.propagation.last.native
+    box.installEventFilter(watch)
+    desk.widget.workbench.changed.emit()
+    desk.widget.choices.show()
+    assert not styled
+    room_for(box, "12345")
+    assert styled

@@ -86,8 +86,10 @@ def unturned(box: QWidget) -> None:
 def room_for(box: QAbstractSpinBox, text: str) -> None:
     """Make a spin box as wide as a text needs it between the buttons of napari's style."""
     width = box.fontMetrics().horizontalAdvance(text) + 2 * _SPIN_BUTTON + 6
-    box.setStyleSheet(f"padding: 1px 0px; min-width: {width}px; max-width: {width}px;")
-    box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+    style = f"padding: 1px 0px; min-width: {width}px; max-width: {width}px;"
+    if box.styleSheet() != style:  # the same one would lay out and draw the dock anew
+        box.setStyleSheet(style)
+        box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
 
 
 def narrow(box: Any, least: int = 6) -> QComboBox:
