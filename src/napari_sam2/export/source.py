@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Qualities = Mapping[int, Mapping[int, "Quality"]]
 Progress = Callable[[int, int], None]
 
-_HIGH = 2**20
+_HIGH = 2**20  # a table of all labels up to here is small
 _PIXELS = ("pixel", "pixels", "px")
 
 

@@ -78,7 +78,7 @@ class Prompting(Roster):
         InputError
             If the frame does not exist or the point lies outside of it.
         """
-        click = Prompt(point)  # type: ignore[arg-type]
+        click = Prompt(point)  # type: ignore[arg-type]  # becomes an array there
         known = self._known(object_id, frame)
         prompt = self._checked(object_id, frame, click if known is None else known.merged(click))
         obj = self._objects.get(object_id)

@@ -91,9 +91,10 @@ def unusable(layer: Points | Shapes, geometry: StackGeometry, usable: set[bytes]
     kinds = [""] * len(data) if isinstance(layer, Points) else layer.shape_type
     count = finished(layer)
     names = [kind.encode() + one.tobytes() for kind, one in zip(kinds, data, strict=True)][:count]
-    asked = {i: complaint(layer, data[i], kinds[i], geometry)
-             for i, name in enumerate(names) if name not in usable}  # fmt: skip
-    found = {i: text for i, text in asked.items() if text}
+    found = {}
+    for i, name in enumerate(names):
+        if name not in usable and (text := complaint(layer, data[i], kinds[i], geometry)):
+            found[i] = text
     usable.clear()
     usable.update(name for i, name in enumerate(names) if i not in found)
     return found

@@ -60,7 +60,7 @@ class LiveSession(LiveObjects):
         InputError
             If the frame does not exist or a point lies outside of it.
         """
-        clicks = Prompt(points, positive)  # type: ignore[arg-type]
+        clicks = Prompt(points, positive)  # type: ignore[arg-type]  # become arrays there
         object_id, frame = self._id(object_id), self._frame(frame)
         known = self.prompts.get(object_id, {}).get(frame, Prompt())
         if known.absent:
