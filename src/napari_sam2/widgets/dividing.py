@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.lineage_steps import Divide, SetParents
@@ -13,7 +13,8 @@ from napari_sam2.widgets.acting import act
 from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
-    from napari_sam2.widgets.record import LayerChange, Record
+    from napari_sam2.widgets.layer_change import LayerChange
+    from napari_sam2.widgets.record import Record
     from napari_sam2.widgets.workbench import Workbench
 
 
@@ -179,23 +180,3 @@ class Dividing:
         """Keep the lineage with the labels, for whoever saves them with napari's File menu."""
         if self._bench.layers is not None:
             self._bench.layers.labels.metadata[PARENTS_KEY] = self.parents
-
-
-def hint(session: Any, object_id: int, frame: int) -> str:
-    """Say what to do next once a daughter has a mask, or who took the place of a mother.
-
-    "" for other objects.
-    """
-    parents, prompts = session.parents, session.prompts
-    daughters = sorted(i for i, mother in parents.items() if mother == object_id)
-    ended = any(p.absent for t, p in prompts.get(object_id, {}).items() if t <= frame)
-    if daughters and ended:
-        names = " and ".join(map(str, daughters))
-        return f" It divided before: choose {names} to correct what came of it."
-    mother = parents.get(object_id)
-    if mother is None or set(session.frames_of(object_id)) - prompts[object_id].keys():
-        return ""  # it was followed already
-    sisters = [i for i in session.waiting_daughters if parents.get(i) == mother]
-    if sisters:
-        return f" N, then click on the other daughter of {mother}, object {sisters[0]}."
-    return f" H follows the daughters, and takes away what object {mother} has from there on."

@@ -14,11 +14,11 @@ from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.thin_mask import ThinMask
 from napari_sam2.widgets.drawing import Areas
 from napari_sam2.widgets.layer_adapters import StackGeometry
+from napari_sam2.widgets.layer_change import LayerChange
 from napari_sam2.widgets.layer_reading import Said, Sayings, clicks, drawn, superseded, unusable
 from napari_sam2.widgets.layer_states import Key, LayerState, finished, news
 from napari_sam2.widgets.painting import Painting
 from napari_sam2.widgets.prompt_looks import colour, new_layers
-from napari_sam2.widgets.record import LayerChange
 
 
 class PromptLayers:

@@ -13,7 +13,8 @@ from napari_sam2.tracking.steps import AddPrompts, SetPrompt
 from napari_sam2.widgets.acting import act_long
 from napari_sam2.widgets.clicking import CHOOSES
 from napari_sam2.widgets.ids import HIGHEST
-from napari_sam2.widgets.record import LayerChange, Record
+from napari_sam2.widgets.layer_change import LayerChange
+from napari_sam2.widgets.record import Record
 from napari_sam2.widgets.runs import Run
 from napari_sam2.widgets.words import COMMAND
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from napari_sam2.tracking.pace import Pace
 from napari_sam2.tracking.prompt import Prompts
 from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, SetPrompt, Step
 from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.widgets.dividing import hint
+from napari_sam2.widgets.layer_change import LayerChange, Standing
 from napari_sam2.widgets.notes import Noted
 from napari_sam2.widgets.painting import Stroke
 from napari_sam2.widgets.planes import Planes
@@ -29,53 +29,6 @@ if TYPE_CHECKING:
     from napari_sam2.tracking.results import FrameResult
 
 _HUGE = 5  # times the area that an object had: a click seldom means that
-
-
-@dataclass(frozen=True)
-class LayerChange:
-    """What a user did to the prompt layers.
-
-    Parameters
-    ----------
-    group
-        Changes with the same number were made together and are undone together.
-    after
-        The layers afterwards, in a form that only they understand.
-    strokes
-        What was painted, by frame, one after another.
-    """
-
-    group: int
-    after: Any
-    strokes: Mapping[int, Sequence[Stroke]] = field(default_factory=dict)
-
-    def cut_strokes(self) -> dict[int, list[Stroke]]:
-        """Return the strokes with no more of the labels than they changed, to be kept for long."""
-        return {frame: [s.cut() for s in some] for frame, some in self.strokes.items()}
-
-    def then(self, newer: LayerChange) -> LayerChange:
-        """Return what this and a newer change, made before this one was heard, did together."""
-        strokes = {
-            frame: (*self.strokes.get(frame, ()), *newer.strokes.get(frame, ()))
-            for frame in self.strokes.keys() | newer.strokes.keys()
-        }
-        return replace(newer, strokes=strokes)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the prompt layers shall show.
-
-    Parameters
-    ----------
-    state
-        As it was noted, in a form that only they understand; None: as they are.
-    prompts
-        What the session knows; it counts where both differ.
-    """
-
-    state: Any
-    prompts: Prompts
 
 
 @dataclass
@@ -256,7 +209,7 @@ class Record:
             return f"{who}: nothing found there. Add a point or draw a box around it."
         quality = result.quality.get(step.object_id)
         sure = "" if quality is None else f", {round(100 * quality.iou)} % sure"
-        more = hint(self.history.session, step.object_id, step.frame)
+        more = _hint(self.history.session, step.object_id, step.frame)
         if usual and size > _HUGE * usual and not step.prompt.only_mask:
             more = (
                 f" That is {size / usual:.0f} times as large as before; {COMMAND}+Z takes it back."
@@ -310,3 +263,23 @@ def _without(strokes: Sequence[Stroke], plane: npt.NDArray[Any]) -> npt.NDArray[
     for stroke in reversed(strokes):
         plane = stroke.without(plane)
     return plane
+
+
+def _hint(session: Any, object_id: int, frame: int) -> str:
+    """Say what to do next once a daughter has a mask, or who took the place of a mother.
+
+    "" for other objects.
+    """
+    parents, prompts = session.parents, session.prompts
+    daughters = sorted(i for i, mother in parents.items() if mother == object_id)
+    ended = any(p.absent for t, p in prompts.get(object_id, {}).items() if t <= frame)
+    if daughters and ended:
+        names = " and ".join(map(str, daughters))
+        return f" It divided before: choose {names} to correct what came of it."
+    mother = parents.get(object_id)
+    if mother is None or set(session.frames_of(object_id)) - prompts[object_id].keys():
+        return ""  # it was followed already
+    sisters = [i for i in session.waiting_daughters if parents.get(i) == mother]
+    if sisters:
+        return f" N, then click on the other daughter of {mother}, object {sisters[0]}."
+    return f" H follows the daughters, and takes away what object {mother} has from there on."

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
-    from napari_sam2.widgets.record import Standing
+    from napari_sam2.widgets.layer_change import Standing
 
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "
