@@ -38,12 +38,12 @@ def tracked(cells: int, frames: int) -> np.ndarray:
 def run(cells: int, frames: int, folder: Path) -> str:
     """Import and save; returns a row of the table."""
     from napari_sam2 import Frames, TrackingSession, load_model
-    from napari_sam2.tracking.history import History
-    from napari_sam2.tracking.keeping import KeptSession
-    from napari_sam2.tracking.mask_text import mask_text
-    from napari_sam2.tracking.session_file import SessionFile
-    from napari_sam2.tracking.steps import AdoptMasks
-    from napari_sam2.tracking.thin_mask import masks_of
+    from napari_sam2.tracking.kept.history import History
+    from napari_sam2.tracking.kept.keeping import KeptSession
+    from napari_sam2.tracking.kept.session_file import SessionFile
+    from napari_sam2.tracking.kept.steps import AdoptMasks
+    from napari_sam2.tracking.masks.mask_text import mask_text
+    from napari_sam2.tracking.masks.thin_mask import masks_of
 
     labels = tracked(cells, frames)
     images = np.where(labels > 0, 180, 40).astype(np.uint8)

@@ -52,7 +52,7 @@ class Pulse:
 
 
 def until(done, seconds: float = 3600.0) -> None:  # type: ignore[no-untyped-def]
-    from napari_sam2.widgets.worker import process_events
+    from napari_sam2.widgets.session.worker import process_events
 
     end = time.monotonic() + seconds
     while not done() and time.monotonic() < end:

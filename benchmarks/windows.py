@@ -43,7 +43,7 @@ def ours(weights: Path, frames: int) -> Iterator[None]:
     Random weights find nothing, so windows are laid where the cells are.
     """
     from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
-    from napari_sam2.tracking.engine import Engine
+    from napari_sam2.tracking.network.engine import Engine
     from napari_sam2.tracking.prompt import Prompt
     from napari_sam2.tracking.windows import around
 

@@ -22,14 +22,19 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.examined import ToCheck
-from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.session_file import (
+    ImageIdentity,
+    SessionFile,
+    load_session,
+    save_session,
+)
+from napari_sam2.tracking.kept.steps import SetPrompt
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.objects.examined import ToCheck
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import ImageIdentity, SessionFile, load_session, save_session
-from napari_sam2.tracking.steps import SetPrompt
 from tests.commands import opened, run
 from tests.tracking.toy import moving_disk, toy_model
 

@@ -23,10 +23,10 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.terminal import progress
 from napari_sam2.tracking.errors import InputError, OutputError
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.tracking.kept.steps import CloseGaps, Propagate
 from napari_sam2.tracking.masklets import Masklets
 from napari_sam2.tracking.policy import TrackingPolicy
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.tracking.steps import CloseGaps, Propagate
 from napari_sam2.weights import Verified
 from tests.commands import FRAMES, SIZE, random_model, refused, run, two_moving_cells, write_prompts
 

@@ -14,10 +14,10 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import colour, overlay
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.finding.seeds import automatic_seeds
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts
-from napari_sam2.tracking.seeds import automatic_seeds
 from napari_sam2.training import samples
 from napari_sam2.weights import load_model
 from tests.tracking.toy import toy_model

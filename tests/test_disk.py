@@ -22,16 +22,16 @@ from napari_sam2.export.formats import FORMATS, check_room, export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import OutputError, writing
-from napari_sam2.tracking.masklets import Masklets
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.prompts import load_prompts, save_prompts
-from napari_sam2.tracking.session_file import (
+from napari_sam2.tracking.kept.session_file import (
     ImageIdentity,
     SessionFile,
     load_session,
     save_session,
 )
-from napari_sam2.tracking.steps import SetPrompt
+from napari_sam2.tracking.kept.steps import SetPrompt
+from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.prompts import load_prompts, save_prompts
 from tests.commands import opened, run
 from tests.tracking.toy import moving_disk, toy_model
 

@@ -26,13 +26,13 @@ from napari_sam2.export.tables import QUALITY
 from napari_sam2.stacks import open_stack
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError, OutputError
-from napari_sam2.tracking.estimates import Quality
-from napari_sam2.tracking.history import History
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.session_file import SessionFile, save_session
+from napari_sam2.tracking.kept.steps import CloseGaps, Propagate, RemoveObject, SetPrompt
+from napari_sam2.tracking.objects.estimates import Quality
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, save_session
-from napari_sam2.tracking.steps import CloseGaps, Propagate, RemoveObject, SetPrompt
 from napari_sam2.weights import load_model
 from tests import commands
 from tests.commands import run

@@ -17,20 +17,20 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.replay import image_of
 from napari_sam2.stacks import open_stack
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.fingerprints import model_fingerprint
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.lineage_steps import Divide
-from napari_sam2.tracking.policy import TrackingPolicy
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import (
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.lineage_steps import Divide
+from napari_sam2.tracking.kept.session_file import (
     ImageIdentity,
     SessionFile,
     load_session,
     save_session,
 )
-from napari_sam2.tracking.steps import Propagate, Repair, SetPrompt, SplitObject
+from napari_sam2.tracking.kept.steps import Propagate, Repair, SetPrompt, SplitObject
+from napari_sam2.tracking.policy import TrackingPolicy
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.stack.fingerprints import model_fingerprint
 from napari_sam2.weights import load_model
 from tests.commands import random_model, refused, run
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell

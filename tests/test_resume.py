@@ -21,12 +21,12 @@ from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.errors import OutputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.results_file import results_path
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.results_file import results_path
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.tracking.kept.steps import AddPrompts, CloseGaps, Propagate
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate
 from tests.commands import refused, run
 from tests.tracking.toy import moving_disk
 

@@ -17,7 +17,7 @@ SIZE = (1440, 880)
 
 def settle(seconds: float = 0.6) -> None:
     """Let the window draw."""
-    from napari_sam2.widgets.worker import process_events
+    from napari_sam2.widgets.session.worker import process_events
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.stacks import open_stack as open_stack
     from napari_sam2.tracking.errors import InputError as InputError
-    from napari_sam2.tracking.estimates import Quality as Quality
     from napari_sam2.tracking.frames import Frames as Frames
+    from napari_sam2.tracking.kept.history import History as History
+    from napari_sam2.tracking.kept.keeping import KeptSession as KeptSession
+    from napari_sam2.tracking.kept.session_file import SessionFile as SessionFile
+    from napari_sam2.tracking.objects.estimates import Quality as Quality
     from napari_sam2.tracking.policy import TrackingPolicy as TrackingPolicy
     from napari_sam2.tracking.prompt import Prompt as Prompt
     from napari_sam2.tracking.results import FrameResult as FrameResult
     from napari_sam2.tracking.results import Preview as Preview
     from napari_sam2.tracking.session import TrackingSession as TrackingSession
     from napari_sam2.weights import load_model as load_model
-    from napari_sam2.widgets.scripting import attach as attach
+    from napari_sam2.widgets.scripts.scripting import attach as attach
 
 __version__ = "0.1.0"
 
@@ -30,13 +33,16 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "FrameResult": "napari_sam2.tracking.results",
     "Frames": "napari_sam2.tracking.frames",
+    "History": "napari_sam2.tracking.kept.history",
     "InputError": "napari_sam2.tracking.errors",
+    "KeptSession": "napari_sam2.tracking.kept.keeping",
     "Preview": "napari_sam2.tracking.results",
     "Prompt": "napari_sam2.tracking.prompt",
-    "Quality": "napari_sam2.tracking.estimates",
+    "Quality": "napari_sam2.tracking.objects.estimates",
+    "SessionFile": "napari_sam2.tracking.kept.session_file",
     "TrackingPolicy": "napari_sam2.tracking.policy",
     "TrackingSession": "napari_sam2.tracking.session",
-    "attach": "napari_sam2.widgets.scripting",
+    "attach": "napari_sam2.widgets.scripts.scripting",
     "export_masklets": "napari_sam2.export.formats",
     "graph_of": "napari_sam2.export.tables",
     "load_model": "napari_sam2.weights",
@@ -50,10 +56,13 @@ _EXPORTS = {
 __all__ = [
     "FrameResult",
     "Frames",
+    "History",
     "InputError",
+    "KeptSession",
     "Preview",
     "Prompt",
     "Quality",
+    "SessionFile",
     "TrackingPolicy",
     "TrackingSession",
     "__version__",

@@ -15,20 +15,20 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.prompt_files import check_there, mask_files, prompts_from
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_beside, check_output
-from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import check_diameter
-from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.finding.everything import check_diameter
+from napari_sam2.tracking.following.passes import Direction
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
+from napari_sam2.tracking.kept.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.session_file import SUFFIX as SESSION
+from napari_sam2.tracking.kept.session_file import ImageIdentity, SessionFile
+from napari_sam2.tracking.kept.steps import AddPrompts, CloseGaps, Propagate, Step
 from napari_sam2.tracking.masklets import label_dtype
-from napari_sam2.tracking.passes import Direction
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompts import Prompts
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SUFFIX as SESSION
-from napari_sam2.tracking.session_file import ImageIdentity, SessionFile
-from napari_sam2.tracking.steps import AddPrompts, CloseGaps, Propagate, Step
+from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.weights import lasting_name
 
 

@@ -28,13 +28,13 @@ from napari_sam2.preview import write_gif
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import check_output
 from napari_sam2.terminal import progress, say
-from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, writing
+from napari_sam2.tracking.finding.seeds import automatic_seeds
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.prompt import Prompt, Prompts
 from napari_sam2.tracking.prompts import save_prompts
-from napari_sam2.tracking.seeds import automatic_seeds
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.stack.channels import Channels
 
 Labels = npt.NDArray[Any]
 
@@ -290,7 +290,13 @@ def _show_window(image: Path, output: Path, stay: bool, part: Mapping[str, Any])
     """
     picture = output / "window.png"
     picture.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "napari_sam2.widgets.screenshot", str(image), str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "napari_sam2.widgets.scripts.screenshot",
+        str(image),
+        str(output),
+    ]
     command += ["--part", json.dumps(part)]
     if not has_screen():
         if shutil.which("xvfb-run") is None:

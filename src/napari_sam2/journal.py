@@ -15,12 +15,12 @@ from napari_sam2.export.files import check_free, remove, taken
 from napari_sam2.replacing import patiently
 from napari_sam2.target import Outcome, Target
 from napari_sam2.tracking.errors import InputError, OutputError, writing
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.results_file import results_path
+from napari_sam2.tracking.kept.session_file import SUFFIX, SessionFile
+from napari_sam2.tracking.kept.steps import CloseGaps, Propagate, Repair, Step
 from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.results_file import results_path
-from napari_sam2.tracking.session_file import SUFFIX, SessionFile
-from napari_sam2.tracking.steps import CloseGaps, Propagate, Repair, Step
 
 _PAUSE = 60.0  # seconds between two savings, at least
 _SHARE = 20  # and so many times as long as the last one took

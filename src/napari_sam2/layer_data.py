@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam2.stacks import Stack
-    from napari_sam2.tracking.channels import Channels
+    from napari_sam2.tracking.stack.channels import Channels
 
 PATH_KEY = "napari_sam2_path"
 """In the metadata of an image that we opened ourselves: its file."""

@@ -39,7 +39,7 @@ def _holds_masks(file: Path) -> bool:
     name = file.name.lower()
     if not name.endswith(".json"):
         return False
-    from napari_sam2.tracking.session_file import SUFFIX  # only now: it takes half a second
+    from napari_sam2.tracking.kept.session_file import SUFFIX  # only now: it takes half a second
 
     if name.endswith(SUFFIX):
         return False

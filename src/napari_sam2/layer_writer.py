@@ -8,8 +8,8 @@ from typing import Any
 
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.physical_units import common_steps, length_unit
-from napari_sam2.tracking.axes import DEPTH_NAMES
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.stack.axes import DEPTH_NAMES
 
 
 def write_coco(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

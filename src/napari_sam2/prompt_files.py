@@ -11,8 +11,8 @@ from napari_sam2.export.rois import read_rois
 from napari_sam2.stacks import Stack, axes_of, shared_out
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.kept.prompts_json import read_json
 from napari_sam2.tracking.prompts import Prompts, load_prompts, seeds_from_labels
-from napari_sam2.tracking.prompts_json import read_json
 
 
 def check_there(prompts: Path | None) -> None:

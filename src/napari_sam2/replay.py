@@ -12,16 +12,16 @@ from napari_sam2.journal import Journal, Keep
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import Outcome, Target, check_beside, check_output
-from napari_sam2.tracking.channels import Channels
 from napari_sam2.tracking.errors import InputError, reading
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.results_file import results_path
+from napari_sam2.tracking.kept.session_file import SUFFIX, SessionFile, load_session
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.policy import TrackingPolicy
-from napari_sam2.tracking.results_file import results_path
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SUFFIX, SessionFile, load_session
+from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.weights import is_file_name, lasting_name
 
 

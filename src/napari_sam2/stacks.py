@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2.readers import RawStack, read_raw
-from napari_sam2.tracking.channels import Channels, checked_channels, plain_channels
-from napari_sam2.tracking.contrast import Contrast
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.stack.channels import Channels, checked_channels, plain_channels
+from napari_sam2.tracking.stack.contrast import Contrast
 
 
 @dataclass(frozen=True, eq=False, repr=False)

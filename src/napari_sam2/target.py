@@ -17,8 +17,8 @@ from napari_sam2.export.labels import TIFF, ZARR
 from napari_sam2.export.quality_table import QualityTable
 from napari_sam2.stacks import Stack
 from napari_sam2.tracking.errors import InputError, OutputError, writing
-from napari_sam2.tracking.examined import ToCheck
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.objects.examined import ToCheck
 from napari_sam2.tracking.results import FrameResult
 
 

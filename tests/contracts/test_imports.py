@@ -61,6 +61,12 @@ BOXES = {
     "widgets": {"layer_data", "layer_reader", "layer_writer", "sample_data"},
     "cli": {"demo", "preview", "examine", "terminal"},
 }
+# Rooms within rooms, from the bottom up: each may import those before it, and modules that lie
+# in no room of their own.
+WITHIN = {
+    "tracking": ["stack", "masks", "objects", "network", "finding", "editing", "following", "kept"],
+    "widgets": ["layers", "session", "canvas", "verbs", "panels", "form", "scripts"],
+}
 NOWHERE = {"physical_units", "replacing", "__main__", "__init__"}
 
 
@@ -102,6 +108,20 @@ def test_imports_go_one_way(path: Path) -> None:
         if parts[1] == "__version__":
             continue
         assert parts[1] in ALLOWED[room] | {room}, f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("room", WITHIN)
+def test_rooms_within_a_room_go_one_way(room: str) -> None:
+    order = WITHIN[room]
+    assert {
+        path.name for path in (PACKAGE / room).iterdir() if (path / "__init__.py").exists()
+    } == {*order}
+    for path in (p for p in MODULES if p.is_relative_to(PACKAGE / room) and p.parent.name in order):
+        below = order[: order.index(path.parent.name) + 1]
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[:2] == ["napari_sam2", room] and parts[2] in order:
+                assert parts[2] in below, f"{name_of(path)} imports {name}"
 
 
 def test_the_picture_shows_every_arrow() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "napari_sam2"
 # They have options, their own or those of other programs.
-TERMINAL = ("cli/", "training/", "terminal.py", "demo.py", "examine.py", "widgets/screenshot.py")
+TERMINAL = ("cli/", "training/", "terminal.py", "demo.py", "examine.py")
+TERMINAL += ("widgets/scripts/screenshot.py",)
 OPTION = re.compile(r"(^|[\s(])--[a-z]")
 SHARED = [
     path

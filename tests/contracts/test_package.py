@@ -9,7 +9,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_sam2
-from napari_sam2.widgets.launch import TITLE
+from napari_sam2.widgets.scripts.launch import TITLE
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "src" / "napari_sam2" / "napari.yaml"
@@ -17,10 +17,13 @@ MANIFEST = ROOT / "src" / "napari_sam2" / "napari.yaml"
 PUBLIC = [
     "FrameResult",
     "Frames",
+    "History",
     "InputError",
+    "KeptSession",
     "Preview",
     "Prompt",
     "Quality",
+    "SessionFile",
     "TrackingPolicy",
     "TrackingSession",
     "__version__",

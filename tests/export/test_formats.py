@@ -17,8 +17,8 @@ import napari_sam2
 from napari_sam2.export import converting
 from napari_sam2.export.formats import FORMATS, check_target, export_masklets, open_masklets
 from napari_sam2.tracking.errors import InputError, OutputError
-from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.objects.estimates import Quality
 from tests import commands
 from tests.commands import refused
 

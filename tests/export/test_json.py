@@ -12,7 +12,7 @@ import pytest
 from napari_sam2.export.formats import export_masklets, open_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Quality
+from napari_sam2.tracking.objects.estimates import Quality
 
 FORMATS = ("coco", "sa-v")
 SCALE = {"Z": 2.0, "Y": 0.5, "X": 0.25}

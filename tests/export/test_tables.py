@@ -13,8 +13,8 @@ from napari_sam2.export.formats import export_masklets
 from napari_sam2.export.labels import read_labels
 from napari_sam2.export.tables import tracks_of
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.masklets import Masklets
+from napari_sam2.tracking.objects.estimates import Quality
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.lineage_steps import Divide
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.lineage_steps import Divide
+from napari_sam2.tracking.kept.steps import Propagate, SetPrompt
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import Propagate, SetPrompt
 from tests.tracking.toy import SHAPE, a_session, disk
 
 DIVIDES = 6  # the first frame with two

@@ -13,16 +13,16 @@ from torch.nn.functional import avg_pool2d, interpolate
 from napari_sam2.model.config import Attention
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.mask_text import mask_of, mask_text
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import AdoptMasks, CloseGaps, Propagate, Repair, SetPrompt
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.mask_text import mask_of, mask_text
+from napari_sam2.tracking.masks.resampling import mask_logits
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import mask_logits
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import AdoptMasks, CloseGaps, Propagate, Repair, SetPrompt
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.weights import load_model
 from tests.tracking.toy import moving_disk
 

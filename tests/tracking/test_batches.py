@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from napari_sam2.model.config import MICRO
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.values import Memory
-from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.looks import Look, alike, last_masks
+from napari_sam2.tracking.masks.resampling import Patch, moved, patches_to_data, to_data
 from napari_sam2.tracking.memory_bank import MemoryBank, Remembered, Selection
+from napari_sam2.tracking.network.looks import Look, alike, last_masks
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import Patch, moved, patches_to_data, to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window, levels
 from tests.tracking.toy import a_session, moving_disk, toy_model

@@ -7,15 +7,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-from napari_sam2.tracking.births import Division, divisions
-from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.finding.births import Division, divisions
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.kept.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.steps import AddPrompts
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.mask_text import mask_text
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import AddPrompts
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from napari_sam2.training.samples import sample_timelapse
 from tests.tracking import toy
 from tests.tracking.toy import toy_model

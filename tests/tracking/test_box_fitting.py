@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_sam2 import Frames, TrackingSession
-from napari_sam2.tracking.box_fitting import fitted
+from napari_sam2.tracking.masks.box_fitting import fitted
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.training.samples import sample_timelapse
 

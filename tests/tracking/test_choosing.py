@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sam2.tracking.choosing import Answer, choose
+from napari_sam2.tracking.finding.choosing import Answer, choose
 from tests.tracking import toy
 
 SHAPE = (60, 80)

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.lineage_steps import Divide, SetParents
-from napari_sam2.tracking.mask_text import mask_text
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import (
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.lineage_steps import Divide, SetParents
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import (
     AdoptMasks,
     MergeObjects,
     Propagate,
@@ -23,7 +21,9 @@ from napari_sam2.tracking.steps import (
     SetPrompt,
     Step,
 )
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.mask_text import mask_text
+from napari_sam2.tracking.prompt import Prompt
 from tests.tracking.dividing import (
     DIVIDES,
     FRAMES,

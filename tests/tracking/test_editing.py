@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.history import History
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.packing import packed, unpacked
+from napari_sam2.tracking.kept.steps import MergeObjects, SetPrompt
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
 from napari_sam2.tracking.memory_bank import MemoryBank
-from napari_sam2.tracking.objects import TrackedObject
-from napari_sam2.tracking.packing import packed, unpacked
+from napari_sam2.tracking.objects.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.steps import MergeObjects, SetPrompt
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from tests.tracking.toy import a_session, disk, drawn, moving_disk
 
 EARLY, LATE = drawn((20, 10, 40, 30)), drawn((30, 60, 50, 80))

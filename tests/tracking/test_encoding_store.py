@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam2.tracking.encoding_store import EncodingStore
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.network.encoding_store import EncodingStore
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import toy_model

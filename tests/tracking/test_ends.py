@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Quality
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.objects.estimates import Quality
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import load_prompts, save_prompts

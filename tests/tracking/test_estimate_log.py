@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sam2.tracking.estimate_log import EstimateLog
-from napari_sam2.tracking.estimates import Estimate, Quality
+from napari_sam2.tracking.objects.estimate_log import EstimateLog
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.windows import Window
 
 

@@ -9,10 +9,10 @@ import torch
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession
 from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.evaluation.sequences import load_sequence
-from napari_sam2.tracking import everything as module
-from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.thin_mask import ThinMask
+from napari_sam2.tracking.finding import everything as module
+from napari_sam2.tracking.finding.choosing import Cell
+from napari_sam2.tracking.masks.thin_mask import ThinMask
 from napari_sam2.training.synthetic import make_clip
 from tests.tracking.toy import moving_disk, toy_model
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.ndimage import label
 
-from napari_sam2.tracking.candidates import Candidate, overlap, surest
-from napari_sam2.tracking.estimates import Estimate, Quality
-from napari_sam2.tracking.finding import Known, correct, find
+from napari_sam2.tracking.finding.candidates import Candidate, overlap, surest
+from napari_sam2.tracking.finding.finding import Known, correct, find
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.hypotheses import Hypotheses
+from napari_sam2.tracking.masks.resampling import to_data
+from napari_sam2.tracking.network.hypotheses import Hypotheses
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.resampling import to_data
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
 from tests.tracking.toy import a_session, moving_disk, toy_model

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam2.tracking.fingerprints import frames_fingerprint
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.stack.fingerprints import frames_fingerprint
 
 
 @pytest.mark.parametrize("kind", ["u2", "f4"])

@@ -15,9 +15,9 @@ from dask.cache import Cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2.tracking.channels import parsed_channels
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import IMAGENET_MEAN, IMAGENET_STD, Frames
+from napari_sam2.tracking.stack.channels import parsed_channels
 from tests.tracking.toy import a_session, drawn, moving_disk
 
 

@@ -12,19 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.batch import TrackJob, track
+from napari_sam2.tracking.editing.gaps import interpolated
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.gaps import interpolated
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.mask_text import mask_text
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import AddPrompts, CloseGaps, LockObject, Propagate, SetPrompt
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.mask_text import mask_text
 from napari_sam2.tracking.memory_bank import Remembered
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import AddPrompts, CloseGaps, LockObject, Propagate, SetPrompt
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
 from tests.tracking.toy import SHAPE, a_session, disk
 
 

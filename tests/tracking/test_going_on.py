@@ -13,21 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2.tracking.choosing import Cell
-from napari_sam2.tracking.engine import Engine
-from napari_sam2.tracking.everything import Found
-from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.finding.choosing import Cell
+from napari_sam2.tracking.finding.everything import Found
+from napari_sam2.tracking.following.passes import Made, made, results_of
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.looks import Look
-from napari_sam2.tracking.passes import Made, made, results_of
+from napari_sam2.tracking.kept.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.session_file import SessionFile
+from napari_sam2.tracking.kept.steps import AddPrompts, Propagate
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.thin_mask import ThinMask
+from napari_sam2.tracking.network.engine import Engine
+from napari_sam2.tracking.network.looks import Look
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile
-from napari_sam2.tracking.steps import AddPrompts, Propagate
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from napari_sam2.tracking.thin_mask import ThinMask
 from tests.tracking.test_newcomers import LENGTH, click, places
 from tests.tracking.toy import a_session, disk, moving_disk
 

@@ -12,23 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_sam2.tracking import history as history_module
-from napari_sam2.tracking import session_text
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.mask_text import mask_of, mask_text
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.prompts import load_prompts
-from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import (
+from napari_sam2.tracking.kept import history as history_module
+from napari_sam2.tracking.kept import session_text
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.session_file import (
     ImageIdentity,
     SessionFile,
     load_session,
     save_session,
 )
-from napari_sam2.tracking.session_text import SessionText
-from napari_sam2.tracking.steps import (
+from napari_sam2.tracking.kept.session_text import SessionText
+from napari_sam2.tracking.kept.steps import (
     AddPrompts,
     Propagate,
     RemoveObject,
@@ -36,7 +32,11 @@ from napari_sam2.tracking.steps import (
     SetPrompt,
     Step,
 )
-from napari_sam2.tracking.steps_json import step_as_json
+from napari_sam2.tracking.kept.steps_json import step_as_json
+from napari_sam2.tracking.masks.mask_text import mask_of, mask_text
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.prompts import load_prompts
+from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import a_session, moving_disk
 
 FRAMES = 10

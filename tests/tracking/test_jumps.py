@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2.tracking import engine
-from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.jumps import STILL, Jumps, Shift, shift_between
-from napari_sam2.tracking.looks import recollection
+from napari_sam2.tracking.network import engine
+from napari_sam2.tracking.network.looks import recollection
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
+from napari_sam2.tracking.stack.jumps import STILL, Jumps, Shift, shift_between
 from napari_sam2.tracking.windows import Window
 from napari_sam2.training.samples import sample_timelapse, sample_zstack
 from tests.tracking.toy import moving_disk, toy_model

@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError, OutputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
-from napari_sam2.tracking.packing import packed
-from napari_sam2.tracking.results_file import NoResults, ResultsFile, results_path
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.packing import packed
+from napari_sam2.tracking.kept.results_file import NoResults, ResultsFile, results_path
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import (
+    LockObject,
+    MergeObjects,
+    Propagate,
+    SetPrompt,
+    SplitObject,
+)
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import LockObject, MergeObjects, Propagate, SetPrompt, SplitObject
 from tests.tracking.test_history import STEPS, box, click, everything, start
 from tests.tracking.toy import moving_disk
 
@@ -243,7 +249,7 @@ def test_rows_that_are_not_as_they_were_written_are_not_used(tmp_path, harm):
 WRITE = """
 import sys
 from pathlib import Path
-from napari_sam2.tracking.results_file import ResultsFile
+from napari_sam2.tracking.kept.results_file import ResultsFile
 file = ResultsFile(Path(sys.argv[1]))
 for n in range(100000):
     ids = range(1, 40)

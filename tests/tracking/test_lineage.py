@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.lineage import ancestors, begin
-from napari_sam2.tracking.lineage_steps import Divide, SetParents
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import (
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.lineage_steps import Divide, SetParents
+from napari_sam2.tracking.kept.steps import (
     MergeObjects,
     Propagate,
     RemoveObject,
@@ -24,7 +21,10 @@ from napari_sam2.tracking.steps import (
     SplitObject,
     Step,
 )
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.objects.lineage import ancestors, begin
+from napari_sam2.tracking.prompt import Prompt
+from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.dividing import (
     DIVIDES,
     FRAMES,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import Found
-from napari_sam2.tracking.finding_steps import PropagateAndFind
+from napari_sam2.tracking.finding.choosing import Cell
+from napari_sam2.tracking.finding.everything import Found
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
+from napari_sam2.tracking.kept.finding_steps import PropagateAndFind
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.steps import AddPrompts, Repair, SetPrompt
+from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
+from napari_sam2.tracking.masks.thin_mask import ThinMask
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.steps import AddPrompts, Repair, SetPrompt
-from napari_sam2.tracking.steps_json import step_as_json, step_from_json
-from napari_sam2.tracking.thin_mask import ThinMask
 
 LENGTH, COMES, EVERY = 8, 3, 2  # the second cell is there from COMES on
 

@@ -10,8 +10,8 @@ from scipy.ndimage import map_coordinates
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession, load_model
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.finishing import obey
-from napari_sam2.tracking.obeying import changed_around, changed_at, obeying, unanswered
+from napari_sam2.tracking.masks.finishing import obey
+from napari_sam2.tracking.masks.obeying import changed_around, changed_at, obeying, unanswered
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.windows import Geometry, whole
 

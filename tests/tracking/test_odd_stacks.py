@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sam2.tracking import engine
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.network import engine
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import moving_disk, toy_model

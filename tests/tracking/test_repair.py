@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.repair import stretches
+from napari_sam2.tracking.objects.repair import stretches
 from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import a_session, moving_disk
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from napari_sam2.model.config import MICRO
-from napari_sam2.tracking.resampling import in_window, mask_logits, resized_mask
+from napari_sam2.tracking.masks.resampling import in_window, mask_logits, resized_mask
 from napari_sam2.tracking.windows import Geometry, Window, levels
 
 

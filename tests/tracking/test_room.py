@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.room import Room, out_of_memory, tokens_at_once
+from napari_sam2.tracking.network.room import Room, out_of_memory, tokens_at_once
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.tracking.windows import Window
 from tests.tracking.toy import moving_disk, toy_model

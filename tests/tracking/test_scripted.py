@@ -10,13 +10,13 @@ import pytest
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import LockObject, Propagate, SetPrompt
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import LockObject, Propagate, SetPrompt
 from tests.tracking.dividing import DIVIDES, centres, dividing_cell
 from tests.tracking.toy import moving_disk, toy_model
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate
 from napari_sam2.tracking.frames import Frames
+from napari_sam2.tracking.objects.estimates import Estimate
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession

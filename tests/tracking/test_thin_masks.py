@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from napari_sam2.tracking.mask_text import mask_of, mask_text
+from napari_sam2.tracking.masks.mask_text import mask_of, mask_text
+from napari_sam2.tracking.masks.thin_mask import ThinMask, place_of
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.prompts import seeds_from_labels
-from napari_sam2.tracking.thin_mask import ThinMask, place_of
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=7)
 

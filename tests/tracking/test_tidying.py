@@ -6,8 +6,8 @@ import torch
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession
 from napari_sam2.model.values import MaskPrediction
-from napari_sam2.tracking.finishing import blended, doubted
-from napari_sam2.tracking.tidying import tidied
+from napari_sam2.tracking.masks.finishing import blended, doubted
+from napari_sam2.tracking.masks.tidying import tidied
 from tests.tracking.toy import moving_disk, toy_model
 
 

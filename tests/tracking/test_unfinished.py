@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_sam2.tracking.history import unfinished
-from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.steps import (
+from napari_sam2.tracking.kept.history import unfinished
+from napari_sam2.tracking.kept.steps import (
     AddPrompts,
     CloseGaps,
     LockObject,
@@ -15,6 +14,7 @@ from napari_sam2.tracking.steps import (
     Repair,
     SetPrompt,
 )
+from napari_sam2.tracking.prompt import Prompt
 
 CLICK = Prompt([[5, 5]], [True])
 STOPPED = Propagate("both", object_ids=(1, 2), frames=7)

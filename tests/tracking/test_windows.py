@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from napari_sam2.model.config import MICRO, PUBLISHED
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate, Quality
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.resampling import moved, to_data
+from napari_sam2.tracking.masks.resampling import moved, to_data
+from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.windows import Window, around, grown, levels, whole
 
 sides = st.integers(1, 1500)

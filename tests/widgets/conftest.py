@@ -19,10 +19,10 @@ from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QMessageBox
 from written import MANIFEST, PLUGIN
 
-from napari_sam2.tracking import pace
+from napari_sam2.tracking.kept import pace
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.saving import FOLDER_VARIABLE
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.session.saving import FOLDER_VARIABLE
+from napari_sam2.widgets.session.worker import process_events
 
 
 @pytest.fixture(autouse=True)

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 from skimage.measure import label
 
-from napari_sam2.tracking.choosing import Cell
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import Found, check_diameter
-from napari_sam2.tracking.examined import Examined, ToCheck
+from napari_sam2.tracking.finding.choosing import Cell
+from napari_sam2.tracking.finding.everything import Found, check_diameter
+from napari_sam2.tracking.following.workload import Workload
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.mask_text import mask_of
+from napari_sam2.tracking.masks.mask_text import mask_of
+from napari_sam2.tracking.masks.thin_mask import ThinMask
 from napari_sam2.tracking.memory_bank import MemoryBank
+from napari_sam2.tracking.network.views import View
+from napari_sam2.tracking.objects.examined import Examined, ToCheck
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
-from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.tracking.views import View
-from napari_sam2.tracking.workload import Workload
-from napari_sam2.widgets.opening import SessionRequest
+from napari_sam2.widgets.session.opening import SessionRequest
 
 
 @dataclass

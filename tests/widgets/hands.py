@@ -16,9 +16,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.layer_adapters import show_frame
-from napari_sam2.widgets.object_model import NAME
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.layers.layer_adapters import show_frame
+from napari_sam2.widgets.panels.object_model import NAME
+from napari_sam2.widgets.session.worker import process_events
 
 
 def until(what: Callable[[], Any], seconds: float = 60.0) -> None:

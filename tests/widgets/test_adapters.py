@@ -16,14 +16,14 @@ from napari.layers._source import layer_source
 from napari_sam2.layer_data import stem_of
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets import results
-from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.layer_reading import box_within
-from napari_sam2.widgets.layer_states import LayerState
-from napari_sam2.widgets.sources import Source
+from napari_sam2.widgets.layers import layer_adapters as adapters
+from napari_sam2.widgets.layers import results
+from napari_sam2.widgets.layers.layer_adapters import StackGeometry
+from napari_sam2.widgets.layers.layer_reading import box_within
+from napari_sam2.widgets.layers.layer_states import LayerState
+from napari_sam2.widgets.layers.sources import Source
+from napari_sam2.widgets.session.worker import Worker
 from napari_sam2.widgets.words import in_words
-from napari_sam2.widgets.worker import Worker
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hands import until
 from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.session.worker import process_events
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
@@ -197,8 +197,8 @@ def test_layers_that_are_left_behind_are_hidden(desk):
 
 
 def test_a_deletion_of_several_in_a_file() -> None:
-    from napari_sam2.tracking.steps import RemoveObject
-    from napari_sam2.tracking.steps_json import step_as_json, step_from_json
+    from napari_sam2.tracking.kept.steps import RemoveObject
+    from napari_sam2.tracking.kept.steps_json import step_as_json, step_from_json
 
     for step in (RemoveObject(3), RemoveObject(3, (4, 7))):
         assert step_from_json(step_as_json(step), 1) == step

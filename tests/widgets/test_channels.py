@@ -18,12 +18,12 @@ from napari_sam2.cli import app
 from napari_sam2.export.labels import read_labels
 from napari_sam2.stacks import open_all
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.opening import SessionOpener
-from napari_sam2.widgets.scripting import attach
-from napari_sam2.widgets.sources import Part, Source
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.layers import layer_adapters as adapters
+from napari_sam2.widgets.layers.sources import Part, Source
+from napari_sam2.widgets.scripts.scripting import attach
+from napari_sam2.widgets.session.opening import SessionOpener
+from napari_sam2.widgets.session.worker import process_events
 
 
 def two_channels(length: int = 6) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_sam2.widgets.colours import ObjectColours
 from napari_sam2.widgets.ids import HIGHEST
+from napari_sam2.widgets.layers.colours import ObjectColours
 from tests.steps import steps
 
 IDS = np.array([0, 1, 7, 300, 60_000, HIGHEST], np.uint16)

@@ -16,10 +16,10 @@ from napari_sam2 import open_parents
 from napari_sam2.export.ctc import read_tracks
 from napari_sam2.layer_writer import write_ctc
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.opening import SessionOpener
-from napari_sam2.widgets.scripting import attach, divide_here
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.scripts.scripting import attach, divide_here
+from napari_sam2.widgets.session.opening import SessionOpener
 from tests.tracking.dividing import DIVIDES, FRAMES, centres, dividing_cell
 
 IMAGES, TRUTH = dividing_cell()

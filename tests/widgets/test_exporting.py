@@ -11,9 +11,9 @@ from fakes import SMALL, blobs
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.widgets import layer_adapters
-from napari_sam2.widgets.exporting import filters
-from napari_sam2.widgets.live_session import LiveSession
+from napari_sam2.widgets.layers import layer_adapters
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.verbs.exporting import filters
 
 
 @pytest.fixture

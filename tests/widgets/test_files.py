@@ -20,11 +20,11 @@ from napari_sam2.layer_data import image_settings
 from napari_sam2.layer_reader import get_reader
 from napari_sam2.layer_writer import write_coco, write_zarr
 from napari_sam2.stacks import open_all
-from napari_sam2.tracking import keeping
 from napari_sam2.tracking.errors import InputError, OutputError
-from napari_sam2.widgets import scripting, session_files
+from napari_sam2.tracking.kept import keeping
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.scripts import scripting, session_files
+from napari_sam2.widgets.session.worker import process_events
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -137,7 +137,7 @@ def session(open_desk, tmp_path) -> Path:
 
 
 def test_a_session_dropped_on_napari(shared_viewer, session, monkeypatch):
-    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    monkeypatch.setattr("napari_sam2.widgets.session.controller.SessionOpener", FakeFactory)
     viewer = shared_viewer
     try:
         (image,) = viewer.open(session, plugin=PLUGIN)

@@ -12,8 +12,8 @@ from hands import until
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session import TrackingSession
 from napari_sam2.weights import load_model
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.runs import Run
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.session.runs import Run
 
 LENGTH, COMES = 6, 3
 

@@ -8,8 +8,8 @@ import pytest
 from fakes import SMALL, FakeFactory, blobs
 from hands import until
 
-from napari_sam2.tracking.steps import Propagate
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.tracking.kept.steps import Propagate
+from napari_sam2.widgets.session.worker import process_events
 
 
 def test_propagate_writes_every_frame(desk):

@@ -13,17 +13,17 @@ from hands import until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam2.tracking import pace as pace_module
-from napari_sam2.tracking.pace import Costs, Pace, Ran, costs_of, frame_seconds, read_runs
+from napari_sam2.tracking.kept import pace as pace_module
+from napari_sam2.tracking.kept.pace import Costs, Pace, Ran, costs_of, frame_seconds, read_runs
+from napari_sam2.tracking.kept.steps import Propagate, SetPrompt
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.steps import Propagate, SetPrompt
 from napari_sam2.weights import available_models
-from napari_sam2.widgets.forecast import Forecast, forecast, in_bytes, in_time
-from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.model_choice import model_details
-from napari_sam2.widgets.record import Record
-from napari_sam2.widgets.results import ResultWriter
-from napari_sam2.widgets.runs import Wish
+from napari_sam2.widgets.form.forecast import Forecast, forecast, in_bytes, in_time
+from napari_sam2.widgets.form.model_choice import model_details
+from napari_sam2.widgets.layers.layer_adapters import StackGeometry
+from napari_sam2.widgets.layers.results import ResultWriter
+from napari_sam2.widgets.session.record import Record
+from napari_sam2.widgets.session.runs import Wish
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "MB": 1e6, "GB": 1e9}
 

@@ -10,8 +10,8 @@ import pytest
 from fakes import LARGE, SMALL, blobs
 from hands import lasting, until
 
-from napari_sam2.widgets.hover import REST_MS
-from napari_sam2.widgets.worker import Worker, process_events
+from napari_sam2.widgets.canvas.hover import REST_MS
+from napari_sam2.widgets.session.worker import Worker, process_events
 
 
 def picture(window):

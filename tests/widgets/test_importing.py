@@ -13,7 +13,7 @@ from roifile import ROI_TYPE, ImagejRoi, roiwrite
 from written import FILES, labels
 
 from napari_sam2 import export_masklets
-from napari_sam2.widgets.sources import Part
+from napari_sam2.widgets.layers.sources import Part
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -36,7 +36,7 @@ def choose_for_import(desk, monkeypatch, path: Path) -> None:
     """Take the entry of the menu, with this answer to its dialog."""
     opened = (lambda *_: str(path)) if path.is_dir() else (lambda *_: (str(path), ""))
     name = "getExistingDirectory" if path.is_dir() else "getOpenFileName"
-    monkeypatch.setattr(f"napari_sam2.widgets.session_form.QFileDialog.{name}", opened)
+    monkeypatch.setattr(f"napari_sam2.widgets.form.session_form.QFileDialog.{name}", opened)
     entries = menu_of(desk, "Import masklets")
     (chosen,) = [a for text, a in entries.items() if ("a folder" in text) == path.is_dir()]
     chosen.trigger()
@@ -68,7 +68,7 @@ def test_imported_with_the_menu(open_desk, tmp_path, monkeypatch, kind):
 def test_a_cancelled_dialog_imports_nothing(desk, monkeypatch):
     before = list(desk.viewer.layers)
     for name, answer in (("getExistingDirectory", ""), ("getOpenFileName", ("", ""))):
-        dialog = f"napari_sam2.widgets.session_form.QFileDialog.{name}"
+        dialog = f"napari_sam2.widgets.form.session_form.QFileDialog.{name}"
         monkeypatch.setattr(dialog, lambda *_, answer=answer: answer)
     for action in menu_of(desk, "Import masklets").values():
         action.trigger()
@@ -95,7 +95,7 @@ def test_objects_from_regions_of_imagej(open_desk, tmp_path, monkeypatch):
     points.roitype = ROI_TYPE.POINT
     roiwrite(tmp_path / "RoiSet.zip", [box, points], name=["box", "points"])
     chosen = (str(tmp_path / "RoiSet.zip"), "")
-    dialog = "napari_sam2.widgets.session_form.QFileDialog.getOpenFileName"
+    dialog = "napari_sam2.widgets.form.session_form.QFileDialog.getOpenFileName"
     monkeypatch.setattr(dialog, lambda *_: chosen)
     desk = open_desk(blobs())
     desk.widget._session_actions.add_rois()

@@ -13,7 +13,7 @@ import pytest
 
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.session.worker import process_events
 from tests.tracking.toy import moving_disk, toy_model
 
 LENGTH = 4

@@ -11,9 +11,9 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_sam2.widgets.in_view import camera_of
+from napari_sam2.widgets.canvas.in_view import camera_of
 from napari_sam2.widgets.parts import VerticalArea
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.session.worker import process_events
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import tifffile
 from pytestqt.qtbot import QtBot
 
 from napari_sam2.stacks import open_stack
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets.launch import open_viewer
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.scripts.launch import open_viewer
 
 
 @pytest.mark.timeout(90)
@@ -30,7 +30,7 @@ def test_the_window_opens_with_the_stack_and_the_widget(qtbot: QtBot, tmp_path: 
 
 
 _CLOSED = """
-from napari_sam2.widgets.launch import open_viewer
+from napari_sam2.widgets.scripts.launch import open_viewer
 from qtpy.QtWidgets import QApplication
 
 viewer = open_viewer()

@@ -10,9 +10,9 @@ from fakes import FakeFactory, blobs
 from test_undo import SMALL, do
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.widgets import drawing
-from napari_sam2.widgets.drawing import area_of
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.layers import drawing
+from napari_sam2.widgets.layers.drawing import area_of
+from napari_sam2.widgets.session.worker import process_events
 
 
 def few() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from napari_sam2.tracking.masks.thin_mask import ThinMask
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.thin_mask import ThinMask
-from napari_sam2.widgets.layer_adapters import StackGeometry
-from napari_sam2.widgets.prompt_layers import PromptLayers
+from napari_sam2.widgets.layers.layer_adapters import StackGeometry
+from napari_sam2.widgets.layers.prompt_layers import PromptLayers
 from tests.steps import steps
 
 SHAPE = (3, 400, 400)

@@ -10,7 +10,7 @@ import pytest
 from fakes import SMALL, blobs
 from qtpy.QtWidgets import QMenu
 
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.session.worker import process_events
 
 
 @pytest.mark.parametrize("how", ["removed", "left"])

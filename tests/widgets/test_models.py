@@ -10,9 +10,9 @@ from qtpy.QtCore import QRect
 from qtpy.QtWidgets import QStyle, QStyleOptionComboBox, QStyleOptionViewItem
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.opening import SessionOpener, SessionRequest
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.session.opening import SessionOpener, SessionRequest
 
 TINY, SMALLER = "sam2.1_hiera_tiny", "sam2.1_hiera_small"
 

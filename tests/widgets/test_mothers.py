@@ -17,13 +17,13 @@ from qtpy.QtWidgets import QInputDialog
 from napari_sam2 import export_masklets, open_masklets, open_parents
 from napari_sam2.layer_data import PARENTS_KEY
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.widgets.importing import import_masklets
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.mother_menu import candidates
-from napari_sam2.widgets.object_model import NAME
-from napari_sam2.widgets.overview import Notes, Overview
-from napari_sam2.widgets.timeline_lineage import lines
-from napari_sam2.widgets.tracks_layer import show_tracks
+from napari_sam2.widgets.layers.tracks_layer import show_tracks
+from napari_sam2.widgets.panels.mother_menu import candidates
+from napari_sam2.widgets.panels.object_model import NAME
+from napari_sam2.widgets.panels.timeline_lineage import lines
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.session.overview import Notes, Overview
+from napari_sam2.widgets.verbs.importing import import_masklets
 
 CONTROL, NONE = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.NoModifier
 

@@ -8,8 +8,8 @@ from fakes import FakeFactory, blobs
 from test_layers_and_session import few
 from test_undo import do
 
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets.sources import Part
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.layers.sources import Part
 
 
 def seen(desk) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_what_cannot_be_used_ends_the_session(desk, monkeypatch):
     def full(_geometry):
         raise MemoryError
 
-    monkeypatch.setattr("napari_sam2.widgets.results.new_result", full)
+    monkeypatch.setattr("napari_sam2.widgets.layers.results.new_result", full)
     desk.viewer.layers["cells"].data = 255 - blobs()
     desk.done()
     assert desk.widget.session is None

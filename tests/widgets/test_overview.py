@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.overview import EMPTY, Overview
+from napari_sam2.widgets.session.overview import EMPTY, Overview
 from tests.steps import steps
 
 LENGTH = 12

@@ -9,9 +9,9 @@ from fakes import SMALL, blobs
 from test_layers_and_session import few
 from test_undo import do, seen
 
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.widgets import results
-from napari_sam2.widgets.own_array import NAME
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.widgets.layers import results
+from napari_sam2.widgets.layers.own_array import NAME
 
 
 def convert(desk) -> None:

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QLineEdit
 
 from napari_sam2.tracking.results import Trace
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.object_model import FRAMES, ID, LOCK, LOWEST, NAME, SHOW
-from napari_sam2.widgets.overview import Overview
-from napari_sam2.widgets.panels import TIMELINE
-from napari_sam2.widgets.timeline import AXIS, ROW
+from napari_sam2.widgets.panels.object_model import FRAMES, ID, LOCK, LOWEST, NAME, SHOW
+from napari_sam2.widgets.panels.panels import TIMELINE
+from napari_sam2.widgets.panels.timeline import AXIS, ROW
+from napari_sam2.widgets.session.overview import Overview
 
 LEFT, CONTROL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
 NONE = Qt.KeyboardModifier.NoModifier

@@ -9,8 +9,8 @@ from test_channels import two_channels
 from test_layers_and_session import few
 from test_undo import do
 
-from napari_sam2.widgets.slice_step import set_step
-from napari_sam2.widgets.sources import Part
+from napari_sam2.widgets.layers.slice_step import set_step
+from napari_sam2.widgets.layers.sources import Part
 
 
 def over(desk, place) -> list[np.ndarray]:

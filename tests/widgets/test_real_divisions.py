@@ -12,7 +12,7 @@ from napari_sam2 import Frames, TrackingSession, load_model
 from napari_sam2.evaluation.metrics import jaccard
 from napari_sam2.export.ctc import Track, read_tracks
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.overview import Overview
+from napari_sam2.widgets.session.overview import Overview
 
 
 @dataclass

@@ -11,16 +11,16 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.history import History
-from napari_sam2.tracking.keeping import KeptSession
+from napari_sam2.tracking.kept.history import History
+from napari_sam2.tracking.kept.keeping import KeptSession
+from napari_sam2.tracking.kept.session_file import SessionFile, load_session
+from napari_sam2.tracking.kept.steps import SetPrompt
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.tracking.session_file import SessionFile, load_session
-from napari_sam2.tracking.steps import SetPrompt
 from napari_sam2.weights import load_model
-from napari_sam2.widgets.following import Looking
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.opening import SessionOpener
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.session.opening import SessionOpener
+from napari_sam2.widgets.verbs.following import Looking
 
 
 @pytest.fixture

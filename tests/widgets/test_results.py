@@ -18,15 +18,15 @@ from test_undo import seen
 
 from napari_sam2.export.formats import FORMATS, open_masklets
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import Found
+from napari_sam2.tracking.finding.everything import Found
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.exporting import filters, with_suffix
-from napari_sam2.widgets.live_session import LiveSession
-from napari_sam2.widgets.runs import Run
-from napari_sam2.widgets.scripting import open_dock
-from napari_sam2.widgets.seeding import _show_search
-from napari_sam2.widgets.seen import show_current
-from napari_sam2.widgets.worker import process_events
+from napari_sam2.widgets.layers.seen import show_current
+from napari_sam2.widgets.scripts.live_session import LiveSession
+from napari_sam2.widgets.scripts.scripting import open_dock
+from napari_sam2.widgets.session.runs import Run
+from napari_sam2.widgets.session.worker import process_events
+from napari_sam2.widgets.verbs.exporting import filters, with_suffix
+from napari_sam2.widgets.verbs.seeding import _show_search
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_a_sample_to_try(open_desk):
 
 
 def test_the_command_of_the_menus(shared_viewer, monkeypatch):
-    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    monkeypatch.setattr("napari_sam2.widgets.session.controller.SessionOpener", FakeFactory)
     for _ in range(2):  # the second time it is open already
         open_dock(shared_viewer)
     widgets = [

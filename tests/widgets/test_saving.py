@@ -13,13 +13,13 @@ from fakes import FakeFactory, blobs
 from hands import until
 from test_undo import EVERYTHING, do, seen
 
-from napari_sam2.tracking.results_file import results_path
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.tracking.steps import Propagate
-from napari_sam2.widgets import saving
+from napari_sam2.tracking.kept.results_file import results_path
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.tracking.kept.steps import Propagate
+from napari_sam2.widgets.layers.slice_step import current_step, set_step
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.saving import sessions_folder
-from napari_sam2.widgets.slice_step import current_step, set_step
+from napari_sam2.widgets.session import saving
+from napari_sam2.widgets.session.saving import sessions_folder
 
 # Of what `seen` returns: an outline comes back as a mask, its corners are not in the file.
 KEPT = [0, 1, 2, 3, 6, 7, 8]

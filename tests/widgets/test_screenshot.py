@@ -4,7 +4,7 @@ import numpy as np
 from fakes import blobs
 
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.widgets.screenshot import put_in
+from napari_sam2.widgets.scripts.screenshot import put_in
 
 
 def test_the_window_shows_prompts_and_what_was_followed(open_docked):

@@ -11,7 +11,7 @@ from test_undo import seen
 import napari_sam2
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.widgets.live_session import LiveSession
+from napari_sam2.widgets.scripts.live_session import LiveSession
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_attach_in_a_window(open_window):
 
 
 def test_attach_opens_the_widget_and_asks_for_an_image(shared_viewer, monkeypatch):
-    monkeypatch.setattr("napari_sam2.widgets.controller.SessionOpener", FakeFactory)
+    monkeypatch.setattr("napari_sam2.widgets.session.controller.SessionOpener", FakeFactory)
     with pytest.raises(InputError, match="open an image first"):
         napari_sam2.attach(shared_viewer)
     with pytest.raises(InputError, match="is the viewer, not NoneType"):

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QInputDialog
 
-from napari_sam2.widgets.opening import SessionOpener
+from napari_sam2.widgets.session.opening import SessionOpener
 
 LENGTH = 10
 PLACES = {  # rows, columns, frames

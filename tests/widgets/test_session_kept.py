@@ -15,10 +15,10 @@ from hands import until
 from test_saving import files
 from test_undo import SMALL, do
 
+from napari_sam2.tracking.kept.results_file import results_path
+from napari_sam2.tracking.kept.session_file import load_session
+from napari_sam2.tracking.kept.steps import SetPrompt
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.results_file import results_path
-from napari_sam2.tracking.session_file import load_session
-from napari_sam2.tracking.steps import SetPrompt
 
 
 def made(open_desk, folder: Path) -> Path:

@@ -16,8 +16,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QInputDialog
 
 from napari_sam2.training.samples import sample_zstack
-from napari_sam2.widgets import following, scripting
-from napari_sam2.widgets.picking import values_at, voxels_along
+from napari_sam2.widgets.canvas.picking import values_at, voxels_along
+from napari_sam2.widgets.scripts import scripting
+from napari_sam2.widgets.verbs import following
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -243,7 +244,7 @@ def test_masklets_are_seen_alone_and_in_proportion(volume):
 def test_the_command_in_the_palette(volume):
     manifest = PluginManifest.from_file(resources.files("napari_sam2") / "napari.yaml")
     (name,) = [c.python_name for c in manifest.contributions.commands if "3d" in c.id]
-    command = getattr(scripting, name.removeprefix("napari_sam2.widgets.scripting:"))
+    command = getattr(scripting, name.removeprefix("napari_sam2.widgets.scripts.scripting:"))
     for displayed in (3, 2):
         command(volume.viewer)
         assert volume.viewer.dims.ndisplay == displayed

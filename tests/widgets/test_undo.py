@@ -14,7 +14,7 @@ from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import until
 from qtpy.QtCore import Qt
 
-from napari_sam2.widgets.planes import Attic, Planes
+from napari_sam2.widgets.layers.planes import Attic, Planes
 
 
 def seen(desk) -> list[object]:

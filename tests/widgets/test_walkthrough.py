@@ -24,11 +24,11 @@ from napari_sam2.evaluation.metrics import jaccard
 from napari_sam2.export.ctc import read_tracks
 from napari_sam2.export.formats import open_masklets
 from napari_sam2.export.labels import read_labels
-from napari_sam2.tracking.session_file import load_session
+from napari_sam2.tracking.kept.session_file import load_session
 from napari_sam2.widgets.dock import MaskletsWidget
-from napari_sam2.widgets.exporting import filters
-from napari_sam2.widgets.layer_adapters import show_frame
-from napari_sam2.widgets.opening import SessionOpener
+from napari_sam2.widgets.layers.layer_adapters import show_frame
+from napari_sam2.widgets.session.opening import SessionOpener
+from napari_sam2.widgets.verbs.exporting import filters
 
 LENGTH = 12
 CONTROL = Qt.KeyboardModifier.ControlModifier

@@ -22,6 +22,6 @@ def gui(
 
     opened = None if stack is None else open_all(stack, axes)
     chosen = channels(channel)
-    from napari_sam2.widgets.launch import launch
+    from napari_sam2.widgets.scripts.launch import launch
 
     launch(opened, chosen)

@@ -12,7 +12,7 @@ from napari_sam2.tracking.errors import InputError
 
 if TYPE_CHECKING:
     from napari_sam2.model.sam2 import SAM2
-    from napari_sam2.tracking.channels import Channels
+    from napari_sam2.tracking.stack.channels import Channels
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="Name (see `models list`) or a .pt/.safetensors file.")
@@ -72,7 +72,7 @@ def given(context: typer.Context, name: str) -> bool:
 
 def channels(text: str | None) -> Channels | None:
     """Read `ChannelOption`."""
-    from napari_sam2.tracking.channels import parsed_channels
+    from napari_sam2.tracking.stack.channels import parsed_channels
 
     return None if text is None else parsed_channels(text)
 

@@ -22,14 +22,14 @@ from napari_sam2.cli.options import (
 from napari_sam2.model.config import Attention
 from napari_sam2.terminal import debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.following.passes import Direction
 
 if TYPE_CHECKING:
     from napari_sam2.batch import TrackJob
     from napari_sam2.model.sam2 import SAM2
     from napari_sam2.replay import ReplayJob
     from napari_sam2.target import Outcome
-    from napari_sam2.tracking.examined import ToCheck
+    from napari_sam2.tracking.objects.examined import ToCheck
     from napari_sam2.tracking.policy import TrackingPolicy
 
 _MOST = 5  # doubts that are said one by one

@@ -27,7 +27,7 @@ from napari_sam2.evaluation.protocols import (
     tracking_session,
 )
 from napari_sam2.evaluation.sequences import Task
-from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.following.passes import Direction
 
 MAX_FRAMES = 8  # with clicks, an object; the seed frame is the first
 CLICKS = 3  # on each of them

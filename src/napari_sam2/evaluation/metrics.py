@@ -20,7 +20,7 @@ from napari_sam2.evaluation.ctc import seg_score, tra_score
 from napari_sam2.evaluation.overlap import Overlap, overlap
 from napari_sam2.export.ctc import Track
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.thin_mask import places_of
+from napari_sam2.tracking.masks.thin_mask import places_of
 
 __all__ = [
     "LabelScores",

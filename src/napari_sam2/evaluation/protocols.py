@@ -20,7 +20,7 @@ from napari_sam2.evaluation.baseline import classical, classical_from_mask, copy
 from napari_sam2.evaluation.judging import ByFrame, boundaries, mean_over_objects, regions
 from napari_sam2.evaluation.metrics import jaccard
 from napari_sam2.evaluation.sequences import Task
-from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.following.passes import Direction
 
 FirstFramePrompt = Literal["click", "box", "3-clicks"]
 PropagationPrompt = Literal["mask", "click"]

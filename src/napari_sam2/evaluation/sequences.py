@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_sam2.export.ctc import Track, read_tracks
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.following.passes import Direction
 
 MAX_OBJECTS = 12
 SMALLEST = 30  # px; below, one pixel of outline decides the score

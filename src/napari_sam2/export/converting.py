@@ -18,9 +18,9 @@ from napari_sam2.export.formats import (
 from napari_sam2.export.labels import as_numbers, check_image
 from napari_sam2.export.source import Progress
 from napari_sam2.stacks import Stack, axes_of, open_channels, open_stack, shared_out
-from napari_sam2.tracking.channels import checked_channels
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.reading import read_plane
+from napari_sam2.tracking.stack.channels import checked_channels
+from napari_sam2.tracking.stack.reading import read_plane
 
 
 class Converted(NamedTuple):

@@ -23,7 +23,7 @@ from napari_sam2.export.labels import open_labels
 from napari_sam2.export.source import LabelSource, frames_of_objects, numbered
 from napari_sam2.stacks import Stack, axes_of
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.lineage import possible
+from napari_sam2.tracking.objects.lineage import possible
 
 # Of results and of the truth.
 _TRACK_FILES = ("res_track.txt", "man_track.txt")

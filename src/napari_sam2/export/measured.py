@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.reading import read_plane
+from napari_sam2.tracking.stack.reading import read_plane
 
 
 class MeasuredImage:

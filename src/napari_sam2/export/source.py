@@ -13,10 +13,10 @@ import numpy.typing as npt
 from napari_sam2.export.measured import MeasuredImage
 from napari_sam2.physical_units import LENGTHS, length_unit
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.reading import read_plane
+from napari_sam2.tracking.stack.reading import read_plane
 
 if TYPE_CHECKING:
-    from napari_sam2.tracking.estimates import Quality
+    from napari_sam2.tracking.objects.estimates import Quality
 
 # Object id -> frame -> how sure the network was.
 Qualities = Mapping[int, Mapping[int, "Quality"]]

@@ -16,17 +16,17 @@ import torch
 import torch.nn.functional as F
 
 from napari_sam2.model.positions import sent
-from napari_sam2.tracking.axes import (
+from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.stack.axes import (
     as_array,
     checked_dtype,
     guessed_channel_axis,
     normalised,
     picked_channels,
 )
-from napari_sam2.tracking.channels import Channels
-from napari_sam2.tracking.contrast import Contrast, checked_contrast, spread
-from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.reading import as_read
+from napari_sam2.tracking.stack.channels import Channels
+from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
+from napari_sam2.tracking.stack.reading import as_read
 
 Cutout = tuple[slice, slice]  # rows and columns
 

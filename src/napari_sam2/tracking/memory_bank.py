@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from napari_sam2.model.values import Memory
-from napari_sam2.tracking.jumps import Shift
+from napari_sam2.tracking.stack.jumps import Shift
 from napari_sam2.tracking.windows import Window
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.thin_mask import ThinMask
+from napari_sam2.tracking.masks.thin_mask import ThinMask
 
 # object id -> frame -> prompt
 Prompts = dict[int, dict[int, "Prompt"]]

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.values import SURE_LOGIT
-from napari_sam2.tracking.answering import answer, check_shown, end, says_end
+from napari_sam2.tracking.editing.merging import placed
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Estimate
-from napari_sam2.tracking.merging import placed
-from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.finding.answering import answer, check_shown, end, says_end
+from napari_sam2.tracking.objects.estimates import Estimate
+from napari_sam2.tracking.objects.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.results import Preview
 from napari_sam2.tracking.roster import Roster

@@ -14,15 +14,15 @@ import tifffile
 
 from napari_sam2.replacing import replacing
 from napari_sam2.tracking.errors import InputError, writing
-from napari_sam2.tracking.prompt import Prompt, Prompts, described
-from napari_sam2.tracking.prompts_json import (
+from napari_sam2.tracking.kept.prompts_json import (
     VERSION,
     integer,
     objects_as_json,
     parse_objects,
     read_json,
 )
-from napari_sam2.tracking.thin_mask import ThinMask, masks_of
+from napari_sam2.tracking.masks.thin_mask import ThinMask, masks_of
+from napari_sam2.tracking.prompt import Prompt, Prompts, described
 
 __all__ = [
     "Prompt",

@@ -10,19 +10,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_sam2.tracking.answering import end
-from napari_sam2.tracking.births import divisions
-from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.editing.merging import claimed, merged
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.follower import Follower
+from napari_sam2.tracking.finding.answering import end
+from napari_sam2.tracking.finding.births import divisions
+from napari_sam2.tracking.following.follower import Follower
+from napari_sam2.tracking.following.passes import (
+    Direction,
+    Pass,
+    checked_after,
+    made,
+    passes,
+    results_of,
+)
+from napari_sam2.tracking.following.workload import Workload, looks_of, workload
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.merging import claimed, merged
-from napari_sam2.tracking.passes import Direction, Pass, checked_after, made, passes, results_of
+from napari_sam2.tracking.network.engine import Engine
+from napari_sam2.tracking.objects.repair import Stretches
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.repair import Stretches
 from napari_sam2.tracking.results import FrameResult
 from napari_sam2.tracking.roster import Roster
-from napari_sam2.tracking.workload import Workload, looks_of, workload
 
 
 @dataclass(frozen=True)

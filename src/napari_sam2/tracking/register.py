@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from napari_sam2.tracking.engine import Engine
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.masklets import label_dtype
-from napari_sam2.tracking.objects import TrackedObject
+from napari_sam2.tracking.network.engine import Engine
+from napari_sam2.tracking.objects.objects import TrackedObject
 from napari_sam2.tracking.whole_numbers import whole_number
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.tracking.estimates import Quality
+from napari_sam2.tracking.objects.estimates import Quality
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from napari_sam2.tracking import lineage
-from napari_sam2.tracking.answering import end
-from napari_sam2.tracking.editing import merge, split
+from napari_sam2.tracking.editing.editing import merge, split
+from napari_sam2.tracking.editing.gaps import close, gaps
+from napari_sam2.tracking.editing.merging import ceded, merged
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.estimates import Quality
-from napari_sam2.tracking.gaps import close, gaps
+from napari_sam2.tracking.finding.answering import end
+from napari_sam2.tracking.kept.packing import packed, unpacked
 from napari_sam2.tracking.memory_bank import MemoryBank
-from napari_sam2.tracking.merging import ceded, merged
-from napari_sam2.tracking.objects import TrackedObject
-from napari_sam2.tracking.packing import packed, unpacked
+from napari_sam2.tracking.objects import lineage
+from napari_sam2.tracking.objects.estimates import Quality
+from napari_sam2.tracking.objects.objects import TrackedObject
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.register import Register
 from napari_sam2.tracking.results import FrameResult, Trace

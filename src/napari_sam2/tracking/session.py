@@ -18,31 +18,31 @@ import numpy.typing as npt
 import torch
 
 from napari_sam2.model.sam2 import SAM2
-from napari_sam2.tracking.adopting import adopt, check_given
-from napari_sam2.tracking.daughters import Mother, find_daughters
-from napari_sam2.tracking.encoding_store import EncodingStore
-from napari_sam2.tracking.engine import Engine
+from napari_sam2.tracking.editing.adopting import adopt, check_given
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.everything import (
+from napari_sam2.tracking.finding.daughters import Mother, find_daughters
+from napari_sam2.tracking.finding.everything import (
     LEAST_QUALITY,
     Found,
     check_diameter,
     diameter_of,
     everything,
 )
-from napari_sam2.tracking.examined import Examined, ToCheck
+from napari_sam2.tracking.following.passes import Direction
 from napari_sam2.tracking.frames import Frames
-from napari_sam2.tracking.mask_text import GivenMasks, masks_text
-from napari_sam2.tracking.objects import TrackedObject
-from napari_sam2.tracking.passes import Direction
+from napari_sam2.tracking.masks.mask_text import GivenMasks, masks_text
+from napari_sam2.tracking.network.encoding_store import EncodingStore
+from napari_sam2.tracking.network.engine import Engine
+from napari_sam2.tracking.network.room import tokens_at_once
+from napari_sam2.tracking.network.views import View, view_of
+from napari_sam2.tracking.objects.examined import Examined, ToCheck
+from napari_sam2.tracking.objects.objects import TrackedObject
 from napari_sam2.tracking.policy import TrackingPolicy
 from napari_sam2.tracking.prompt import Prompt, described
 from napari_sam2.tracking.prompting import Prompting
 from napari_sam2.tracking.prompts import Prompts, checked_labels
 from napari_sam2.tracking.propagating import Newcomers, Propagating
 from napari_sam2.tracking.results import FrameResult
-from napari_sam2.tracking.room import tokens_at_once
-from napari_sam2.tracking.views import View, view_of
 from napari_sam2.tracking.whole_numbers import whole_number
 from napari_sam2.tracking.windows import levels
 

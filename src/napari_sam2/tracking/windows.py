@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_sam2.model.config import Attention, ModelConfig
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.thin_mask import place_of
+from napari_sam2.tracking.masks.thin_mask import place_of
 
 Box = tuple[float, float, float, float]  # (y0, x0, y1, x1) in data pixels
 TOKEN = 16  # model pixels

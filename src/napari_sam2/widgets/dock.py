@@ -13,24 +13,24 @@ from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.choices import Choices
-from napari_sam2.widgets.controller import Controller
-from napari_sam2.widgets.current_outline import CurrentOutline
-from napari_sam2.widgets.exporting import export
-from napari_sam2.widgets.following import Looking
-from napari_sam2.widgets.forecast import Forecaster
-from napari_sam2.widgets.form import Form
-from napari_sam2.widgets.hover import Hover
+from napari_sam2.widgets.canvas.current_outline import CurrentOutline
+from napari_sam2.widgets.canvas.hover import Hover
+from napari_sam2.widgets.form.choices import Choices
+from napari_sam2.widgets.form.forecast import Forecaster
+from napari_sam2.widgets.form.form import Form
+from napari_sam2.widgets.form.session_form import SessionActions
 from napari_sam2.widgets.keys import KeyBindings
-from napari_sam2.widgets.leaving import close_at_exit, leave
-from napari_sam2.widgets.opening import SessionFactory
-from napari_sam2.widgets.panels import Panels
-from napari_sam2.widgets.runs import Way
-from napari_sam2.widgets.session_form import SessionActions
-from napari_sam2.widgets.sources import Part
+from napari_sam2.widgets.layers import layer_adapters as adapters
+from napari_sam2.widgets.layers.sources import Part
+from napari_sam2.widgets.panels.panels import Panels
+from napari_sam2.widgets.scripts.leaving import close_at_exit, leave
+from napari_sam2.widgets.session.controller import Controller
+from napari_sam2.widgets.session.opening import SessionFactory
+from napari_sam2.widgets.session.runs import Way
+from napari_sam2.widgets.session.worker import WindowThread, Worker, process_events
+from napari_sam2.widgets.verbs.exporting import export
+from napari_sam2.widgets.verbs.following import Looking
 from napari_sam2.widgets.workbench import Workbench
-from napari_sam2.widgets.worker import WindowThread, Worker, process_events
 
 if TYPE_CHECKING:
     from napari.layers import Image

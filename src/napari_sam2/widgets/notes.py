@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_sam2.tracking.steps import MergeObjects, RemoveObject, SplitObject, Step
+from napari_sam2.tracking.kept.steps import MergeObjects, RemoveObject, SplitObject, Step
 
 if TYPE_CHECKING:
     from napari_sam2.tracking.prompt import Prompt, Prompts

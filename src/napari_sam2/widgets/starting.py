@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets import results
-from napari_sam2.widgets.colours import ObjectColours
+from napari_sam2.widgets.layers import layer_adapters as adapters
+from napari_sam2.widgets.layers import results
+from napari_sam2.widgets.layers.colours import ObjectColours
+from napari_sam2.widgets.layers.prompt_layers import PromptLayers
+from napari_sam2.widgets.layers.sources import Part, Source
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.opening import SessionRequest
-from napari_sam2.widgets.prompt_layers import PromptLayers
-from napari_sam2.widgets.sources import Part, Source
+from napari_sam2.widgets.session.opening import SessionRequest
 from napari_sam2.widgets.words import FIRST_STEP
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
-    from napari_sam2.tracking.contrast import Contrast
-    from napari_sam2.widgets.saving import SavedSession
+    from napari_sam2.tracking.stack.contrast import Contrast
+    from napari_sam2.widgets.session.saving import SavedSession
     from napari_sam2.widgets.workbench import Workbench
 
 

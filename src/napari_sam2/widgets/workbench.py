@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.widgets import ids, results, seen
-from napari_sam2.widgets import layer_adapters as adapters
-from napari_sam2.widgets.clicking import Clicking
-from napari_sam2.widgets.colours import ObjectColours
-from napari_sam2.widgets.controller import Controller
-from napari_sam2.widgets.dividing import Dividing
-from napari_sam2.widgets.following import Following
+from napari_sam2.widgets import ids
+from napari_sam2.widgets.canvas.clicking import Clicking
+from napari_sam2.widgets.canvas.space import Space
+from napari_sam2.widgets.canvas.tools import Tools
 from napari_sam2.widgets.keys import KeyBindings
-from napari_sam2.widgets.new_pixels import NewPixels
+from napari_sam2.widgets.layers import layer_adapters as adapters
+from napari_sam2.widgets.layers import results, seen
+from napari_sam2.widgets.layers.colours import ObjectColours
+from napari_sam2.widgets.layers.new_pixels import NewPixels
+from napari_sam2.widgets.layers.own_array import OwnArray
+from napari_sam2.widgets.layers.placing import Placing
+from napari_sam2.widgets.layers.prompt_layers import PromptLayers
+from napari_sam2.widgets.layers.sources import Source
 from napari_sam2.widgets.notes import Notes
-from napari_sam2.widgets.own_array import OwnArray
-from napari_sam2.widgets.placing import Placing
-from napari_sam2.widgets.prompt_layers import PromptLayers
-from napari_sam2.widgets.prompting import Prompting
-from napari_sam2.widgets.restoring import Restoring
-from napari_sam2.widgets.seeding import Seeding
-from napari_sam2.widgets.sources import Source
-from napari_sam2.widgets.space import Space
+from napari_sam2.widgets.session.controller import Controller
 from napari_sam2.widgets.starting import Starting
-from napari_sam2.widgets.tools import Tools
-from napari_sam2.widgets.undoing import Undoing
+from napari_sam2.widgets.verbs.dividing import Dividing
+from napari_sam2.widgets.verbs.following import Following
+from napari_sam2.widgets.verbs.prompting import Prompting
+from napari_sam2.widgets.verbs.restoring import Restoring
+from napari_sam2.widgets.verbs.seeding import Seeding
+from napari_sam2.widgets.verbs.undoing import Undoing
 from napari_sam2.widgets.words import FIRST_STEP
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam2.model.config import Attention
-    from napari_sam2.widgets.layer_change import Standing
+    from napari_sam2.widgets.layers.layer_change import Standing
 
 _NEXT = (
     "Click on a cell. Q switches to points on what is not the cell, N starts the next cell, "

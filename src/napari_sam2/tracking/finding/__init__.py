@@ -1,0 +1,1 @@
+"""Objects that are not known yet: from a prompt, or without one."""

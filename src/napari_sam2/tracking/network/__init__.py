@@ -1,0 +1,1 @@
+"""The calls into the network: where it looks, what goes together, what is kept of it."""

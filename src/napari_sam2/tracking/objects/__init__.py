@@ -1,0 +1,1 @@
+"""What is known of objects over all frames."""

@@ -1,0 +1,1 @@
+"""What is read of a stack: axes, channels, contrast, jumps of the picture."""

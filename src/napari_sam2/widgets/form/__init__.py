@@ -1,0 +1,1 @@
+"""The form of the dock widget and its parts: what they show, nothing of what it does."""

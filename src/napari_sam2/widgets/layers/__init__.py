@@ -1,0 +1,1 @@
+"""Napari's layers: images as frames, points and shapes as prompts, labels as masklets."""

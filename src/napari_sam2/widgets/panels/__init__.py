@@ -1,0 +1,1 @@
+"""The table of objects, the list of frames to check, and the timeline."""

@@ -1,0 +1,1 @@
+"""The session behind the window: its thread, what was done to it, its files."""

@@ -1,0 +1,1 @@
+"""What can be done in the window, a module for each verb."""
