@@ -26,7 +26,7 @@ from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
 from napari_sam2.training.losses import SCORE_SHIFT
 from napari_sam2.training.optimizer import Optimizer
-from napari_sam2.training.steps import clip_step, image_step, prepare
+from napari_sam2.training.steps import clip_step, image_step, prepare, shift_score
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,7 @@ class Trainer:
             torch.save(state, unfinished)
         averaged = SAM2(self.config.model)
         averaged.load_state_dict(self.average)
-        score = averaged.mask_decoder.pred_obj_score_head.layers[-1]
-        assert isinstance(score, torch.nn.Linear)
-        with torch.no_grad():
-            score.bias.add_(SCORE_SHIFT)
+        shift_score(averaged, SCORE_SHIFT)
         recipe = {**self.config.recipe(), "step": self.step}
         with replacing(self.config.out / "weights.safetensors") as unfinished:
             save_model(averaged, unfinished, recipe)
@@ -219,7 +216,11 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {k: round(float(np.mean([r[k] for r in rows if k in r])), 4) for k in sorted(keys)}
 
 
-def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    report: Callable[[dict[str, float]], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Train, and return the path of the weights.
 
     Parameters
@@ -227,6 +228,7 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     config : the recipe.
     report : is called with the means of every 20 steps; they are also appended to
         `log.jsonl` in the output folder.
+    progress : is called after each step with the steps done and in all.
 
     Notes
     -----
@@ -257,4 +259,6 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
             rows, start = [], time.monotonic()
         if trainer.step % config.save_every == 0 or done:
             trainer.save()
+        if progress:
+            progress(trainer.step, len(plan))
     return config.out / "weights.safetensors"
