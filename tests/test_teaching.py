@@ -17,6 +17,7 @@ import napari_sam2 as ns
 from napari_sam2 import teaching
 from napari_sam2.cli import app
 from napari_sam2.model.checkpoint import build_model, read_checkpoint
+from napari_sam2.training.batches import _folders
 from napari_sam2.training.fit import TrainConfig, Trainer
 from napari_sam2.weights import locate
 
@@ -59,6 +60,7 @@ def test_a_lesson_gives_weights_that_load_and_says_what_it_brought(tmp_path: Pat
     session = ns.TrackingSession(ns.load_model(output, "cpu"), ns.Frames(images))
     assert session.add_points(1, 0, [CENTRES[0]]).mask[CENTRES[0]]
     ns.teach(images, labels, tmp_path / "more.safetensors", start=output, steps=1, workers=0)
+    assert not _folders.cache_info().currsize  # images that were learned from are let go of
 
 
 def test_nothing_is_lost_at_the_start_and_the_end_of_a_lesson(tmp_path: Path) -> None:

@@ -245,12 +245,15 @@ def batches(config: BatchConfig, plan: list[bool], start: int, workers: int) -> 
     The same seed and step give the same batch, whatever the number of workers.
     """
     options: dict[str, Any] = {"worker_init_fn": _start_worker} if workers else {}
-    yield from DataLoader(
-        _Steps(config, plan),
-        batch_size=1,
-        sampler=range(start, len(plan)),
-        num_workers=workers,
-        collate_fn=_unpack,
-        prefetch_factor=4 if workers else None,
-        **options,
-    )
+    try:
+        yield from DataLoader(
+            _Steps(config, plan),
+            batch_size=1,
+            sampler=range(start, len(plan)),
+            num_workers=workers,
+            collate_fn=_unpack,
+            prefetch_factor=4 if workers else None,
+            **options,
+        )
+    finally:
+        _folders.cache_clear()  # decoded images

@@ -7,7 +7,8 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,6 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = torch.device(config.device)
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32
         self.model = prepare(SAM2(config.model), config.init).to(self.device)
         self.head = DenseHead(config.model.hidden).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -211,6 +210,18 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - keep)
 
 
+@contextmanager
+def _tensor_cores(device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply in TF32 meanwhile; what is tracked afterwards is as exact as before."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     keys = {key for row in rows for key in row}
     return {k: round(float(np.mean([r[k] for r in rows if k in r])), 4) for k in sorted(keys)}
@@ -246,19 +257,20 @@ def train(
     seeded = dataclasses.replace(config.batch, seed=config.seed)
     rows: list[dict[str, float]] = []
     start = time.monotonic()
-    for batch in batches(seeded, plan, trainer.step, config.workers):
-        rows.append(trainer.fit(batch.to(trainer.device), plan[trainer.step]))
-        done = trainer.step == len(plan)
-        if trainer.step % 20 == 0 or done:
-            seconds = (time.monotonic() - start) / len(rows)
-            line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
-            with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            if report:
-                report(line)
-            rows, start = [], time.monotonic()
-        if trainer.step % config.save_every == 0 or done:
-            trainer.save()
-        if progress:
-            progress(trainer.step, len(plan))
+    with _tensor_cores(trainer.device):
+        for batch in batches(seeded, plan, trainer.step, config.workers):
+            rows.append(trainer.fit(batch.to(trainer.device), plan[trainer.step]))
+            done = trainer.step == len(plan)
+            if trainer.step % 20 == 0 or done:
+                seconds = (time.monotonic() - start) / len(rows)
+                line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
+                with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+                if report:
+                    report(line)
+                rows, start = [], time.monotonic()
+            if trainer.step % config.save_every == 0 or done:
+                trainer.save()
+            if progress:
+                progress(trainer.step, len(plan))
     return config.out / "weights.safetensors"
