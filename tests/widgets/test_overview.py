@@ -169,6 +169,8 @@ def test_each_reason_adds_what_is_said_of_it(one, frame, doubt):
 def test_an_area_that_comes_back_elsewhere_is_a_jump():
     found = overview({1: trace(BRIEFLY, centre=dict.fromkeys(range(7, LENGTH), 120.0))})
     assert found.doubt[0, 7] > 0
+    grows = overview({1: trace([400.0] * 6 + [1200.0] + [3000.0] * 5)})
+    assert grows.doubt[0, 6:8] == pytest.approx([2 / 3, 0.6])
 
 
 def test_who_is_not_looked_for_right_after_its_last_mask_does_not_vanish():
