@@ -24,7 +24,7 @@ def half_f(task: Task, frame: int = 2) -> float:
     return boundary_f(upper_half(truth), truth)
 
 
-def test_offline_clicks_the_worst_frame_of_each_pass() -> None:
+def test_offline_clicks_until_all_frames_are_right() -> None:
     task = one_object()
     session = FadingSession(task.labels, reach=1)
     rounds = offline(MODEL, task, 8, session)
@@ -43,6 +43,19 @@ def test_offline_clicks_the_worst_frame_of_each_pass() -> None:
         (1, 0, *LOWER_HALF, True),
         *((1, t, 6, 7 + t, True) for t in (2, 2, 4, 4, 6, 6)),
     ]
+
+
+def test_offline_clicks_the_worst_of_several_wrong_frames() -> None:
+    class Blind(FadingSession):
+        """Finds nothing on frame 5 before that is clicked."""
+
+        def _mask(self, object_id: int, frame: int) -> np.ndarray:
+            seen = frame != 5 or any(click[1] == 5 for click in self.clicks)
+            return super()._mask(object_id, frame) & seen
+
+    task = one_object()
+    *_, last = offline(MODEL, task, 2, Blind(task.labels, reach=1))
+    assert last.frames == {1: (0, 5)}
 
 
 def test_offline_stops_at_the_number_of_frames() -> None:

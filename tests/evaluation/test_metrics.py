@@ -140,6 +140,7 @@ def test_evaluate_scores_are_shares(pred: np.ndarray, truth: np.ndarray) -> None
         (np.zeros((2, 2, 2, 2), int), "shape"),
         (np.zeros((2, 3, 4)), "whole numbers"),
         (np.full((2, 3, 4), -1), "negative"),
+        (np.full((2, 3, 4), 2**32), "above 4294967295"),
     ],
 )
 def test_evaluate_names_unusable_labels(labels: np.ndarray, message: str) -> None:

@@ -48,7 +48,7 @@ def test_prepare_a_time_lapse() -> None:
     assert len(prepare(moving_squares(), frames=None).images) == 8
 
 
-@pytest.mark.parametrize(("frames", "first"), [(2, 3), (4, 2), (6, 1), (20, 0), (None, 0)])
+@pytest.mark.parametrize(("frames", "first"), [(2, 3), (4, 2), (6, 1), (7, 0), (20, 0), (None, 0)])
 def test_prepare_a_z_stack_from_its_fullest_slice(frames: int | None, first: int) -> None:
     sequence = moving_squares(z_stack=True)  # slice 4 is the first with four whole objects
     task = prepare(sequence, frames)

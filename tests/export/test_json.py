@@ -52,7 +52,7 @@ def test_round_trip_with_axes_scale_and_unit(name: str, labels: np.ndarray, tmp_
     export_masklets(path, labels, name, axes="ZYX", scale=SCALE, unit="µm")
     stack = open_masklets(path)
     np.testing.assert_array_equal(np.asarray(stack.data), labels)
-    assert stack.data.dtype == np.uint16
+    assert stack.data.dtype == np.asarray(stack.data).dtype == np.uint16
     assert stack.data.chunksize == (1, 17, 23)
     assert (stack.axes, stack.scale, stack.unit) == ("ZYX", SCALE, "micrometer")
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
@@ -122,6 +122,17 @@ def test_sa_v_is_what_the_dataset_describes(labels: np.ndarray, tmp_path: Path) 
     assert content["masklet_num"] == 3
 
 
+def test_sa_v_sorts_objects_by_their_size(tmp_path: Path) -> None:
+    labels = np.zeros((3, 100, 160), np.uint8)
+    labels[:, :96, :96] = 1
+    labels[:2, :32, 100:132] = 2
+    labels[:2, 40:71, 100:133] = 3  # a pixel less
+    export_masklets(tmp_path / "a.json", labels, "sa-v")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["masklet_size_bucket"] == ["large", "medium", "small"]
+    assert content["masklet_visibility_changes"] == [0, 1, 1]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("sequence", ["hela_nuclei", "ovule_membrane_z"])
 def test_real_labels_come_back(name: str, sequence: str, dev_data: Path, tmp_path: Path) -> None:
@@ -160,6 +171,9 @@ def test_coco_of_others(tmp_path: Path) -> None:
     content["images"] = [image(9, frame_index=3), image(70, frame_index=1)]
     read = open_masklets(write(tmp_path / "a.json", content))
     np.testing.assert_array_equal(np.asarray(read.data), labels[::-1])
+    content["images"] = [image(9, frame_index=3), image(70)]  # not said of all
+    read = open_masklets(write(tmp_path / "a.json", content))
+    np.testing.assert_array_equal(np.asarray(read.data), labels)
 
 
 def test_sa_v_counts_from_zero_and_leaves_out_what_is_absent(tmp_path: Path) -> None:
@@ -202,6 +216,7 @@ def test_unusable_files_say_why(content: object, message: str, tmp_path: Path) -
         {"size": [4, 6], "counts": "<;"},
         {"size": [4, 6], "counts": "<p"},
         {"size": [4, 5], "counts": [20]},
+        {"size": [6, 4], "counts": [24]},
         {"size": [4, 6]},
         {"size": [4, 6], "counts": [[1]]},
         [[1, 2, 3]],

@@ -132,6 +132,7 @@ def test_what_is_not_ours_is_never_deleted(labels: np.ndarray, tmp_path: Path) -
     [
         (np.zeros((2, 3, 4), int), "XYT", "a.tif", "give the axes TYX or ZYX"),
         (np.zeros((3, 4), int), "TYX", "a.tif", "give the axes YX"),
+        (np.zeros((2, 2, 3, 4), int), "TZYX", "a.tif", r"they are \(T, Y, X\), \(Z, Y, X\) or"),
         (np.zeros((2, 3, 4)), "TYX", "a.tif", "must be integers"),
         (np.zeros((0, 3, 4), int), "TYX", "a.tif", "are empty"),
         (np.zeros((2, 3, 4), int), "TYX", "a.png", "choose one"),

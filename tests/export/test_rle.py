@@ -84,7 +84,7 @@ def test_damaged_strings_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("counts", [[], [3, 2], [3, 9, 1], [4, -2, 4]])
 def test_counts_must_fill_the_frame(counts: list[int]) -> None:
-    with pytest.raises(InputError, match="but its frame has 6"):
+    with pytest.raises(InputError, match=f"a mask has {sum(counts)} pixels, but its frame has 6"):
         paint(np.zeros(6, np.uint8), counts, 1)
 
 

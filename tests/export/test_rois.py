@@ -153,6 +153,16 @@ def test_other_areas(write: Any) -> None:
     assert found[3][0].mask.sum() == pytest.approx(np.pi * 10**2, rel=0.04)
 
 
+def test_a_curve_goes_through_all_of_its_corners(write: Any) -> None:
+    angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
+    radius = 12 + 1.5 * np.cos(16 * angle)
+    corners = np.stack([20 + radius * np.cos(angle), 15 + radius * np.sin(angle)], axis=-1)
+    found = write(polygon(corners, options=ROI_OPTIONS.SPLINE_FIT))[1][0].mask
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    drawn = np.hypot(y - 15, x - 20) < 12 + 1.5 * np.cos(16 * np.arctan2(y - 15, x - 20))
+    assert np.count_nonzero(found ^ drawn) <= 4
+
+
 def test_a_single_region_and_a_cut_one(tmp_path: Path) -> None:
     region(ROI_TYPE.RECT, (-5, 30, 13, 60)).tofile(tmp_path / "one.roi")
     found = read_rois(tmp_path / "one.roi", SHAPE, 1)
@@ -167,7 +177,10 @@ def test_a_single_region_and_a_cut_one(tmp_path: Path) -> None:
             polygon([(70, 70), (80, 70), (80, 80)]),
             "it covers no pixel of the frames, which are 30 x 40",
         ),
-        (polygon([(70, 70)], ROI_TYPE.POINT), "lies outside the frame"),
+        (
+            polygon([(70, 70)], ROI_TYPE.POINT, position=4),
+            r"object 1 on frame 3: the point .* lies outside the frame",
+        ),
     ],
 )
 def test_refused(write: Any, roi: ImagejRoi, message: str) -> None:

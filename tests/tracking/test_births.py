@@ -124,11 +124,17 @@ def test_a_mother_that_goes_on_as_a_daughter_is_split(micro):
 LEFT, RIGHT, BELOW, AWAY = (48, 37, 11), (48, 64, 11), (78, 50, 11), (48, 130, 15)
 
 
-def told(prepare=None, *, mother=range(SPLITS), daughters=(LEFT,), since=3) -> list[Division]:
-    """What is made of the masks of a mother, 1, and of others that are there from SPLITS on."""
+def told(
+    prepare=None, *, mother=range(SPLITS), later=(48, 50, 16), daughters=(LEFT,), since=3
+) -> list[Division]:
+    """What is made of the masks of a mother, 1, and of others that are there from SPLITS on.
+
+    From then on she is where `later` says, if at all.
+    """
     session = TrackingSession(toy_model(), Frames(film()))
     new = dict(enumerate(daughters, start=2))
-    masks = {1: dict.fromkeys(mother, mask_text(disk(48, 50, 16)))}
+    places = {t: (48, 50, 16) if t < SPLITS else later for t in mother}
+    masks = {1: {t: mask_text(disk(*place)) for t, place in places.items()}}
     for i, place in new.items():
         masks[i] = dict.fromkeys(range(SPLITS, LENGTH), mask_text(disk(*place)))
     list(session.adopt_objects(masks))
@@ -144,6 +150,15 @@ def test_where_masks_end_and_begin_tells_of_a_division():
     # Of three only the nearest; and what goes on beside two would be a third.
     assert told(daughters=(BELOW, LEFT, RIGHT)) == [Division(1, SPLITS, (3, 4), goes_on=False)]
     assert told(mother=range(LENGTH), daughters=(LEFT, RIGHT)) == []
+
+
+def test_what_goes_on_is_a_daughter_if_it_is_smaller_or_two_came():
+    both = [Division(1, SPLITS, (2,), goes_on=True)]
+    assert told(mother=range(LENGTH), later=(48, 64, 13)) == both  # two thirds of her area
+    assert told(mother=range(LENGTH), later=(48, 64, 14.5)) == []  # more than four fifths
+    # One beside her, and one that is too far off to be hers.
+    assert told(mother=range(LENGTH), daughters=(LEFT, (48, 87, 11))) == both
+    assert told(mother=range(LENGTH), daughters=(LEFT, (48, 92, 11))) == []
 
 
 def test_who_was_lost_before_or_came_earlier_is_not_told_of():

@@ -42,6 +42,15 @@ def test_it_shrinks_more_readily_than_it_grows():
     assert moved(11.5) == 0
 
 
+def test_crumbs_beside_the_mask_do_not_count():
+    crumbs = cone(10)
+    crumbs[[0, 47], [47, 0]] = 9.0  # one before it, one behind it
+    box = np.array([[15.0, 15.0], [33.0, 33.0]])
+    shift = fitted(cone(10), box) - cone(10)
+    assert shift.mean() < 0
+    torch.testing.assert_close(fitted(crumbs, box) - crumbs, shift, atol=1e-5, rtol=0)
+
+
 def test_a_box_that_is_far_off_and_a_mask_that_is_empty_change_nothing():
     far = np.array([[40.0, 40.0], [47.0, 47.0]])
     assert torch.equal(fitted(cone(6), far), cone(6))

@@ -74,6 +74,9 @@ def test_answers_outvote_one_that_is_a_little_off():
     answers = [answer(disk(30, 31, 11), 0.9), *(answer(cell, 0.89, z) for z in (0.5, 1.0, 2.0))]
     (found,) = choose(answers, NOTHING, 0.3)
     assert iou(found.mask, cell) == 1
+    larger = [answer(disk(30, 30, 11), 0.9, zoom) for zoom in (1.0, 2.0)]
+    (found,) = choose([answer(cell, 0.9, 0.5), *larger], NOTHING, 0.3)
+    assert iou(found.mask, disk(30, 30, 11)) == 1  # two of three
 
 
 def test_a_diameter_decides_between_a_cell_and_its_nucleus():
@@ -123,3 +126,5 @@ def test_large_frames_are_compared_on_a_coarser_raster():
         answers += [answer(masks[-1], 0.9, zoom) for zoom in (1.0, 2.0)]
     found = choose(answers, np.zeros(shape, dtype=bool), 0.3)
     assert sorted(iou(f.mask, m) for f in found for m in masks) == [0, 0, 1, 1]
+    (alone,) = choose([answer(disk(30, 30, 8), 0.9, zoom) for zoom in (1.0, 2.0)], NOTHING, 0.3)
+    assert [f.quality for f in found] == pytest.approx([alone.quality] * 2)  # clicks agree as much

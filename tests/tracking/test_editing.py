@@ -245,6 +245,20 @@ def test_merge_fills_what_is_missing_and_prompts_win(model):
     assert np.array_equal(session.result(2).labels == 1, kept[2])
 
 
+def test_what_tracking_said_of_the_absorbed_one_comes_back_too(model):
+    session = a_session(model)
+    session.add_mask(1, 0, EARLY)
+    session.add_mask(2, 4, LATE)
+    list(session.propagate("forward", object_ids=[2]))
+    followed_to = session.result(7).labels == 2
+    session.add_mask(2, 7, EARLY)
+    session.merge_objects(1, 2)
+    assert np.array_equal(session.result(7).labels == 1, EARLY)
+    session.clear_prompt(1, 7)
+    assert np.array_equal(session.result(7).labels == 1, followed_to)
+    assert followed_to.any()
+
+
 def test_several_are_merged_in_one_step_or_none_is(model):
     history = History(a_session(model))
     for i, (t, mask) in enumerate([(0, EARLY), (4, LATE), (8, EARLY)], start=1):
@@ -309,30 +323,34 @@ def test_locked_objects_keep_their_pixels(model):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_to_lock_an_object_takes_nothing_from_those_that_were_painted_over_it(model, together):
+@pytest.mark.parametrize(("i", "other"), [(1, 2), (3, 1)])
+def test_to_lock_an_object_takes_nothing_from_those_that_were_painted_over_it(
+    model, i, other, together
+):
     session = a_session(model)
-    session.add_mask(1, 0, drawn((10, 10, 50, 60)))
+    session.add_mask(i, 0, drawn((10, 10, 50, 60)))
     followed(session)
-    session.add_mask(2, 4, drawn((20, 30, 40, 90)))
+    session.add_mask(other, 4, drawn((20, 30, 40, 90)))
     before = labels(session)
-    assert (before[4] == 1).any()
+    assert (before[4] == i).any()
     if together:
-        session.lock_objects([1, 2])
+        session.lock_objects([i, other])
     else:
-        session.lock_object(1)
+        session.lock_object(i)
     assert np.array_equal(session.result(4).labels, before[4])
     if not together:
         assert np.array_equal(followed(session)[4], before[4])
-    text = session._objects[1].ceded
+    text = session._objects[i].ceded
     assert [*text] == [4]
     grids = session._engine.levels
-    again = unpacked(packed(session._objects[1]), MemoryBank(7, 16), 12, grids)
+    again = unpacked(packed(session._objects[i]), MemoryBank(7, 16), 12, grids)
     assert again.ceded == text
-    session.lock_object(1, False)
-    assert not session._objects[1].ceded
-    session.lock_object(1)
-    session.add_mask(1, 4, drawn((10, 10, 50, 60)))  # said since then
-    assert (session.result(4).labels == 1).sum() == (drawn((10, 10, 50, 60))).sum()
+    session.lock_object(i, False)
+    assert not session._objects[i].ceded
+    session.lock_object(i)
+    session.lock_object(other, False)
+    session.add_mask(i, 4, drawn((10, 10, 50, 60)))  # said since then
+    assert (session.result(4).labels == i).sum() == (drawn((10, 10, 50, 60))).sum()
 
 
 def test_locked_objects_are_not_stale(model):

@@ -67,6 +67,13 @@ def test_what_only_moves_does_not_jump(stack):
     assert not found(stack)
 
 
+@pytest.mark.parametrize(("part", "jumps"), [(0.25, 1), (-0.25, 1), (0.4, 0), (-0.4, 0)])
+def test_what_jumps_too_far_to_be_sure_is_left_alone(timelapse, part, jumps):
+    first = timelapse[0][0]
+    second = np.roll(first, int(part * first.shape[0]), axis=0)
+    assert len(found(np.stack([first, second]))) == jumps
+
+
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1), (1, 1), (7, 5)])
 def test_odd_and_blank_frames_do_not_jump(shape):
     noise = np.random.default_rng(0).integers(0, 255, (3, *shape), np.uint8)

@@ -77,6 +77,13 @@ def test_a_mother_needs_a_mask(model):
         session.set_parent(2, 1)
 
 
+def test_an_object_begins_on_the_first_of_its_masks_whenever_that_was_found(model):
+    (obj,) = painted(model, {1: 4})._objects.values()
+    for t in (6, 2, 3):
+        obj.estimates[t] = obj.estimates[4]
+    assert begin(obj) == 2
+
+
 def test_a_daughter_is_not_followed_to_before_her_mother_ends(micro):
     history = start(micro)
     history.do(SetPrompt(1, 0, Prompt([centres(0)[0]], [True])))

@@ -42,6 +42,7 @@ def test_short_stacks_offer_fewer_pointers():
     chosen = bank([0], range(1, 8)).select(7, reverse=False, num_frames=4)
     assert chosen.horizon == 3
     assert [t for t, _ in chosen.pointers] == [0, 6, 5, 4]
+    assert [bank([0], []).select(n - 1, False, n).horizon for n in (1, 2, 3)] == [1, 1, 2]
 
 
 def test_a_prompt_on_a_tracked_frame_takes_its_place():

@@ -102,6 +102,8 @@ def test_a_click_on_an_error_means_most_of_the_way_to_the_outline():
     cut = (earlier > 0) & ~(changed_around(earlier, earlier, both, np.array([False, True])) > 0)
     assert np.hypot(*(np.argwhere(cut) - click).T).max() < 2
     np.testing.assert_array_equal(changed_around(earlier, earlier, click, ON), earlier)
+    nothing = np.full_like(earlier, -9)
+    np.testing.assert_array_equal(changed_around(nothing, nothing, click, ON), nothing)
     outside = np.array([[-4.0, 90.0]])
     np.testing.assert_array_equal(changed_around(earlier, earlier, outside, ON), earlier)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
-from napari_sam2.tracking.objects.repair import stretches
+from napari_sam2.tracking.objects.repair import Stretches, stretches
 from napari_sam2.tracking.session import TrackingSession
 from tests.tracking.toy import a_session, moving_disk
 
@@ -43,6 +43,7 @@ def test_stretches_reach_to_the_next_prompts(prompted, frame, gaps):
 
 
 def test_what_a_daughter_is_awaited_on_is_followed_but_where_it_is_prompted():
+    assert stretches([3], (), {}, [3]) == Stretches()  # followed to no frame yet
     parts = stretches([3, 6], (), {4: False}, (), awaited=range(2, 9))
     assert (parts.forward, parts.backward) == ((5, 7, 8), (2,))
 

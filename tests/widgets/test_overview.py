@@ -141,8 +141,44 @@ def test_gaps_and_vanishing():
     gone = overview({1: trace([400.0] * 8 + [0.0] * 4)})
     assert doubtful(gone) == [(1, 8)]
     assert reasons(gone, 1, 8) == "not found from here on"
-    faded = overview({1: trace([400, 390, 380, 360, 330, 290, 240, 190, 100, 0, 0, 0])})
+    faded = overview({1: trace([400, 390, 380, 360, 330, 290, 240, 190, 150, 0, 0, 0])})
     assert doubtful(faded) == []
+
+
+BRIEFLY = [400.0] * 6 + [1200.0] + [400.0] * 5
+AWAY = 50 + 1.25 * 2 * np.sqrt(400 / np.pi)  # by 1.25 diameters
+
+
+@pytest.mark.parametrize(
+    ("one", "frame", "doubt"),
+    [
+        (trace(score={4: 0.3}), 4, 0.7),
+        (trace(object_score={4: -0.9}), 4, 0.5),
+        (trace(BRIEFLY), 6, 2 / 3),
+        (trace(centre=dict.fromkeys(range(5, LENGTH), AWAY)), 5, 1 - 1 / 2.5),
+        (trace([400.0] * 4 + [0.0] * 3 + [400.0] * 5), 4, 3 / 4),
+        (trace([400.0] * 8 + [0.0] * 4), 8, 0.5),
+    ],
+)
+def test_each_reason_adds_what_is_said_of_it(one, frame, doubt):
+    expected = np.zeros(LENGTH)
+    expected[frame] = doubt
+    np.testing.assert_allclose(overview({1: one}).doubt[0], expected, rtol=1e-5)
+
+
+def test_an_area_that_comes_back_elsewhere_is_a_jump():
+    found = overview({1: trace(BRIEFLY, centre=dict.fromkeys(range(7, LENGTH), 120.0))})
+    assert found.doubt[0, 7] > 0
+    grows = overview({1: trace([400.0] * 6 + [1200.0] + [3000.0] * 5)})
+    assert grows.doubt[0, 6:8] == pytest.approx([2 / 3, 0.6])
+
+
+def test_who_is_not_looked_for_right_after_its_last_mask_does_not_vanish():
+    whole = trace([400.0] * 8 + [0.0] * 4)
+    known = np.arange(LENGTH) != 8
+    assert (
+        doubtful(overview({1: Trace(*(np.asarray(a)[known] for a in vars(whole).values()))})) == []
+    )
 
 
 @pytest.mark.parametrize("looked", [(), (5,), (4, 5)])

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_sam2.export.masks_json import NOTE, Mask, as_stack, calibration, read_json
+from napari_sam2.export.masks_json import NOTE, Mask, as_stack, calibration
 from napari_sam2.export.rle import Region, regions
 from napari_sam2.export.source import LabelSource, Qualities
 from napari_sam2.stacks import Stack
@@ -71,7 +71,7 @@ def _annotation(number: int, frame: int, region: Region, quality: Qualities) -> 
     return annotation
 
 
-def read_coco(path: Path, content: dict[str, Any] | None = None) -> Stack:
+def read_coco(path: Path, content: dict[str, Any]) -> Stack:
     """Open COCO JSON of any origin as labels (T, Y, X), lazily.
 
     Frames are ordered by `frame_index`, or as the file lists its images. An annotation without a
@@ -80,16 +80,15 @@ def read_coco(path: Path, content: dict[str, Any] | None = None) -> Stack:
     Parameters
     ----------
     path
-        The file.
+        The file, for messages.
     content
-        What is in it, if it was read before.
+        What is in it.
 
     Raises
     ------
     InputError
         If it is no COCO file, or its images differ in size.
     """
-    content = read_json(path) if content is None else content
     try:
         images = content["images"]
         if all("frame_index" in image for image in images):

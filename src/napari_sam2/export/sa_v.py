@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam2.export.masks_json import NOTE, Mask, as_stack, calibration, read_json
+from napari_sam2.export.masks_json import NOTE, Mask, as_stack, calibration
 from napari_sam2.export.rle import Region, regions
 from napari_sam2.export.source import LabelSource, frames_of_objects
 from napari_sam2.stacks import Stack
@@ -81,22 +81,21 @@ def _changes(frames: list[int], length: int) -> int:
     return 2 * gaps + (frames[-1] < length - 1)
 
 
-def read_sa_v(path: Path, content: dict[str, Any] | None = None) -> Stack:
+def read_sa_v(path: Path, content: dict[str, Any]) -> Stack:
     """Open SA-V JSON of any origin as labels (T, Y, X), lazily; a frame is an annotated one.
 
     Parameters
     ----------
     path
-        The file.
+        The file, for messages.
     content
-        What is in it, if it was read before.
+        What is in it.
 
     Raises
     ------
     InputError
         If it is no SA-V file.
     """
-    content = read_json(path) if content is None else content
     try:
         shape = (int(content["video_height"]), int(content["video_width"]))
         ids = [int(i) for i in content["masklet_id"]]

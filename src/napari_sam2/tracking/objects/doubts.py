@@ -180,7 +180,7 @@ def _vanished(entries: Entries, shown: Entries) -> Array:
     for start, end in pairwise(edges):
         row, last = shown.row[start], shown.frame[end - 1]
         begin, stop = np.searchsorted(entries.row, [row, row + 1])
-        followed = entries.frame[stop - 1] > last and last + 1 in entries.frame[begin:stop]
+        followed = last + 1 in entries.frame[begin:stop]
         large = 2 * shown.area[end - 1] >= np.median(shown.area[start:end])
         out[end - 1] = followed and large
     return out
