@@ -81,11 +81,11 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def _too_long(error: OSError, path: Path) -> bool:
-    """Whether a path is longer than the system takes; Windows may say that it is not there."""
+    """Whether a path is longer than the system takes; Windows may say many things of that."""
     said = getattr(error, "winerror", None)
     longest = max(len(str(path.absolute())), len(str(error.filename or "")))
-    missing = said in (2, 3) and longest >= _LONG
-    return missing or said == 206 or error.errno == errno.ENAMETOOLONG
+    likely = said in (2, 3, 123) and longest >= _LONG
+    return likely or said == 206 or error.errno == errno.ENAMETOOLONG
 
 
 def _cut_short(error: OSError) -> bool:
