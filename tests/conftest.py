@@ -62,6 +62,19 @@ def sharing(shared_micro: SAM2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "load_model", shared)
 
 
+@pytest.fixture
+def small_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `teach` take small steps."""
+    from napari_sam2 import teaching
+
+    usual = teaching.BatchConfig
+
+    def small(**values: Any) -> Any:
+        return usual(pixels=96 * 96, sizes=(96,), weights=(1.0,), clip_length=(2, 2), **values)
+
+    monkeypatch.setattr(teaching, "BatchConfig", small)
+
+
 def _forbid_skip(report: Any, path: Path) -> None:
     """In CI a test that skips for want of Qt, a screen or the reference has failed."""
     skipped = report.skipped and not hasattr(report, "wasxfail")

@@ -25,6 +25,7 @@ HEAVY = {
     "parts": [],
     "reference": ["--objects", "1", "--frames", "3"],
     "responsiveness": [],
+    "teaching": ["--threads", "1"],
     "windows": [],
 }
 ELSEWHERE = {"gpu"}  # needs CUDA

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_sam2.export.tables import graph_of as graph_of
     from napari_sam2.export.tables import tracks_of as tracks_of
     from napari_sam2.stacks import open_stack as open_stack
+    from napari_sam2.teaching import teach as teach
     from napari_sam2.tracking.errors import InputError as InputError
     from napari_sam2.tracking.frames import Frames as Frames
     from napari_sam2.tracking.kept.history import History as History
@@ -50,6 +51,7 @@ _EXPORTS = {
     "open_parents": "napari_sam2.export.formats",
     "open_stack": "napari_sam2.stacks",
     "read_rois": "napari_sam2.export.rois",
+    "teach": "napari_sam2.teaching",
     "tracks_of": "napari_sam2.export.tables",
 }
 
@@ -74,6 +76,7 @@ __all__ = [
     "open_parents",
     "open_stack",
     "read_rois",
+    "teach",
     "tracks_of",
 ]
 

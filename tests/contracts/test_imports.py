@@ -44,20 +44,21 @@ ALLOWED = {
     "batch": CORE | {"journal", "prompt_files", "target"},
     "replay": CORE | {"journal", "target"},
     "demo": CORE | {"batch", "evaluation", "preview", "target", "terminal", "training"},
+    "teaching": CORE | {"evaluation", "training"},
     "examine": CORE | {"evaluation", "terminal"},
-    "widgets": CORE | {"layer_data", "physical_units", "replay", "sample_data"},
+    "widgets": CORE | {"layer_data", "physical_units", "replay", "sample_data", "teaching"},
     "cli": CORE
-    | {"batch", "demo", "evaluation", "examine", "replay", "target", "terminal", "training"}
-    | {"widgets"},
+    | {"batch", "demo", "evaluation", "examine", "replay", "target", "teaching", "terminal"}
+    | {"training", "widgets"},
     "__main__": {"cli"},
-    "__init__": {"export", "stacks", "tracking", "weights", "widgets"},
+    "__init__": {"export", "stacks", "teaching", "tracking", "weights", "widgets"},
 }
 
 # The boxes of docs/architecture.md that hold more than the room of their name.
 BOXES = {
     "weights": {"fetch"},
     "readers": {"stacks"},
-    "batch": {"replay", "journal", "prompt_files", "target"},
+    "batch": {"replay", "journal", "prompt_files", "target", "teaching"},
     "widgets": {"layer_data", "layer_reader", "layer_writer", "sample_data"},
     "cli": {"demo", "preview", "examine", "terminal"},
 }

@@ -35,6 +35,7 @@ PUBLIC = [
     "open_parents",
     "open_stack",
     "read_rois",
+    "teach",
     "tracks_of",
 ]
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from napari_sam2 import __version__
-from napari_sam2.cli import demo, evaluate, export, gui, models, track, train
+from napari_sam2.cli import demo, evaluate, export, gui, models, teach, track, train
 from napari_sam2.cli.evaluate import Protocol
 from napari_sam2.terminal import OneLineErrors
 
@@ -31,6 +31,7 @@ app.command()(gui.gui)
 app.command()(track.track)
 app.command()(export.export)
 app.command()(evaluate.evaluate)
+app.command()(teach.teach)
 app.command()(train.train)
 app.add_typer(models.models_app, name="models")
 

@@ -46,6 +46,7 @@ class BatchConfig:
         two; annotators differ, and what is meant has to be read off the prompt and remembered.
     real : folders of licensed static images to mix in.
     real_share : part of the clips that comes from them.
+    real_zooms : least and largest magnification of theirs.
     views : how often a clip is used in a batch, turned and relit each time; making clips costs
         as much as learning from them.
     """
@@ -63,6 +64,7 @@ class BatchConfig:
     outline: tuple[float, float] = (-0.1, 0.2)
     real: tuple[str, ...] = ()
     real_share: float = 0.4
+    real_zooms: tuple[float, float] = (0.5, 2.5)
     views: int = 2
 
 
@@ -103,13 +105,13 @@ class Batch:
 
 
 @cache
-def _folders(paths: tuple[str, ...]) -> list[StaticImages]:
-    return [StaticImages(Path(path)) for path in paths]
+def _folders(paths: tuple[str, ...], zooms: tuple[float, float]) -> list[StaticImages]:
+    return [StaticImages(Path(path), zooms) for path in paths]
 
 
 def _one_clip(config: BatchConfig, rng: np.random.Generator, frames: int, size: int) -> Clip:
     if config.real and rng.random() < config.real_share:
-        folders = _folders(config.real)
+        folders = _folders(config.real, config.real_zooms)
         weights = np.sqrt([len(f) for f in folders])
         folder = folders[rng.choice(len(folders), p=weights / weights.sum())]
         return folder.clip(rng, frames, (size, size))
@@ -243,12 +245,15 @@ def batches(config: BatchConfig, plan: list[bool], start: int, workers: int) -> 
     The same seed and step give the same batch, whatever the number of workers.
     """
     options: dict[str, Any] = {"worker_init_fn": _start_worker} if workers else {}
-    yield from DataLoader(
-        _Steps(config, plan),
-        batch_size=1,
-        sampler=range(start, len(plan)),
-        num_workers=workers,
-        collate_fn=_unpack,
-        prefetch_factor=4 if workers else None,
-        **options,
-    )
+    try:
+        yield from DataLoader(
+            _Steps(config, plan),
+            batch_size=1,
+            sampler=range(start, len(plan)),
+            num_workers=workers,
+            collate_fn=_unpack,
+            prefetch_factor=4 if workers else None,
+            **options,
+        )
+    finally:
+        _folders.cache_clear()  # decoded images

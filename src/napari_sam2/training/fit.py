@@ -7,7 +7,8 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch, BatchConfig, batches
 from napari_sam2.training.losses import SCORE_SHIFT
 from napari_sam2.training.optimizer import Optimizer
-from napari_sam2.training.steps import clip_step, image_step, prepare
+from napari_sam2.training.steps import clip_step, image_step, prepare, shift_score
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,6 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = torch.device(config.device)
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32
         self.model = prepare(SAM2(config.model), config.init).to(self.device)
         self.head = DenseHead(config.model.hidden).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -185,10 +184,7 @@ class Trainer:
             torch.save(state, unfinished)
         averaged = SAM2(self.config.model)
         averaged.load_state_dict(self.average)
-        score = averaged.mask_decoder.pred_obj_score_head.layers[-1]
-        assert isinstance(score, torch.nn.Linear)
-        with torch.no_grad():
-            score.bias.add_(SCORE_SHIFT)
+        shift_score(averaged, SCORE_SHIFT)
         recipe = {**self.config.recipe(), "step": self.step}
         with replacing(self.config.out / "weights.safetensors") as unfinished:
             save_model(averaged, unfinished, recipe)
@@ -215,12 +211,28 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - keep)
 
 
+@contextmanager
+def _tensor_cores(device: torch.device) -> Iterator[None]:
+    """Let a GPU multiply in TF32 meanwhile; what is tracked afterwards is as exact as before."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     keys = {key for row in rows for key in row}
     return {k: round(float(np.mean([r[k] for r in rows if k in r])), 4) for k in sorted(keys)}
 
 
-def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    report: Callable[[dict[str, float]], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Train, and return the path of the weights.
 
     Parameters
@@ -228,6 +240,7 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     config : the recipe.
     report : is called with the means of every 20 steps; they are also appended to
         `log.jsonl` in the output folder.
+    progress : is called after each step with the steps done and in all.
 
     Notes
     -----
@@ -245,17 +258,20 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     seeded = dataclasses.replace(config.batch, seed=config.seed)
     rows: list[dict[str, float]] = []
     start = time.monotonic()
-    for batch in batches(seeded, plan, trainer.step, config.workers):
-        rows.append(trainer.fit(batch.to(trainer.device), plan[trainer.step]))
-        done = trainer.step == len(plan)
-        if trainer.step % 20 == 0 or done:
-            seconds = (time.monotonic() - start) / len(rows)
-            line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
-            with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            if report:
-                report(line)
-            rows, start = [], time.monotonic()
-        if trainer.step % config.save_every == 0 or done:
-            trainer.save()
+    with _tensor_cores(trainer.device):
+        for batch in batches(seeded, plan, trainer.step, config.workers):
+            rows.append(trainer.fit(batch.to(trainer.device), plan[trainer.step]))
+            done = trainer.step == len(plan)
+            if trainer.step % 20 == 0 or done:
+                seconds = (time.monotonic() - start) / len(rows)
+                line = {"step": trainer.step, **_mean(rows), "seconds": round(seconds, 3)}
+                with (config.out / "log.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+                if report:
+                    report(line)
+                rows, start = [], time.monotonic()
+            if trainer.step % config.save_every == 0 or done:
+                trainer.save()
+            if progress:
+                progress(trainer.step, len(plan))
     return config.out / "weights.safetensors"

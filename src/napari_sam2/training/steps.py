@@ -20,7 +20,7 @@ from napari_sam2.model.values import ImageFeatures, Memory, Recollection
 from napari_sam2.training.annotators import corrections
 from napari_sam2.training.auxiliary import DenseHead
 from napari_sam2.training.batches import Batch
-from napari_sam2.training.losses import FrameLoss, frame_loss
+from napari_sam2.training.losses import SCORE_SHIFT, FrameLoss, frame_loss
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -42,6 +42,7 @@ def prepare(model: SAM2, init: Path | None) -> SAM2:
     """Start from weights, or from initial values that let a deep network learn at once."""
     if init is not None:
         load_official(model, read_checkpoint(init)[0])
+        shift_score(model, -SCORE_SHIFT)  # finished weights have it
         return model
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -55,6 +56,14 @@ def prepare(model: SAM2, init: Path | None) -> SAM2:
             nn.init.constant_(block.gamma, 0.1)
     nn.init.trunc_normal_(model.image_encoder.trunk.pos_embed_window, std=0.02)
     return model
+
+
+def shift_score(model: SAM2, shift: float) -> None:
+    """Add to the object score, in place."""
+    last = model.mask_decoder.pred_obj_score_head.layers[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias.add_(shift)
 
 
 def normalise(images_bthw: Tensor) -> Tensor:

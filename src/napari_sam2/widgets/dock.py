@@ -30,6 +30,7 @@ from napari_sam2.widgets.session.runs import Way
 from napari_sam2.widgets.session.worker import WindowThread, Worker, process_events
 from napari_sam2.widgets.verbs.exporting import export
 from napari_sam2.widgets.verbs.following import Looking
+from napari_sam2.widgets.verbs.teaching import teach
 from napari_sam2.widgets.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -165,6 +166,10 @@ class MaskletsWidget(QWidget):
         """Write the masklets to a file of another program; see `napari_sam2.export_masklets`."""
         export(self.workbench, Path(path), format, overwrite)
 
+    def teach(self, path: str | Path, overwrite: bool = False, steps: int | None = None) -> None:
+        """Teach the model from the frames that were prompted on; writes new weights."""
+        teach(self.workbench, Path(path), overwrite, steps)
+
     def save_session(self, path: str | Path) -> None:
         """Write the session to a file (`.ns2.json`), and keep that up to date from now on."""
         self.controller.save(Path(path))
@@ -257,6 +262,7 @@ class MaskletsWidget(QWidget):
             button.clicked.connect(lambda _=False, d=direction: self.propagate(d))
         bench.status.connect(form.say)
         bench.changed.connect(self._update)
+        bench.taught.connect(self.choices.offer_model)
         self._timer.timeout.connect(self._on_timer)
         events = self.viewer.layers.events
         events.inserted.connect(self._on_layers_changed)
@@ -321,6 +327,7 @@ class MaskletsWidget(QWidget):
             self._timer.stop()
         self.workbench.status.disconnect()
         self.workbench.changed.disconnect()
+        self.workbench.taught.disconnect()
         events = self.viewer.layers.events
         events.inserted.disconnect(self._on_layers_changed)
         events.removed.disconnect(self._on_layers_changed)

@@ -68,6 +68,8 @@ class Workbench:
     """A sentence for the user and its kind: info, busy, done or error."""
     changed = Signal()
     """Something that a form shows has changed."""
+    taught = Signal(str)
+    """There are new weights, in a file."""
 
     def __init__(
         self,

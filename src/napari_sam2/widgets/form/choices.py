@@ -132,12 +132,16 @@ class Choices:
 
     def choose_model(self, model: str, device: str = "auto") -> None:
         """Use a model, by name or path, from now on; the prompts stay."""
-        if model not in [value for *_, value in self._models]:
-            self._offer_models([*self._models, (short_name(model), "", model)])
+        self.offer_model(model)
         with self._filled_by_us():
             self._form.model.value = model
             self._form.device.value = device
         self._bench.starting.choose_model(model, device)
+
+    def offer_model(self, model: str) -> None:
+        """Have a model, by name or path, in the list."""
+        if model not in [value for *_, value in self._models]:
+            self._offer_models([*self._models, (short_name(model), "", model)])
 
     def list_models(self, worker: Worker) -> None:
         """Offer all models that there are names for, once they are known."""

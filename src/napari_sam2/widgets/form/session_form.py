@@ -27,12 +27,14 @@ from napari_sam2.widgets.layers.tracks_layer import show_tracks
 from napari_sam2.widgets.parts import button, pop_up, row
 from napari_sam2.widgets.verbs.exporting import export, filters, with_suffix
 from napari_sam2.widgets.verbs.importing import import_masklets
+from napari_sam2.widgets.verbs.teaching import WEIGHTS, teach
 from napari_sam2.widgets.words import COMMAND
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.workbench import Workbench
 
 _SESSIONS = f"Sessions (*{SUFFIX})"
+_WEIGHTS = f"Weights (*{WEIGHTS})"
 _ROIS = "Regions of ImageJ (*.zip *.roi)"
 _MASKLETS = "Masklets (*.tif *.tiff *.json *.npy);;All files (*)"
 
@@ -135,6 +137,7 @@ class SessionActions:
         menu.addAction("The object divides here (D)", lambda: bench.dividing.divide())
         menu.addAction(self._form.fill_gaps)
         menu.addAction("Tracks as a layer", lambda: show_tracks(bench))
+        menu.addAction("Teach the model these cells …", self.teach)
         menu.addAction("What the model sees", lambda: show_current(bench))
         where = "Go back to 2D" if bench.space.on else "Show in 3D"
         menu.addAction(f"{where} (Shift+Y)", lambda: bench.space.toggle())
@@ -200,6 +203,16 @@ class SessionActions:
             # The dialog asked before it gave a name that is taken; a longer one it has not seen.
             if chosen == Path(path) or self._may_replace(chosen):
                 export(self._bench, chosen, name, overwrite=True)
+
+    def teach(self) -> None:
+        """Ask for a file for new weights, and learn them from the frames that were prompted on."""
+        path, _ = QFileDialog.getSaveFileName(
+            self._form, "Teach the model: new weights", self._beside(WEIGHTS), _WEIGHTS
+        )
+        if path:
+            chosen = path if path.endswith(WEIGHTS) else path + WEIGHTS
+            if chosen == path or self._may_replace(Path(chosen)):
+                teach(self._bench, Path(chosen), overwrite=True)
 
     def add_rois(self) -> None:
         """Ask for a file of the ROI Manager, and make objects of what is in it."""

@@ -249,6 +249,29 @@ class LiveSession(LiveObjects):
         with self._carried_out():
             self.widget.export(path, format, overwrite)
 
+    def teach(self, path: str | Path, overwrite: bool = False, steps: int | None = None) -> None:
+        """Teach the model these cells, from the frames that were prompted on.
+
+        The new weights are offered as a model; see `napari_sam2.teach`, which also takes other
+        frames.
+
+        Parameters
+        ----------
+        path
+            The weights (.safetensors) to write.
+        overwrite
+            Replace what is there.
+        steps
+            How long; a step takes about a second on a CPU.
+
+        Raises
+        ------
+        InputError
+            If nothing was prompted, the model cannot be taught, or there is something already.
+        """
+        with self._carried_out():
+            self.widget.teach(path, overwrite, steps)
+
     @property
     def prompts(self) -> Prompts:
         """Object id -> frame -> prompt."""

@@ -86,8 +86,12 @@ class Run:
         with self._lock:
             self._written.add(frame)
         self._frames.add(frame)
-        self._times.append(self.seconds)
         self.newest = frame
+        self.count()
+
+    def count(self) -> None:
+        """Take note that one more is done."""
+        self._times.append(self.seconds)
         self.done += 1
 
     def _rest(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MEASURED = "csv"
 
 
-class _Labels:
+class WrittenLabels:
     """The labels as (T, Y, X), read frame by frame."""
 
     def __init__(self, writer: ResultWriter, geometry: StackGeometry, dtype: Any) -> None:
@@ -114,7 +114,7 @@ class Export:
         self._format = format
         self._overwrite = overwrite
         self._images = images_of(source)
-        self._labels = _Labels(writer, geometry, dtype)
+        self._labels = WrittenLabels(writer, geometry, dtype)
         self._source, self._geometry = source, geometry
         self._viewed = tuple(images)
 
