@@ -84,7 +84,8 @@ def test_flags_in_help_take_no_value() -> None:
     names = ("demo", "gui", "track", "export", "evaluate", "train")
     texts = [run(name, "--help").stdout for name in names]
     flags = [line for text in texts for line in text.splitlines() if "<bool>" in line]
-    assert {line.split()[1] for line in flags} == {"--help"}  # which is typer's own
+    # The newest typer writes so of its own flag, and would of ours; earlier ones of none.
+    assert {line.split()[1] for line in flags} <= {"--help"}
 
 
 def test_help_says_what_every_option_is_for() -> None:

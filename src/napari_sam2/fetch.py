@@ -18,7 +18,7 @@ from typing import Any
 import certifi
 from filelock import FileLock, Timeout
 
-from napari_sam2.replacing import patiently
+from napari_sam2.replacing import HELD, patiently
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole file, if known."""
@@ -81,7 +81,7 @@ def fetch(url: str, target: Path, sha256: str, progress: Progress | None = None)
         if not target.is_file():  # another process may have brought it meanwhile
             _download(url, part, progress)
             _check(part, sha256, url)
-            patiently(lambda: part.replace(target))
+            _put(part, target)
     finally:
         lock.release()
     return target
@@ -191,11 +191,18 @@ def _refused(error: urllib.error.HTTPError, part: Path, url: str) -> None:
 def _check(part: Path, sha256: str, url: str) -> None:
     found = sha256_of(part)
     if found != sha256:
-        part.unlink()
+        patiently(part.unlink)
         raise DownloadError(
             f"what came from {url} is damaged or another file (SHA-256 {found[:12]}..., expected "
             f"{sha256[:12]}...) and was removed; try again"
         )
+
+
+def _put(part: Path, target: Path) -> None:
+    try:
+        patiently(lambda: part.replace(target))
+    except OSError as error:
+        raise _unwritable(target, error) from error
 
 
 def _make_sure_of_space(part: Path, have: int, total: int | None) -> None:
@@ -215,6 +222,8 @@ def _open(part: Path, mode: str) -> Any:
 def _unwritable(path: Path, error: OSError) -> DownloadError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = "no space left on the disk; free some"
+    elif getattr(error, "winerror", None) in HELD:
+        reason = "it is open in another program, or there is no permission to write there"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         reason = "no permission to write there"
     else:

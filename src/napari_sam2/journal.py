@@ -191,8 +191,9 @@ class Journal:
     def _discard(self) -> None:
         """Delete the hidden files."""
         if self._kept is not None:
-            remove(self._kept.path)
-            remove(results_path(self._kept.path))
+            for file in (self._kept.path, results_path(self._kept.path)):
+                with suppress(OSError):  # it is hidden, and of no use
+                    remove(file)
 
     def _save(self, steps: Sequence[Step], left: Sequence[Step]) -> None:
         if self._keep is None or self._kept is None:

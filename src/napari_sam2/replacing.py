@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
-_HELD = (5, 32)  # what Windows says of a file that another program has open
+HELD = (5, 32)  # what Windows says of a file that another program has open
 _PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)  # seconds
 
 
@@ -24,7 +24,7 @@ def patiently(action: Callable[[], Value]) -> Value:
         try:
             return action()
         except PermissionError as error:
-            if getattr(error, "winerror", None) not in _HELD:
+            if getattr(error, "winerror", None) not in HELD:
                 raise
         time.sleep(pause)
     return action()

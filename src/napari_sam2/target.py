@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.export.files import check_apart, check_free, check_writable, numbered, taken
+from napari_sam2.export.files import (
+    check_apart,
+    check_free,
+    check_writable,
+    numbered,
+    remove,
+    taken,
+)
 from napari_sam2.export.formats import check_target, export_masklets
 from napari_sam2.export.labels import TIFF, ZARR
 from napari_sam2.export.quality_table import QualityTable
@@ -173,7 +179,8 @@ class Target:
             masklets = Masklets(self.stack.data.shape[:3], dtype, store)
             return masklets, None if self.quality is None else QualityTable(self.quality)
         except OutputError:
-            shutil.rmtree(store, ignore_errors=True)
+            with suppress(OSError):
+                remove(store)
             raise
 
     def _places(self, whole: bool) -> tuple[Path, Path | None]:
@@ -212,7 +219,9 @@ class Target:
 
     def _dropped(self, masklets: Masklets, table: QualityTable | None = None) -> tuple[()]:
         """Delete what was kept meanwhile, which leaves no remarks."""
-        shutil.rmtree(str(masklets.store), ignore_errors=True)
+        assert masklets.store is not None
+        with suppress(OSError):  # it is hidden, and of no use any more
+            remove(masklets.store)
         if table is not None:
             table.discard()
         return ()

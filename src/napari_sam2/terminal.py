@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from napari_sam2.tracking.errors import InputError, OutputError, TakenError
 
 _QUIET = 30.0  # seconds between two lines in a log
-_ENDINGS = ("SIGTERM", "SIGHUP")  # Windows has only the first
+_ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has only the last, of Ctrl-Break
 _UsageError: Any = typer.BadParameter.__base__  # of click, wherever typer keeps it
 
 
@@ -29,6 +29,11 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run and exit."""
         kwargs["standalone_mode"] = False
+        if not args and kwargs.get("args") is None:
+            # Given, because otherwise click looks on Windows for files that names and patterns
+            # might stand for, also where they were quoted: `data[1].tif` became `data1.tif`.
+            given = sys.argv[1:]
+            kwargs["args"] = [*map(os.path.expanduser, given)] if os.name == "nt" else given
         with _notes_in_lines():
             try:
                 code = super().main(*args, **kwargs)
@@ -112,9 +117,9 @@ def explained(error: BaseException) -> tuple[int, str]:
 def progress(title: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar with speed and time left on stderr; in a log, a line now and then.
 
-    Meanwhile the signals by which a system or a cluster ends a program (SIGTERM), or a terminal
-    that goes, as of a connection that is lost (SIGHUP), are as Ctrl-C, so that what is done is
-    written.
+    Meanwhile the signals by which a system or a cluster ends a program (SIGTERM, on Windows
+    SIGBREAK), or a terminal that goes, as of a connection that is lost (SIGHUP), are as Ctrl-C, so
+    that what is done is written.
 
     Parameters
     ----------

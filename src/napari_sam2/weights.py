@@ -212,7 +212,8 @@ def _can_all(device: torch.device) -> bool:
         grid = torch.zeros(1, 2, 2, 2, device=device)
         F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
         F.interpolate(planes, size=(2, 2), mode="bilinear", align_corners=False, antialias=True)
-    except RuntimeError:  # NotImplementedError is one
+        planes.to(torch.bfloat16).float()  # as memories are kept; before macOS 14 a TypeError
+    except (RuntimeError, TypeError):  # NotImplementedError is one of the first
         return False
     return True
 

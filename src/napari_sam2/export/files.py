@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +17,10 @@ from napari_sam2.tracking.errors import InputError, OutputError, TakenError, rea
 _IMAGES = (".tif", ".tiff")  # what is read with the others of a folder
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+# A colon leads into a hidden part of another file, and these words are of devices, in any folder.
+_NOT_ON_WINDOWS = re.compile(
+    r".*[<>:\"|?*\x00-\x1f].*|(con|prn|aux|nul|com[1-9]|lpt[1-9]) *(\..*)?", re.IGNORECASE
+)
 
 
 def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
@@ -34,11 +38,13 @@ def check_free(path: Path, overwrite: bool, ours: Callable[[Path], bool] = Path.
     Raises
     ------
     InputError
-        If there is something that may not be replaced, no folder to write to, or the folder is a
-        part of an OME-Zarr.
+        If there is something that may not be replaced, no folder to write to, the folder is a part
+        of an OME-Zarr, or Windows has no such names.
     OutputError
         If the folder cannot be looked into.
     """
+    if sys.platform == "win32" and _NOT_ON_WINDOWS.fullmatch(path.name):
+        raise InputError(f"cannot write {path}: Windows allows no such name; choose another")
     existing = _folder(path)
     if not existing.is_dir():
         raise InputError(f"cannot write {path}: {existing} is no folder; choose another place")
@@ -70,7 +76,7 @@ def check_writable(path: Path) -> None:
     probe = _folder(path) / f".napari-sam2-{uuid4().hex}"
     with writing(path):
         probe.touch(exist_ok=False)
-        probe.unlink()
+        patiently(probe.unlink)
 
 
 def check_space(path: Path, needed: float) -> None:
@@ -110,7 +116,7 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
     OutputError
         If its folder cannot be looked into.
     """
-    there, place = _exists(path), path.resolve()
+    place = path.resolve()
     for one in inputs:
         if not one:
             continue
@@ -118,12 +124,13 @@ def check_apart(path: Path, *inputs: str | Path | None) -> None:
             if not Path(one).exists():
                 continue
             given = Path(one).resolve()
-            same = there and path.samefile(given)
+            same, holds = _same(path, given), any(_same(path, p) for p in given.parents)
+            beside = given.is_dir() and _same(place.parent, given)
         if same:
             raise InputError(f"{path} is what is read, not a place to write to; choose another")
-        if there and given.is_relative_to(place):
+        if holds:
             raise InputError(f"{path} holds {given.name}, which is read; choose another name")
-        if place.parent != given or not given.is_dir():
+        if not beside:
             continue
         if place.is_file():
             raise InputError(f"{path} is a part of {one}, which is read; choose another name")
@@ -145,9 +152,10 @@ def contents(folder: Path) -> Iterator[Path]:
     return (child for child in folder.iterdir() if not _OF_SYSTEMS.fullmatch(child.name))
 
 
-def _exists(path: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
+    """Whether both are there and the same, which on macOS also `data` and `Data` are."""
     with writing(path):  # it raises where a folder on the way is closed to the user
-        return path.exists()
+        return path.exists() and path.samefile(other)
 
 
 def _store(path: Path) -> Path | None:
@@ -214,8 +222,9 @@ def completed(
         finally:
             if old.exists() and not path.exists():
                 patiently(lambda: old.rename(path))
-            remove(partial)
-            remove(old)
+            for rest in (partial, old):
+                with suppress(OSError):  # the next run removes it
+                    remove(rest)
 
 
 def remove(path: Path) -> None:

@@ -83,7 +83,7 @@ def check_image(labels: npt.NDArray[Any], name: str) -> None:
 def is_label_zarr(path: Path) -> bool:
     """Whether a folder is an OME-Zarr of labels, by its metadata: no image, no bare array."""
     try:
-        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+        attributes = dict(zarr.open_group(path, mode="r").attrs)
     except Exception:  # the library has many errors for what is no group
         return False
     nested = attributes.get("ome")  # since version 0.5
@@ -165,11 +165,11 @@ def write_ome_zarr(path: Path, source: LabelSource) -> None:
         ],
     }
     attributes = {"ome": {"version": "0.5", "multiscales": [multiscale], "image-label": {}}}
-    zarr.create_group(store=str(path), attributes=attributes, overwrite=True)
+    zarr.create_group(store=path, attributes=attributes, overwrite=True)
     in_plane = tuple(min(n, _LARGEST_CHUNK) for n in source.frame_shape)
     # Not by the group, which makes hard links; many shares and USB disks have none.
     array = zarr.create_array(
-        store=str(path / "0"),
+        store=path / "0",
         shape=source.shape,
         chunks=(1,) * (len(source.shape) - 2) + in_plane,
         dtype=source.dtype,

@@ -22,7 +22,8 @@ def is_zarr(path: Path) -> bool:
 
 def read_zarr(path: Path) -> RawStack:
     """Open the image of a group, of its only child, or an array; at full resolution."""
-    node = zarr.open(str(path), mode="r")
+    # Paths, not text: a name with "::" would be taken for an address.
+    node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
         return _bare_array(node, path)
     if _multiscales(node):
@@ -81,7 +82,7 @@ def _read_multiscales(group: zarr.Group) -> RawStack:
 def _bare_array(array: zarr.Array[Any], path: Path) -> RawStack:
     """Open an array alone: by its group's axes, its own names, or its shape."""
     if is_zarr(path.parent):
-        parent = zarr.open(str(path.parent), mode="r")
+        parent = zarr.open(path.parent, mode="r")
         if isinstance(parent, zarr.Group):
             levels = _multiscales(parent)[:1]
             if levels and levels[0]["datasets"][0]["path"] == path.name:

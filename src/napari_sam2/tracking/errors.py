@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from napari_sam2.replacing import HELD
+
+_LONG = 248  # characters of a folder's path that Windows refuses, if it was not told otherwise
+
 
 class InputError(ValueError):
     """Unusable input. The message is one line: what is wrong, and what to do about it."""
@@ -36,7 +40,9 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or _cut_short(error):
             remedy = "no space left on the disk; free some or choose another place"
-        elif getattr(error, "winerror", None) in (5, 32):
+        elif _too_long(error, path):
+            remedy = "the path is too long for this system; choose a shorter one"
+        elif getattr(error, "winerror", None) in HELD:
             remedy = (
                 "it is open in another program, or there is no permission to write there; close it "
                 "there, or choose another place"
@@ -72,6 +78,14 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(
             f"cannot read {path}: {error.strerror or error}; check the path"
         ) from error
+
+
+def _too_long(error: OSError, path: Path) -> bool:
+    """Whether a path is longer than the system takes; Windows may say many things of that."""
+    said = getattr(error, "winerror", None)
+    longest = max(len(str(path.absolute())), len(str(error.filename or "")))
+    likely = said in (2, 3, 123) and longest >= _LONG
+    return likely or said == 206 or error.errno == errno.ENAMETOOLONG
 
 
 def _cut_short(error: OSError) -> bool:

@@ -86,7 +86,7 @@ class Masklets:
             If there are none at `store`.
         """
         try:
-            array = zarr.open_array(str(store), mode="r+")
+            array = zarr.open_array(Path(store), mode="r+")
         except (OSError, ValueError) as error:
             raise InputError(f"there are no masklets at {store}; check the path") from error
         if array.ndim != 3 or array.dtype.kind != "u":
@@ -171,7 +171,7 @@ def _create_store(
         raise InputError(f"{store} exists already; {remedy}")
     with writing(store):
         return zarr.create_array(
-            store=str(store),
+            store=store,  # as text, a name with "::" would be an address
             shape=shape,
             chunks=(1, *shape[1:]),
             dtype=dtype,

@@ -111,7 +111,8 @@ def _commit() -> str:
     """Return the commit of the source that trains, or its version outside of a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+        return found.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return f"napari-sam2 {__version__}"
 

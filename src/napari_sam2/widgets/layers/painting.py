@@ -27,7 +27,7 @@ class Stroke:
     before, after
         The labels (Y, X), or the part of them at `place`.
     began
-        When, by `time.monotonic`.
+        When, by `time.perf_counter`; other clocks of Windows tick 64 times a second.
     """
 
     before: Plane
@@ -77,7 +77,7 @@ class Painting:
         self._covered |= covered
         if self._geometry.fixed:
             self._beside += edits
-        now = time.monotonic()
+        now = time.perf_counter()
         for frame, plane in planes_before(edits, self._labels.data, self._geometry).items():
             self._end(frame, plane)
             self._begun[frame] = (plane, now)

@@ -108,10 +108,10 @@ class Planes:
         if plane.any():
             packed = self._attic.put(zlib.compress(np.ascontiguousarray(plane).tobytes(), 1))
         self._kept[frame] = (packed, (height, width), plane.dtype)
-        self._when[frame] = time.monotonic() if at is None else at
+        self._when[frame] = time.perf_counter() if at is None else at
 
     def kept_at(self, frame: int) -> float:
-        """Return when a frame was as it is kept, by `time.monotonic`."""
+        """Return when a frame was as it is kept, by `time.perf_counter`."""
         return self._when[frame]
 
     def __getitem__(self, frame: int) -> npt.NDArray[Any]:

@@ -34,7 +34,7 @@ def new_result(geometry: StackGeometry) -> tuple[Any, Path | None]:
     y, x = geometry.plane
     chunks = [1] * len(geometry.shape)
     chunks[y], chunks[x] = geometry.shape[y], geometry.shape[x]
-    path = str(folder / "masklets.zarr")
+    path = folder / "masklets.zarr"
     try:
         array = zarr.create_array(path, shape=geometry.shape, chunks=tuple(chunks), dtype="uint16")
     except BaseException:
