@@ -176,3 +176,12 @@ def test_errors_of_windows_in_words(tmp_path: Path) -> None:
     assert "Visual C++ Redistributable" in in_words(error)
     with pytest.raises(OutputError, match="close it there"), writing(tmp_path / "a.csv"):
         raise refusal(32)
+
+
+def test_two_programs_that_write_one_file_at_the_same_time(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing.replacing(path) as one, replacing.replacing(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"  # it was complete last
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]

@@ -209,6 +209,11 @@ def test_points_are_on_the_object_unless_it_is_said(session, micro) -> None:
     )
 
 
+def test_a_frame_that_is_not_there_is_said_as_in_the_window(session) -> None:
+    with pytest.raises(InputError, match=f"frame 99 does not exist; .* 0 to {LENGTH - 1}$"):
+        session.result(99)
+
+
 def test_what_is_printed_is_a_short_line(session) -> None:
     """A console shows what a call returns: no arrays, and not one number for each pixel."""
     preview = session.add_points(1, 0, [DISK], [True])
