@@ -136,6 +136,7 @@ def test_nothing_is_added_if_one_prompt_cannot_be_used(session) -> None:
     [
         (lambda s: s.add_mask(1, 0, np.full((64, 96), -3.2)), "logits > 0"),
         (lambda s: s.add_mask(1, 0, np.full((64, 96), np.nan)), "logits > 0"),
+        (lambda s: s.add_mask(1, 0, np.arange(64 * 96).reshape(64, 96)), "labels == 1"),
         (lambda s: s.add_points(1, 0, [DISK], [-1]), "True and False only"),
         (lambda s: s.add_points(1, 0, [DISK], ["False"]), "True and False only"),
         (lambda s: s.add_points(1, 0, [[1, 2], [3]], [True, True]), "points must be numbers"),

@@ -52,6 +52,8 @@ def test_boxes_masks_and_many_at_once(desk, sam):
     painted = np.zeros((80, 100), bool)
     painted[5:9, 5:9] = True
     np.testing.assert_array_equal(sam.add_mask(4, 2, painted), painted)
+    with pytest.raises(InputError, match="a mask is of one object, but holds values from 1 to 2"):
+        sam.add_mask(5, 2, painted + np.uint8(1))
     assert desk.widget.object_id == 4
     labels = np.zeros((80, 100), int)
     labels[15:25, 22:30] = 7

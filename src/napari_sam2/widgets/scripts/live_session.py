@@ -85,7 +85,7 @@ class LiveSession(LiveObjects):
         InputError
             If the frame does not exist, or the mask is empty or of another shape.
         """
-        return self._say(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)))
+        return self._say(object_id, frame, Prompt(mask=np.asarray(mask)))
 
     def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
         """Make each label of an image (Y, X), for example from Cellpose or StarDist, an object.
