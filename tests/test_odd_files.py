@@ -130,10 +130,14 @@ def test_an_image_in_the_place_of_labels_is_told(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "labels.tif", labels)
     image = np.arange(2000, dtype=np.uint16).reshape(40, 50) // 4
     tifffile.imwrite(tmp_path / "image.tif", image)
+    noise = np.random.default_rng(0).normal(90, 15, (40, 50))  # eight bits: many of each value
+    tifffile.imwrite(tmp_path / "noise.tif", noise.clip(1, 255).astype(np.uint8))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         job = TrackJob.open(tmp_path / "a.tif", tmp_path / "labels.tif", tmp_path / "out.tif")
     assert len(job.prompts) == 100
+    with pytest.warns(UserWarning, match="is it an image and not one of labels"):
+        TrackJob.open(tmp_path / "a.tif", tmp_path / "noise.tif", tmp_path / "out.tif")
     with pytest.warns(UserWarning, match="is it an image and not one of labels"):
         TrackJob.open(tmp_path / "a.tif", tmp_path / "image.tif", tmp_path / "out.tif")
     with pytest.warns(UserWarning, match="is it an image and not one of labels"):

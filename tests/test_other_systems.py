@@ -333,3 +333,12 @@ def test_an_apple_gpu_without_bfloat16(monkeypatch, error: type[Exception]) -> N
     assert _can_all.__wrapped__(torch.device("cpu"))
     monkeypatch.setattr(torch.Tensor, "to", refused)
     assert not _can_all.__wrapped__(torch.device("cpu"))
+
+
+def test_two_programs_that_write_one_file_at_the_same_time(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing.replacing(path) as one, replacing.replacing(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"  # it was complete last
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]

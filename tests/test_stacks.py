@@ -207,6 +207,11 @@ def test_selections_that_do_not_exist(tmp_path: Path) -> None:
         ({"select": {"Z": -1}}, "choose 0 to 4"),
         ({"select": {"Y": 1}}, "no axis Y to select from"),
         ({"channel": 1}, "no axis C to select from; it has axes TZYX of 2 x 5 x 8 x 9"),
+        ({"channel": "DAPI"}, "channels are counted from 0, and have no names: not 'DAPI'"),
+        ({"channel": 0.5}, "a channel is an integer, not 0.5"),
+        ({"channel": (0, "GFP")}, "a channel is an integer, not 'GFP'"),
+        ({"select": "Z=3"}, r'a selection is by letter, \{"Z": 3\}, not \'Z=3\''),
+        ({"select": {"Z": "3"}}, "the index along Z is an integer, not '3'"),
     ]:
         with pytest.raises(InputError, match=message):
             open_stack(tmp_path / "a.tif", **arguments)

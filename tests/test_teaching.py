@@ -132,7 +132,7 @@ def test_what_cannot_be_taught_is_refused(tmp_path: Path) -> None:
     refused("do not fit 2 frames", images, labels[:, :-1])
     refused("integers", images, labels * 0.5)
     refused("no frame has a label", images, labels * 0)
-    refused("there is no frame 2", frames=[2])
+    refused("frame 2 does not exist", frames=[2])
     refused("1 or more", steps=0)
     refused("mine.pt", start="mine.pt")
     assert not [*tmp_path.iterdir()]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 Value = TypeVar("Value")
 
@@ -36,7 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Otherwise nothing is left of it, and what was at `path` stays.
     """
-    unfinished = path.with_name(path.name + ".partial")
+    # A name that nobody else has: two windows may write the same session at the same time.
+    unfinished = path.with_name(f"{path.name}.{uuid4().hex[:8]}.partial")
     try:
         yield unfinished
         patiently(lambda: unfinished.replace(path))

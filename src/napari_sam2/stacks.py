@@ -12,6 +12,7 @@ from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.stack.channels import Channels, checked_channels, plain_channels
 from napari_sam2.tracking.stack.contrast import Contrast
+from napari_sam2.tracking.whole_numbers import whole_number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,7 +102,7 @@ def open_stack(
     raw = read_raw(path)
     try:
         raw = _squeezed(raw if axes is None else _renamed(raw, axes))
-        picks = {letter.upper(): index for letter, index in (select or {}).items()}
+        picks = _picks(select)
         letter = _channel_letter(raw)
         if isinstance(channel, int):
             picks[letter] = channel
@@ -138,7 +139,7 @@ def open_channels(path: str | Path, *, select: Mapping[str, int] | None = None) 
     path = _named(path)
     raw = _read(path, None)
     try:
-        raw = _picked(raw, {letter.upper(): index for letter, index in (select or {}).items()})
+        raw = _picked(raw, _picks(select))
         letter = _channel_letter(raw)
         place = raw.axes.index(letter) if letter in raw.axes else None
         return _arranged(raw, path, place)
@@ -179,7 +180,7 @@ def shared_out(select: Mapping[str, int], *axes: str) -> list[dict[str, int]]:
     axes
         Of each image, from `axes_of`. What none of them has goes to the first, which refuses it.
     """
-    picks = {letter.upper(): index for letter, index in select.items()}
+    picks = _picks(select)
     parts = [{k: i for k, i in picks.items() if k in letters} for letters in axes]
     known = set().union(*parts)
     parts[0] |= {k: i for k, i in picks.items() if k not in known}
@@ -243,6 +244,14 @@ def _indexed(raw: RawStack, place: tuple[int | slice, ...]) -> RawStack:
         return raw
     letters = "".join(raw.axes[k] for k in keep)
     return RawStack(raw.data[place], letters, tuple(raw.scale[k] for k in keep), raw.unit)
+
+
+def _picks(select: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the index along axes by their capital letters; refuse what is no selection."""
+    if not isinstance(select, Mapping | None):
+        raise InputError(f'a selection is by letter, {{"Z": 3}}, not {select!r}')
+    chosen = (select or {}).items()
+    return {str(k).upper(): whole_number(i, f"the index along {k}") for k, i in chosen}
 
 
 def _picked(raw: RawStack, picks: dict[str, int]) -> RawStack:

@@ -264,7 +264,7 @@ def _named(frames: Iterable[int], length: int) -> list[int]:
     named = sorted({int(t) for t in frames})
     for t in named:
         if not 0 <= t < length:
-            raise InputError(f"there is no frame {t}; the frames are 0 to {length - 1}")
+            raise InputError(f"frame {t} does not exist; there are frames 0 to {length - 1}")
     return named
 
 

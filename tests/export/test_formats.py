@@ -23,7 +23,7 @@ from tests import commands
 from tests.commands import refused
 
 NAMES = {name: f"out{one.suffixes[0] if one.suffixes else ''}" for name, one in FORMATS.items()}
-MASKS = [name for name in FORMATS if name not in ("rois", "csv", "tracks")]
+MASKS = [name for name in FORMATS if name not in ("rois", "geojson", "csv", "tracks")]
 run = partial(commands.run, "export")
 
 
@@ -96,7 +96,7 @@ def test_the_name_tells_the_format(path: str, format: str | None, expected: str)
         (
             "a.png",
             None,
-            r"for no format; choose one in \.tif, \.tiff, \.zarr, \.json, \.zip, \.csv",
+            r"for no format; choose one in \.tif, \.tiff, \.zarr, \.json, \.zip, \.geojson, \.csv",
         ),
         ("exp.1", None, "without a suffix for a Cell"),
         ("a.tif", "pdf", "no format 'pdf'; choose one of tiff, imagej"),
@@ -118,7 +118,9 @@ def test_what_a_format_leaves_out_is_said(name: str, labels: np.ndarray, tmp_pat
     given = {"parents": {4: 3, 5: 3, 12: 9}, "quality": quality}
     said = "; ".join(export_masklets(tmp_path / NAMES[name], labels, name, **given))
     assert ("2 divisions are not in it" in said) == (name not in ("ctc", "csv"))
-    assert ("the quality of the masks is not in it" in said) == (name not in ("coco", "csv"))
+    assert ("the quality of the masks is not in it" in said) == (
+        name not in ("coco", "geojson", "csv")
+    )
     path = tmp_path / "plain" / NAMES[name]
     assert export_masklets(path, labels, name, parents={}, quality={}) == ()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam2.export.source import numbered
+from napari_sam2.export.source import LabelSource, numbered
+from napari_sam2.tracking.errors import InputError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int64", ">u2", "bool"])
@@ -31,3 +32,8 @@ def test_pixels_are_not_sorted(monkeypatch):
     monkeypatch.setattr(np, "unique", None)
     present, place = numbered(np.array([[0, 9], [300, 9]], np.uint16))
     assert (present.tolist(), place.tolist()) == ([0, 9, 300], [[0, 1], [2, 1]])
+
+
+def test_what_is_no_array_of_labels_is_refused():
+    with pytest.raises(InputError, match=r"labels are an array .* of integers, not object"):
+        LabelSource(object())

@@ -136,6 +136,7 @@ def test_nothing_is_added_if_one_prompt_cannot_be_used(session) -> None:
     [
         (lambda s: s.add_mask(1, 0, np.full((64, 96), -3.2)), "logits > 0"),
         (lambda s: s.add_mask(1, 0, np.full((64, 96), np.nan)), "logits > 0"),
+        (lambda s: s.add_mask(1, 0, np.arange(64 * 96).reshape(64, 96)), "labels == 1"),
         (lambda s: s.add_points(1, 0, [DISK], [-1]), "True and False only"),
         (lambda s: s.add_points(1, 0, [DISK], ["False"]), "True and False only"),
         (lambda s: s.add_points(1, 0, [[1, 2], [3]], [True, True]), "points must be numbers"),
@@ -207,6 +208,11 @@ def test_points_are_on_the_object_unless_it_is_said(session, micro) -> None:
     np.testing.assert_array_equal(
         other.preview(2, 1, [DISK]).mask, session.preview(2, 1, DISK).mask
     )
+
+
+def test_a_frame_that_is_not_there_is_said_as_in_the_window(session) -> None:
+    with pytest.raises(InputError, match=f"frame 99 does not exist; .* 0 to {LENGTH - 1}$"):
+        session.result(99)
 
 
 def test_what_is_printed_is_a_short_line(session) -> None:

@@ -208,3 +208,21 @@ def test_another_image_is_told_nothing_of_locks(desk, factory):
     desk.widget.choose_model("micro")
     desk.done()
     assert desk.widget.session.locked == set()
+
+
+def test_another_device_goes_on_with_the_zoom_of_a_restored_session(open_desk, factory, tmp_path):
+    path = tmp_path / "cells.ns2.json"
+    sam = LiveSession(open_desk(blobs()).widget)
+    sam.add_points(1, 0, [SMALL])
+    sam.save(path)
+    path.write_text(path.read_text().replace('"zoom": null', '"zoom": 2.0'))  # as of `track --zoom`
+    again = open_desk(blobs())
+    again.widget.restore_session(path)
+    again.done()
+    assert factory.requests[-1].zoom == 2.0
+    again.widget.choose_model("micro", "cpu")
+    again.done()
+    assert (factory.requests[-1].device, factory.requests[-1].zoom) == ("cpu", 2.0)
+    again.widget.choose_model("other", "cpu")  # it suits the model that it was given for
+    again.done()
+    assert factory.requests[-1].zoom is None

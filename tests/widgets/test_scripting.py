@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, FakeFactory, blobs
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from test_undo import seen
 
 import napari_sam2
@@ -50,6 +52,8 @@ def test_boxes_masks_and_many_at_once(desk, sam):
     painted = np.zeros((80, 100), bool)
     painted[5:9, 5:9] = True
     np.testing.assert_array_equal(sam.add_mask(4, 2, painted), painted)
+    with pytest.raises(InputError, match="a mask is of one object, but holds values from 1 to 2"):
+        sam.add_mask(5, 2, painted + np.uint8(1))
     assert desk.widget.object_id == 4
     labels = np.zeros((80, 100), int)
     labels[15:25, 22:30] = 7
@@ -275,3 +279,55 @@ def test_what_the_session_refuses_raises(desk, sam):
         sam.add_prompts({3: {0: Prompt([LARGE], [True])}})
     desk.widget.session.error = None
     assert seen(desk) == before
+
+
+def test_a_viewer_that_was_closed_is_refused():
+    class Docks:
+        def values(self):
+            raise RuntimeError("wrapped C/C++ object has been deleted")
+
+    closed = SimpleNamespace(window=SimpleNamespace(dock_widgets=Docks()))
+    with pytest.raises(InputError, match="the viewer was closed; open another one"):
+        napari_sam2.attach(closed)
+
+
+def test_names_are_text_or_nothing(desk, sam):
+    sam.add_points(1, 0, [SMALL])
+    sam.rename(1, "mitotic")
+    with pytest.raises(InputError, match="a name is text, not 5"):
+        sam.rename(1, 5)
+    assert desk.widget.workbench.notes.names == {1: "mitotic"}
+    sam.rename(1, None)
+    assert desk.widget.workbench.notes.names == {}
+
+
+def test_what_is_no_labels_layer_and_what_names_no_object(desk, sam):
+    for wrong in ("cells", desk.viewer.layers["cells"], None):
+        with pytest.raises(InputError, match=r"a Labels layer, viewer\.layers\['name'\], not "):
+            sam.adopt(wrong)
+    sam.add_points(1, 0, [SMALL])
+    with pytest.raises(InputError, match="object_ids names no object"):
+        sam.propagate(object_ids=[])
+
+
+def test_a_window_that_was_closed_says_so(open_desk):
+    desk = open_desk(blobs(), session_factory=FakeFactory(delay=0.2))
+    sam = LiveSession(desk.widget)
+    sam.add_points(1, 0, [SMALL])
+    QTimer.singleShot(300, desk.widget.shut_down)  # while it is at work
+    with pytest.raises(InputError, match="the window was closed"):
+        sam.propagate()
+    assert sam.status.startswith("the window was closed")
+    assert repr(sam) == "LiveSession(closed)"
+    for call in (
+        sam.propagate,
+        sam.wait,
+        sam.undo,
+        sam.frames_to_check,
+        lambda: sam.masklets,
+        lambda: sam.prompts,
+        lambda: sam.rename(1, "x"),
+        lambda: sam.quality(0),
+    ):
+        with pytest.raises(InputError, match="the window was closed"):
+            call()

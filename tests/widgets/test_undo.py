@@ -14,6 +14,7 @@ from fakes import LARGE, SMALL, FakeFactory, blobs
 from hands import until
 from qtpy.QtCore import Qt
 
+from napari_sam2.tracking.prompts import seeds_from_labels
 from napari_sam2.widgets.layers.planes import Attic, Planes
 
 
@@ -288,3 +289,35 @@ def test_names_and_ticks_come_back_with_their_objects(desk, what):
         desk.widget.redo()
         desk.done()
         assert notes.as_json() == after
+
+
+@pytest.mark.parametrize("what", ["click", "labels"])
+def test_names_go_and_come_back_with_objects_whose_making_is_undone(desk, what):
+    editor, notes = desk.widget.panels.editor, desk.widget.workbench.notes
+    if what == "click":
+        desk.point(0, *SMALL)
+    else:
+        labels = np.zeros((80, 100), np.uint16)
+        labels[15:25, 22:30] = 1
+        desk.widget.workbench.prompting.add(seeds_from_labels(labels, 0))
+    desk.done()
+    editor.rename(1, "A")
+    editor.show([1], False)
+    desk.done()
+    before = notes.as_json()
+    for _ in range(2):
+        desk.widget.undo()
+        desk.done()
+        assert notes.as_json() == {}
+        desk.widget.redo()
+        desk.done()
+        assert notes.as_json() == before
+    desk.widget.undo()
+    desk.done()
+    desk.point(1, *LARGE)  # another object, of the same id
+    desk.done()
+    assert notes.as_json() == {}
+    desk.widget.undo()
+    desk.widget.redo()
+    desk.done()
+    assert notes.as_json() == {}

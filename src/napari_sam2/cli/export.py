@@ -26,8 +26,8 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="tiff, imagej, zarr, ctc, coco, sa-v, rois, csv (measurements) or tracks. "
-            "Default: by the name of OUTPUT."
+            help="tiff, imagej, zarr, ctc, coco, sa-v, rois, geojson, csv (measurements) or "
+            "tracks. Default: by the name of OUTPUT."
         ),
     ] = None,
     image: Annotated[

@@ -17,6 +17,8 @@ from napari_sam2.export.ctc import (
     written_by_us,
 )
 from napari_sam2.export.files import check_free, check_space, check_writable, completed
+from napari_sam2.export.geojson import SUFFIX as GEOJSON
+from napari_sam2.export.geojson import write_geojson
 from napari_sam2.export.labels import (
     TIFF,
     ZARR,
@@ -85,6 +87,7 @@ FORMATS: dict[str, Format] = {
     "coco": Format("COCO JSON", (".json",), write_coco, quality=True),
     "sa-v": Format("SA-V JSON", (".json",), write_sa_v, 2),
     "rois": Format("ImageJ regions (ROI Manager)", ROIS[:1], write_rois),
+    "geojson": Format("GeoJSON (QuPath)", (GEOJSON,), write_geojson, quality=True),
     "csv": Format("Measurements (CSV)", (".csv",), write_measurements, lineage=True, quality=True),
     "tracks": Format("Tracks (CSV)", (".csv",), write_tracks),
 }
@@ -116,9 +119,9 @@ def export_masklets(
     labels
         (T, Y, X) or (Y, X) integers, 0 is background: numpy, zarr or dask.
     format
-        A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "rois", "csv" or
-        "tracks". None: by the suffix; .json is COCO, .csv measurements, and no suffix a CTC
-        folder.
+        A name in `FORMATS`: "tiff", "imagej", "zarr", "ctc", "coco", "sa-v", "rois", "geojson",
+        "csv" or "tracks". None: by the suffix; .json is COCO, .csv measurements, and no suffix a
+        CTC folder.
     axes
         "TYX", "ZYX" or "YX".
     scale
@@ -129,8 +132,8 @@ def export_masklets(
         (T, Y, X) or (T, Y, X, C), of the same frames: its intensities are measured ("csv"). Or
         such arrays (T, Y, X) by the name of the channel, which their columns end in.
     quality
-        Object id -> frame -> how sure the network was, and whether the mask is interpolated ("csv"
-        and "coco").
+        Object id -> frame -> how sure the network was, and whether the mask is interpolated ("csv",
+        "coco" and "geojson").
     parents
         Id of the mother by id of the daughter, as `TrackingSession.parents` ("ctc" and "csv").
     overwrite
@@ -178,7 +181,7 @@ def _left_out(chosen: Format, source: LabelSource) -> list[str]:
         where = "a Cell Tracking Challenge folder, measurements or a session file"
         said.append(f"{what} not in it, only in {where}")
     if source.quality and not chosen.quality:
-        said.append("the quality of the masks is not in it, only in COCO and measurements")
+        said.append("the quality of the masks is not in it, only in COCO, GeoJSON and measurements")
     return said
 
 
@@ -280,6 +283,11 @@ def open_masklets(
 def _open_masklets(path: Path, axes: str | None, select: Mapping[str, int] | None) -> Stack:
     if path.suffix.lower() == ".csv" and path.is_file():
         raise InputError(f"{path.name} is a table, which holds no masks; give labels, COCO or SA-V")
+    if path.suffix.lower() == GEOJSON and path.is_file():
+        raise InputError(
+            f"{path.name} holds outlines, which do not say how large their image is; give labels, "
+            "COCO or SA-V"
+        )
     if path.suffix.lower() in ROIS and path.is_file():
         raise InputError(
             f"{path.name} holds regions of ImageJ, which do not say how large their image is; "

@@ -22,6 +22,9 @@ TIFF = (".tif", ".tiff")
 ZARR = (".zarr",)
 _LARGEST_CHUNK = 1024
 _MANY, _SPECK = 50, 5  # labels, pixels
+# Of the pixels of real labels 0.88 and more have the same label as the one on their left, of values
+# of images taken for labels 0.43 and less: all sequences of the model card.
+_TOGETHER = 0.5
 # With room for the headers of a classic TIFF.
 _CLASSIC_TIFF = 2**32 - 2**25
 
@@ -72,10 +75,13 @@ def as_numbers(labels: Any) -> npt.NDArray[Any]:
 def check_image(labels: npt.NDArray[Any], name: str) -> None:
     """Warn of labels (Y, X) of a file that are more likely the values of an image."""
     areas = np.unique(labels[labels > 0], return_counts=True)[1]
-    if len(areas) > _MANY and np.median(areas) < _SPECK:
+    if len(areas) <= _MANY:
+        return
+    together = (labels[:, 1:] == labels[:, :-1])[labels[:, 1:] > 0]
+    if np.median(areas) < _SPECK or (together.size and together.mean() < _TOGETHER):
         warnings.warn(
-            f"half of the {len(areas)} labels of {name} have less than {_SPECK} pixels; is it an "
-            "image and not one of labels?",
+            f"the {len(areas)} labels of {name} are as small or scattered as the values of an "
+            "image; is it an image and not one of labels?",
             stacklevel=2,
         )
 

@@ -73,6 +73,9 @@ class LabelSource:
         progress: Progress | None = None,
     ) -> None:
         self.labels = labels if hasattr(labels, "shape") else np.asarray(labels)
+        if self.labels.dtype == object:
+            what = type(labels).__name__
+            raise InputError(f"labels are an array (T, Y, X) of integers, not {what}")
         self.axes = axes.upper()
         # As given: (T, Y, X) or (Y, X).
         self.shape = tuple(int(n) for n in self.labels.shape)

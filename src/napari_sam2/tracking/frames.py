@@ -169,9 +169,7 @@ class Frames:
 
     def _frame(self, index: int) -> npt.NDArray[Any]:
         if not 0 <= index < len(self):
-            raise InputError(
-                f"frame {index} does not exist; the stack has frames 0 to {len(self) - 1}"
-            )
+            raise InputError(f"frame {index} does not exist; there are frames 0 to {len(self) - 1}")
         if isinstance(self._channel, tuple):
             planes = {one: self._read(index, one) for one in {*self._channel} if one is not None}
             dark = np.zeros(self.shape, self.dtype)

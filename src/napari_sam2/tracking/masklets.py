@@ -131,7 +131,7 @@ class Masklets:
         """
         values = np.asarray(labels)
         if not 0 <= frame < len(self):
-            raise InputError(f"frame {frame} does not exist; there are 0 to {len(self) - 1}")
+            raise InputError(f"frame {frame} does not exist; there are frames 0 to {len(self) - 1}")
         if values.shape != self.shape[1:]:
             raise InputError(
                 f"labels of shape {values.shape} do not fit frames of {self.shape[1:]} (Y, X)"

@@ -281,6 +281,11 @@ def _thin(mask: npt.NDArray[Any] | ThinMask) -> ThinMask:
     mask = np.asarray(mask)
     if mask.ndim != 2:
         raise InputError(f"a mask has two axes (Y, X), not shape {mask.shape}")
+    if mask.dtype.kind in "ui" and (there := mask[mask != 0]).size and there.min() != there.max():
+        raise InputError(
+            f"a mask is of one object, but holds values from {there.min()} to {there.max()}; of a "
+            f"label image give labels == {there.min()}"
+        )
     return ThinMask.of(mask if mask.dtype.kind in "bui" else _truths(mask, "a mask"))
 
 

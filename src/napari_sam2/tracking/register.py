@@ -37,8 +37,10 @@ class Register:
         """Return a frame of the stack; refuse all else. `who` says what it is for."""
         index = whole_number(frame, "a frame")
         if not 0 <= index < len(self.frames):
-            who = who or f"there is no frame {index}"
-            raise InputError(f"{who}: the stack has frames 0 to {len(self.frames) - 1}")
+            last = len(self.frames) - 1
+            if who:
+                raise InputError(f"{who}: the stack has frames 0 to {last}")
+            raise InputError(f"frame {index} does not exist; there are frames 0 to {last}")
         return index
 
     def _existing(self, object_id: int) -> TrackedObject:

@@ -190,7 +190,7 @@ class MaskletsWidget(QWidget):
             self.controller.pause()
 
     def wait(self, seconds: float = 60.0, panels: bool = False) -> None:
-        """Process events until all work is done.
+        """Process events until all work is done, or the widget is closed.
 
         Parameters
         ----------
@@ -207,6 +207,8 @@ class MaskletsWidget(QWidget):
             process_events()
             layers = self.workbench.layers
             working = self._worker.busy or (panels and self.panels.busy)
+            if self._closed:  # what is left ends by itself, and nobody is told
+                return
             if not working and not (layers and layers.waiting):
                 self.workbench.following.refresh()
                 return

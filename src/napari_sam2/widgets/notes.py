@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ class Notes:
     locked: set[int] = field(default_factory=set)
     # What was said where a mask was accepted, for undo to know it again.
     _withdrawn: dict[tuple[int, int], Prompt] = field(default_factory=dict, repr=False)
+    # Names, and who is hidden, of objects whose making was undone.
+    _unmade: dict[int, tuple[str, bool]] = field(default_factory=dict, repr=False)
 
     def name(self, object_id: int) -> str:
         """Name an object, for sentences."""
@@ -115,6 +117,20 @@ class Notes:
                 self.approved[object_id] = set(approved)
             self.hidden |= {object_id} if hidden else set()
             self.locked |= {object_id} if locked else set()  # the same set: others have it, too
+
+    def unmade(self, object_ids: Iterable[int]) -> None:
+        """Follow undo where objects are gone by it: their ids may be those of others next."""
+        for i in object_ids:
+            self._unmade[i] = self.names.pop(i, ""), i in self.hidden
+            self.forget(i)
+
+    def made_again(self, object_ids: Iterable[int]) -> None:
+        """Follow redo where objects are back by it."""
+        for i in object_ids:
+            name, hidden = self._unmade.pop(i, ("", False))
+            if name:
+                self.names[i] = name
+            self.hidden |= {i} if hidden else set()
 
     def _of(self, *object_ids: int) -> dict[int, Noted]:
         return {

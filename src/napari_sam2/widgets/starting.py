@@ -34,7 +34,9 @@ class Starting:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._contrast: Contrast | None = None  # of a session that was restored on this image
+        # Of a session that was restored on this image.
+        self._contrast: Contrast | None = None
+        self._zoom: float | None = None
         bench.viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
@@ -66,7 +68,7 @@ class Starting:
             bench.controller.tell(refused)
             return refused
         self.leave()
-        self._contrast = None
+        self._contrast = self._zoom = None
         bench.image, bench.source = image, source
         bench.new_pixels.watch(source.layers or (image,))
         bench.placing.watch(image)
@@ -103,8 +105,10 @@ class Starting:
         working = bench.controller.record is not None or bench.controller.opening
         if working and (model, device) == (bench.model, bench.device):
             return
-        if model != bench.model and model == "micro":
-            bench.attention = None  # it leaves no choice
+        if model != bench.model:
+            self._zoom = None  # it suits the model that it was given for
+            if model == "micro":
+                bench.attention = None  # it leaves no choice
         bench.model, bench.device = model, device
         if bench.layers is not None:
             self.open_session()
@@ -113,7 +117,7 @@ class Starting:
         """Look at frames in another way from now on, with the same prompts."""
         bench = self._bench
         if attention != bench.attention:
-            bench.attention = attention
+            bench.attention, self._zoom = attention, None
             if bench.layers is not None:
                 self.open_session()
 
@@ -142,6 +146,7 @@ class Starting:
         if content is not None:
             bench.model, bench.attention = content.model, content.attention
             self._contrast = bench.source.fitting(content.image.contrast)
+            self._zoom = content.zoom
         geometry = bench.layers.geometry
         data, axis, channel_axis = bench.source.array(geometry)
         request = SessionRequest(
@@ -156,7 +161,7 @@ class Starting:
             file_channel=bench.source.file_channel(),
             select=bench.source.file_planes(geometry),
             attention=bench.attention,
-            zoom=None if content is None else content.zoom,
+            zoom=self._zoom,
             contrast=self._contrast,
         )
         layers = bench.layers

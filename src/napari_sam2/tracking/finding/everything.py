@@ -245,7 +245,7 @@ def _checked(
     """Return what is taken (Y, X), after a look at the other arguments."""
     shape, length = engine.frames.shape, len(engine.frames)
     if not 0 <= whole_number(frame, "a frame") < length:
-        raise InputError(f"frame {frame} does not exist; the stack has frames 0 to {length - 1}")
+        raise InputError(f"frame {frame} does not exist; there are frames 0 to {length - 1}")
     check_diameter(diameter, shape)
     if not 0 <= least_quality <= 1:
         raise InputError(f"the least quality is a number from 0 to 1, not {least_quality:g}")

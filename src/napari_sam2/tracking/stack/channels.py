@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from operator import index
-from typing import Any, SupportsIndex
+from collections.abc import Iterable
+from typing import Any
 
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.whole_numbers import whole_number
 
 Channels = int | tuple[int | None, ...]
 """One channel, shown grey; or those that are red, green and blue, None for a dark colour."""
@@ -34,11 +35,19 @@ def parsed_channels(text: str) -> Channels:
     return picked
 
 
-def plain_channels(channels: Channels) -> Channels:
-    """Return channels as Python's integers, also those of NumPy."""
-    if isinstance(channels, SupportsIndex):
-        return index(channels)
-    return tuple(None if one is None else index(one) for one in channels)
+def plain_channels(channels: Any) -> Channels:
+    """Return channels as Python's integers, also those of NumPy.
+
+    Raises
+    ------
+    InputError
+        If one is no integer, but a name, say.
+    """
+    if isinstance(channels, str):
+        raise InputError(f"channels are counted from 0, and have no names: not {channels!r}")
+    if not isinstance(channels, Iterable):
+        return whole_number(channels, "a channel")
+    return tuple(None if one is None else whole_number(one, "a channel") for one in channels)
 
 
 def checked_channels(channels: Channels, count: int) -> Channels:

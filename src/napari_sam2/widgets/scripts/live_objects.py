@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.layers.prompt_layers import PromptLayers
     from napari_sam2.widgets.verbs.object_editor import ObjectEditor
 
+_CLOSED = (
+    "the window was closed, and what was done is saved; attach to one that is open, with the same "
+    "image, and restore it there"
+)
+
 
 class LiveObjects:
     """What is done to objects as a whole; see `LiveSession`.
@@ -26,9 +31,18 @@ class LiveObjects:
     """
 
     def __init__(self, widget: MaskletsWidget) -> None:
-        self.widget = widget
+        self._widget = widget
+
+    @property
+    def widget(self) -> MaskletsWidget:
+        """The dock widget; refused where it was closed, since nothing would ever answer."""
+        if self._widget.closed:
+            raise InputError(_CLOSED)
+        return self._widget
 
     def __repr__(self) -> str:
+        if self._widget.closed:
+            return "LiveSession(closed)"
         bench = self.widget.workbench
         image = "no image" if bench.image is None else repr(bench.image.name)
         return f"LiveSession({image}, objects: {len(bench.used_ids)})"
@@ -116,16 +130,18 @@ class LiveObjects:
         with self._carried_out():
             self._editor.close_gaps(longest)
 
-    def rename(self, object_id: int, name: str) -> None:
-        """Give an object a name, for the table; an empty one takes it away.
+    def rename(self, object_id: int, name: str | None) -> None:
+        """Give an object a name, for the table; an empty one, or None, takes it away.
 
         Raises
         ------
         InputError
-            If there is no such object.
+            If there is no such object, or the name is no text.
         """
         (known,) = self._known(object_id)
-        self._editor.rename(known, name)
+        if not isinstance(name, str | None):
+            raise InputError(f"a name is text, not {name!r}")
+        self._editor.rename(known, name or "")
 
     def divide(self, object_id: int, frame: int, find: bool = False) -> tuple[int, int]:
         """Say that an object divides: it ends before a frame, where two daughters begin.
@@ -191,8 +207,16 @@ class LiveObjects:
             self.widget.workbench.prompting.approve(object_id, frame)
 
     def wait(self, seconds: float = 24 * 3600) -> None:
-        """Process events until all work is done."""
+        """Process events until all work is done.
+
+        Raises
+        ------
+        InputError
+            If the window was closed meanwhile, which ends the work.
+        """
         self.widget.wait(seconds)
+        if self._widget.closed:
+            raise InputError(_CLOSED)
 
     @property
     def masklets(self) -> Any:
@@ -226,7 +250,7 @@ class LiveObjects:
     @property
     def status(self) -> str:
         """What the window says."""
-        return str(self.widget.form.status.text())
+        return _CLOSED if self._widget.closed else str(self.widget.form.status.text())
 
     @contextmanager
     def _carried_out(self) -> Iterator[None]:

@@ -85,7 +85,7 @@ class LiveSession(LiveObjects):
         InputError
             If the frame does not exist, or the mask is empty or of another shape.
         """
-        return self._say(object_id, frame, Prompt(mask=np.asarray(mask, dtype=bool)))
+        return self._say(object_id, frame, Prompt(mask=np.asarray(mask)))
 
     def add_labels(self, labels: npt.ArrayLike, frame: int) -> None:
         """Make each label of an image (Y, X), for example from Cellpose or StarDist, an object.
@@ -127,11 +127,17 @@ class LiveSession(LiveObjects):
         Raises
         ------
         InputError
-            If the layer is of another shape, or has no labels.
+            If it is no Labels layer, of another shape, or has no labels.
         """
-        bench = self.widget.workbench
+        from napari.layers import Labels
+
+        bench, layer = self.widget.workbench, unwrapped(layer)
+        if not isinstance(layer, Labels):
+            raise InputError(
+                f"the masklets are a Labels layer, viewer.layers['name'], not {layer!r:.80}"
+            )
         before = bench.used_ids
-        bench.seeding.adopt(unwrapped(layer), parents)
+        bench.seeding.adopt(layer, parents)
         self.wait()
         if bench.used_ids == before:
             raise InputError(self.status)
@@ -202,6 +208,8 @@ class LiveSession(LiveObjects):
         if find_every and object_ids is not None:
             raise InputError("give object_ids or find_every: new cells are found with all objects")
         ids = None if object_ids is None else tuple(self._known(object_ids))
+        if ids == ():
+            raise InputError("object_ids names no object; give one at least, or leave it out")
         looking = Looking(find_every, diameter)
         with self._carried_out():
             self.widget.workbench.following.propagate(direction, ids, looking)

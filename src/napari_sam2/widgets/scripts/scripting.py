@@ -94,11 +94,15 @@ def attach(
 
 
 def _check_types(viewer: Any, layers: Sequence[Any]) -> None:
-    """Refuse what is no viewer, and what are no layers of images."""
+    """Refuse what is no open viewer, and what are no layers of images."""
     from napari.layers import Image
 
     if not hasattr(viewer, "window"):
         raise InputError(f"the first argument is the viewer, not {type(viewer).__name__}")
+    try:
+        open_widget(viewer)
+    except RuntimeError as error:  # Qt's side of it is gone
+        raise InputError("the viewer was closed; open another one, napari.Viewer()") from error
     for one in layers:
         if not isinstance(one, Image | None):
             raise InputError(f"the image is a layer, viewer.layers['name'], not {one!r:.80}")

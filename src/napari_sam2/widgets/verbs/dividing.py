@@ -74,8 +74,10 @@ class Dividing:
         if record is None or bench.layers is None or first is None:
             return
         step = Divide(mother, frame, (first, first + 1))
-        if not 0 <= frame < bench.layers.geometry.length:
-            bench.status.emit(f"Frame {frame} does not exist.", "error")
+        length = bench.layers.geometry.length
+        if not 0 <= frame < length:
+            there = f"there are frames 0 to {length - 1}"
+            bench.status.emit(f"Frame {frame} does not exist; {there}.", "error")
             return
 
         def done() -> None:

@@ -49,6 +49,7 @@ class Undoing:
         if record is None:
             bench.status.emit(controller.obstacle or "There is nothing to undo.", "info")
             return
+        ids = bench.used_ids
 
         def done(undone: Undone | None) -> None:
             if undone is None:
@@ -61,6 +62,10 @@ class Undoing:
                 bench.notes.done(undone.step, undone.notes)
             bench.show_layers(undone.layers)
             bench.notes.follow(before, layers.prompts)
+            if way == "undo":
+                bench.notes.unmade(ids - bench.used_ids)
+            else:
+                bench.notes.made_again(bench.used_ids - ids)
             if isinstance(undone.step, Divide):  # on with the one that is there now
                 mother, (daughter, _) = undone.step.object_id, undone.step.daughters
                 bench.set_object(mother if way == "undo" else daughter)
