@@ -138,11 +138,11 @@ class ResultWriter:
 
     def _replace(self, old: Collection[int], new: int, first: int) -> bool:
         """Write another label in the place of some; returns whether there were any."""
-        found, one = False, next(iter(old))
+        found, ids = False, [*old]
         for frame in range(first, self._geometry.length):
             labels = np.asarray(self._array[self._geometry.index(frame)])
             # Eight times as fast where it is one, as mostly.
-            mine = labels == one if len(old) == 1 else np.isin(labels, [*old])
+            mine = labels == ids[0] if len(ids) == 1 else np.isin(labels, ids)
             if mine.any():
                 found, place = True, place_of(mine)
                 part = labels[place].copy()
