@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QWidget
 
@@ -40,7 +40,12 @@ class StatusLine(QWidget):
         style = f"QLabel {{ padding: 4px; {colour} }}"
         if style != self.label.styleSheet():
             self.label.setStyleSheet(style)
-        self._fit()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Have the height that a new sentence needs, which its label asks for."""
+        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
+            self._fit()
+        return super().event(event)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Let the sentence have all of it."""
