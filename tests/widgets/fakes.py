@@ -45,6 +45,7 @@ class FakeResult:
     frame: int
     labels: np.ndarray
     quality: dict[int, Any]
+    place: None = None
 
 
 @dataclass
@@ -368,6 +369,15 @@ class FakeSession:
         for masks in (self.masks, self.tracked):
             for key in [key for key in masks if key[0] == object_id]:
                 del masks[key]
+
+    def places(self, object_ids: Iterable[int], frames: Any = None) -> dict[int, None]:
+        """Frames, always the whole of them."""
+        known = {t for i in object_ids for t in self.frames_of(i)}
+        return dict.fromkeys(known if frames is None else frames)
+
+    def parts(self, *places: dict[int, None]) -> Iterator[FakeResult]:
+        for frame in sorted(set().union(*places)):
+            yield self.result(frame)
 
     def result(self, frame: int) -> FakeResult:
         labels = np.zeros(self.frames.shape, np.uint16)

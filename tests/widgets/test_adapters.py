@@ -160,12 +160,18 @@ def test_many_objects_are_erased_or_renamed_in_one_reading(monkeypatch):
     array[:, :3] = np.array([5, 6, 7])[:, None]
     before = array.copy()
     writer, reads = results.ResultWriter(array, geometry), []
-    read = writer.read
-    monkeypatch.setattr(writer, "read", lambda frame: reads.append(frame) or read(frame))
+    index = StackGeometry.index
+
+    def looked_at(self, frame, place=None):
+        if place is None:
+            reads.append(frame)
+        return index(self, frame, place)
+
+    monkeypatch.setattr(StackGeometry, "index", looked_at)
     kept = writer.begin({})
     writer.relabel([5, 6], 300, 1)
     writer.erase([5, 7])
-    assert reads == [1, 2, 0, 1, 2]
+    assert reads == [1, 2, 0, 1, 1, 2, 2]  # again where more of a frame is to be kept
     assert array[:, :, 0].tolist() == [[0, 6, 0, 0], [300, 300, 0, 0], [300, 300, 0, 0]]
     assert writer.object_ids == {300}
     writer.swap(kept)
@@ -182,6 +188,42 @@ def test_masks_of_unknown_objects_stay():
     labels[3] = 5
     writer.write(1, labels, [5])
     assert array[1].tolist() == [[0] * 4, [9] * 4, [9] * 4, [5] * 4]
+
+
+def test_parts_are_written_and_come_back():
+    geometry = StackGeometry.of((2, 6, 8), 0, (0, 0, 0))
+    array = np.zeros((2, 6, 8), np.uint16)
+    array[:, 1:4, 1:4] = 5
+    array[:, 5] = 9
+    array[:, 0, 0] = 5  # of an earlier session
+    before = array.copy()
+    writer = results.ResultWriter(array, geometry)
+    kept = writer.begin({})
+    labels = np.zeros((4, 4), np.uint16)
+    labels[2:, 2:] = 6
+    writer.write(1, labels, [5, 6], (slice(1, 5), slice(1, 5)))
+    assert array[1, 1:5, 1:5].tolist() == labels.tolist()
+    assert array[1, 0, 0] == 5
+    assert (array[1, 5] == 9).all()
+    np.testing.assert_array_equal(array[0], before[0])
+    assert kept[1].shape == (4, 4)
+    writer.erase([5])  # beside the part that was written
+    after = array.copy()
+    assert not (after == 5).any()
+    for now in (before, after, before):
+        writer.swap(kept)
+        np.testing.assert_array_equal(array, now)
+
+
+def test_an_array_that_changes_nothing_is_not_written_to():
+    class Closed:
+        shape = (1, 4, 4)
+
+        def __getitem__(self, index):
+            return np.full(self.shape, 3, np.uint16)[index]
+
+    writer = results.ResultWriter(Closed(), StackGeometry.of((1, 4, 4), 0, (0, 0, 0)))
+    writer.write(0, np.full((4, 4), 3, np.uint16), [3])
 
 
 def run_now(function):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.tracking.masks.thin_mask import Place
 from napari_sam2.tracking.objects.estimates import Quality
 
 
@@ -52,11 +53,13 @@ class FrameResult:
     frame : index along the propagation axis.
     labels : (Y, X) uint16, or uint32 where an id needs it; 0 is background.
     quality : by object id.
+    place : rows and columns of the frame that labels and quality are about; None: all.
     """
 
     frame: int
     labels: npt.NDArray[np.unsignedinteger]
     quality: dict[int, Quality]
+    place: Place | None = None
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.labels.shape))

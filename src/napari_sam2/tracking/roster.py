@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from napari_sam2.tracking.editing.editing import merge, split
 from napari_sam2.tracking.editing.gaps import close, gaps
-from napari_sam2.tracking.editing.merging import ceded, merged
+from napari_sam2.tracking.editing.merging import ceded, merged, merged_parts
+from napari_sam2.tracking.editing.parts import Places, depending, joined
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding.answering import end
 from napari_sam2.tracking.kept.packing import packed, unpacked
+from napari_sam2.tracking.masks.thin_mask import Place
 from napari_sam2.tracking.memory_bank import MemoryBank
 from napari_sam2.tracking.objects import lineage
 from napari_sam2.tracking.objects.estimates import Quality
@@ -272,6 +274,28 @@ class Roster(Register):
         """
         frame = self._checked_frame(frame)
         return merged(frame, dict(self._objects), self._engine)
+
+    def places(
+        self, object_ids: Iterable[int], frames: Sequence[int] | None = None
+    ) -> dict[int, Place]:
+        """Return, by frame, the part whose labels may be others without some objects.
+
+        Parameters
+        ----------
+        object_ids : of those of them that exist.
+        frames : by default all on which something is known of any of those.
+        """
+        return depending(object_ids, self._objects, self.frames.shape, frames)
+
+    def parts(self, *places: Places) -> Iterator[FrameResult]:
+        """Yield what is known of parts of frames, by rising frame; see `FrameResult.place`.
+
+        Parameters
+        ----------
+        places : by frame; of several, what holds all of them.
+        """
+        wanted = joined(places, self.frames.shape)
+        yield from merged_parts(wanted, dict(self._objects), self._engine)
 
     def traces(self) -> dict[int, Trace]:
         """Return, by object id, where each object is and how sure, without masks.

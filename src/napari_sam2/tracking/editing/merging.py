@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.model.values import SURE_LOGIT
+from napari_sam2.tracking.editing.parts import Places, depending, heard
 from napari_sam2.tracking.masklets import label_dtype
 from napari_sam2.tracking.masks.mask_text import mask_of, mask_text
 from napari_sam2.tracking.masks.resampling import Patch, patches_to_data, to_data
@@ -25,7 +26,12 @@ _SAME = 0.5  # of the smaller of two masks
 Claims = dict[int, tuple[Place, npt.NDArray[np.float32]]]
 
 
-def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> FrameResult:
+def merged(
+    frame: int,
+    objects: Mapping[int, TrackedObject],
+    engine: Engine,
+    place: Place | None = None,
+) -> FrameResult:
     """Give each pixel of a frame to the object that claims it most, or to a locked one.
 
     What the user painted is claimed more than anything the network says. Where a prompt and an
@@ -33,11 +39,12 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
     what no other object has. What an object had ceded when it was locked stays with the others.
     """
     shape = engine.frames.shape
-    labels = np.zeros(shape, dtype=label_dtype(objects))
-    best = np.zeros(shape, dtype=np.float32)
+    part = (slice(0, shape[0]), slice(0, shape[1])) if place is None else place
+    labels = np.zeros([along.stop - along.start for along in part], dtype=label_dtype(objects))
+    best = np.zeros(labels.shape, dtype=np.float32)
     known = {i: e for i, obj in objects.items() if (e := obj.estimates.get(frame)) is not None}
     claims = _claims(engine, {i: (objects[i], e) for i, e in known.items()}, frame)
-    firm = [i for i in claims if frame in objects[i].prompts or objects[i].locked]
+    firm = sorted(i for i in claims if frame in objects[i].prompts or objects[i].locked)
     claims = _yielding(claims, firm, shape)
     for interpolated in sorted({e.quality.interpolated for e in known.values()}):
         if interpolated:
@@ -46,14 +53,22 @@ def merged(frame: int, objects: Mapping[int, TrackedObject], engine: Engine) -> 
             obj = objects[object_id]
             if object_id not in claims or known[object_id].quality.interpolated != interpolated:
                 continue
-            place, values = claims[object_id]
+            there, values = _cut(part, *claims[object_id])
             if _painted(obj.prompts.get(frame)):
                 values = np.where(values > 0, np.float32(np.inf), values)
-            wins = values > best[place]
-            np.copyto(labels[place], labels.dtype.type(object_id), where=wins)
-            np.copyto(best[place], np.float32(np.inf) if obj.locked else values, where=wins)
+            wins = values > best[there]
+            np.copyto(labels[there], labels.dtype.type(object_id), where=wins)
+            np.copyto(best[there], np.float32(np.inf) if obj.locked else values, where=wins)
     quality = {i: known[i].quality for i in objects if i in known}
-    return FrameResult(frame, labels, quality)
+    return FrameResult(frame, labels, quality, place)
+
+
+def merged_parts(
+    places: Places, objects: Mapping[int, TrackedObject], engine: Engine
+) -> Iterator[FrameResult]:
+    """Do as `merged` on parts of frames, with the objects that have a say there."""
+    for frame, place, some in heard(places, objects, engine.frames.shape):
+        yield merged(frame, some, engine, place)
 
 
 def _claims(
@@ -93,17 +108,22 @@ def ceded(
         Masks as text, by object and frame.
     """
     found: dict[int, dict[int, Mapping[str, Any]]] = {}
+    shape, frames = engine.frames.shape, []
     for frame in sorted({t for obj in objects.values() for t in obj.prompts}):
         some = [i for i in object_ids if frame in objects[i].estimates]
         prompted = {i for i, obj in objects.items() if frame in obj.prompts}
         if any(prompted - {i} for i in some):
-            labels = merged(frame, objects, engine).labels
-            for i in some:
-                place, values = claimed(engine, objects[i], frame)
-                lost = np.zeros(labels.shape, bool)
-                lost[place] = (values > 0) & (labels[place] > 0) & (labels[place] != i)
-                if lost.any():
-                    found.setdefault(i, {})[frame] = mask_text(lost)
+            frames.append(frame)
+    places = depending(object_ids, objects, shape, frames)
+    for result in merged_parts(places, objects, engine):
+        (y, x), frame = (along.start for along in places[result.frame]), result.frame
+        for i in (i for i in object_ids if frame in objects[i].estimates):
+            (rows, columns), values = _cut(places[frame], *claimed(engine, objects[i], frame))
+            labels = result.labels[rows, columns]
+            lost = (values > 0) & (labels > 0) & (labels != i)
+            if lost.any():
+                corner = slice(y + rows.start, None), slice(x + columns.start, None)
+                found.setdefault(i, {})[frame] = mask_text(ThinMask.at(shape, corner, lost))
     return found
 
 
@@ -159,6 +179,18 @@ def placed(
         return _drawn(prompt.painted)
     geometry = engine.geometry(estimate.window)
     return to_data(geometry, estimate.window, estimate.logits())
+
+
+def _cut(
+    part: Place, place: Place, values: npt.NDArray[np.float32]
+) -> tuple[Place, npt.NDArray[np.float32]]:
+    """Return what of claims lies in a part of the frame, and where in that."""
+    within, of = [], []
+    for whole, own in zip(part, place, strict=True):
+        low, high = max(whole.start, own.start), min(whole.stop, own.stop)
+        within.append(slice(low - whole.start, max(high, low) - whole.start))
+        of.append(slice(low - own.start, max(high, low) - own.start))
+    return (within[0], within[1]), values[of[0], of[1]]
 
 
 def _painted(prompt: Prompt | None) -> bool:

@@ -87,12 +87,20 @@ class History:
         """What `redo` would do again."""
         return self._future[-1] if self._future else None
 
-    def run(self, step: Step, extra: Any = None) -> Generator[FrameResult, None, None]:
+    def run(
+        self, step: Step, extra: Any = None, parts: bool = False
+    ) -> Generator[FrameResult, None, None]:
         """Do a step, frame by frame.
 
         A propagation may be ended by closing the iterator: what it did until then is one step,
         and can be undone. A step that fails leaves the session as it was, except for the frames
         of a propagation that were yielded.
+
+        Parameters
+        ----------
+        extra : see `Done`.
+        parts : of a step that changes a few objects, yield only the parts of frames where these
+            are, which takes less time.
 
         Raises
         ------
@@ -108,7 +116,8 @@ class History:
             with closing(step.run(self.session)) as results:
                 for result in results:
                     yielded += 1
-                    yield result
+                    part = parts or result.place is None
+                    yield result if part else self.session.result(result.frame)
             ended = True
         finally:
             new = set(self.session.object_ids).difference(known)  # a step may find objects

@@ -25,9 +25,10 @@ class Divide:
         return (self.object_id, *self.daughters)
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frame of the division."""
+        """Yield the frame of the division, as far as the mother was there."""
+        places = session.places([self.object_id], [self.frame])
         session.divide(self.object_id, self.frame, self.daughters)
-        yield session.result(self.frame)
+        yield from session.parts(places)
 
     def describe(self) -> str:
         """Name it for a menu."""

@@ -48,9 +48,10 @@ class SetPrompt:
         return (self.object_id,)
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the prompted frame."""
+        """Yield the prompted frame, as far as the object is there."""
+        before = session.places([self.object_id], [self.frame])
         session.set_prompt(self.object_id, self.frame, self.prompt)
-        yield session.result(self.frame)
+        yield from session.parts(before, session.places([self.object_id], [self.frame]))
 
     def describe(self) -> str:
         """Name it for a menu."""
@@ -134,14 +135,12 @@ class RemoveObject:
         return tuple(dict.fromkeys((*self.object_ids, *orphans)))
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames that they were on."""
-        frames: set[int] = set()
+        """Yield the frames that they were on, as far as they were there."""
+        places = session.places(self.object_ids)
         for i in self.object_ids:
             if i in session.object_ids:
-                frames.update(session.frames_of(i))
                 session.remove_object(i)
-        for frame in sorted(frames):
-            yield session.result(frame)
+        yield from session.parts(places)
 
     def describe(self) -> str:
         """Name it for a menu."""
@@ -171,12 +170,11 @@ class MergeObjects:
         return tuple(dict.fromkeys((self.kept, *self.object_ids, *orphans)))
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames that any was on."""
-        frames: set[int] = set()
+        """Yield the frames that any was on, as far as they were there."""
+        before = session.places((self.kept, *self.object_ids))
         for absorbed in self.object_ids:
-            frames.update(session.merge_objects(self.kept, absorbed))
-        for frame in sorted(frames):
-            yield session.result(frame)
+            session.merge_objects(self.kept, absorbed)
+        yield from session.parts(before, session.places([self.kept]))
 
     def describe(self) -> str:
         """Name it for a menu."""
@@ -199,10 +197,9 @@ class SplitObject:
         return (self.object_id, self.new_id, *daughters(session.parents, self.object_id))
 
     def run(self, session: TrackingSession) -> Results:
-        """Yield the frames of the new object."""
+        """Yield the frames of the new object, as far as it is there."""
         session.split_object(self.object_id, self.frame, self.new_id)
-        for frame in session.frames_of(self.new_id):
-            yield session.result(frame)
+        yield from session.parts(session.places([self.new_id]))
 
     def describe(self) -> str:
         """Name it for a menu."""

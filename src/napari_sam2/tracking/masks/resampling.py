@@ -89,21 +89,21 @@ def patches_to_data(
     for i, patch in enumerate(patches):
         alike.setdefault(max(patch.logits.shape).bit_length(), []).append(i)
     found: dict[int, tuple[Place, npt.NDArray[np.float32]]] = {}
-    for members in alike.values():
-        laid = _laid_at_once(geometry, [patches[i] for i in members])
+    for bits, members in alike.items():
+        # Of one size, so that no value depends on what else is resampled.
+        laid = _laid_at_once(geometry, [patches[i] for i in members], 2**bits - 1)
         found |= dict(zip(members, laid, strict=True))
     return [found[i] for i in range(len(patches))]
 
 
 def _laid_at_once(
-    geometry: Geometry, patches: Sequence[Patch]
+    geometry: Geometry, patches: Sequence[Patch], size: int
 ) -> list[tuple[Place, npt.NDArray[np.float32]]]:
-    size = tuple(max(patch.logits.shape[axis] for patch in patches) for axis in (0, 1))
-    canvas = np.full((len(patches), 1, size[0] + 2, size[1] + 2), BACKGROUND, np.float32)
+    canvas = np.full((len(patches), 1, size + 2, size + 2), BACKGROUND, np.float32)
     for plane, patch in zip(canvas[:, 0], patches, strict=True):
         h, w = patch.logits.shape
         plane[1 : 1 + h, 1 : 1 + w] = patch.logits
-    rows, columns = (_reached_by(geometry, patches, axis, size[axis]) for axis in (0, 1))
+    rows, columns = (_reached_by(geometry, patches, axis, size) for axis in (0, 1))
     grid = np.stack(np.broadcast_arrays(columns[1][:, None], rows[1][:, :, None]), axis=-1)
     sampled = F.grid_sample(
         torch.from_numpy(canvas), torch.from_numpy(grid), padding_mode="border", align_corners=True

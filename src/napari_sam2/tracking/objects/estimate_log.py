@@ -6,7 +6,7 @@ between the large intermediate results of the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,6 +138,9 @@ class EstimateLog(MutableMapping[int, Estimate]):
     def __len__(self) -> int:
         return len(self._store.index)
 
+    def __contains__(self, frame: object) -> bool:
+        return frame in self._store.index
+
     def trace(self, shape: tuple[int, int]) -> Trace:
         """Return where the object is and how sure, without its masks; from any thread.
 
@@ -231,3 +234,38 @@ class EstimateLog(MutableMapping[int, Estimate]):
         for frame in old.index:
             fresh.append(frame, self[frame])
         self._store = fresh
+
+
+def boxes(
+    logs: Sequence[EstimateLog], frames: Sequence[int], shape: tuple[int, int]
+) -> npt.NDArray[np.int64]:
+    """Return boxes that hold the masks of some objects on some frames.
+
+    Parameters
+    ----------
+    logs
+        One for each of N objects.
+    frames
+        F of them.
+    shape
+        (Y, X) of a frame.
+
+    Returns
+    -------
+    (N, F, 4): y0, x0, y1, x1 in data pixels; with nothing in it, y1 and x1 are 0.
+    """
+    rows = np.zeros((len(logs), len(frames)), _ROW)
+    rows["window"] = 1
+    for mine, log in zip(rows, logs, strict=True):
+        store = log._store
+        there = [n for n, frame in enumerate(frames) if frame in store.index]
+        mine[there] = store.rows[[store.index[frames[n]] for n in there]]
+    window, size = rows["window"], rows["shape"]
+    # Every grid spans the same frame, with four cells to a token.
+    cell = np.array(shape) / (4 * window[..., 4:])
+    low = 4 * window[..., :2] + rows["corner"]
+    # Up to the middle of the next cell there may be mask.
+    first, last = np.floor((low - 1) * cell), np.ceil((low + size + 1) * cell)
+    found = np.concatenate([first.clip(0), last.clip(max=shape)], axis=-1).astype(np.int64)
+    found[size.prod(axis=-1) == 0] = (*shape, 0, 0)
+    return found

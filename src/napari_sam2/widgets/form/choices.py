@@ -65,7 +65,8 @@ class Choices:
         """Make the boxes show what is so."""
         form, bench = self._form, self._bench
         with self._filled_by_us():
-            form.object_id.value = bench.object_id
+            if form.object_id.value != bench.object_id:  # else it was drawn anew with each click
+                form.object_id.value = bench.object_id
             form.image.value = bench.image
             form.models.show_looks(bench.attention, bench.starting.leaves_attention)
             form.show_source(bench.source, bench.layers, bench.images)

@@ -26,6 +26,7 @@ from napari_sam2.widgets.form.part_form import PartForm
 from napari_sam2.widgets.form.progress_form import ProgressForm
 from napari_sam2.widgets.form.propagation_form import PropagationForm
 from napari_sam2.widgets.form.session_form import SessionForm
+from napari_sam2.widgets.form.status_line import StatusLine
 from napari_sam2.widgets.ids import HIGHEST
 from napari_sam2.widgets.layers.sources import Source
 from napari_sam2.widgets.panels.objects_form import ObjectsForm
@@ -39,8 +40,6 @@ from napari_sam2.widgets.parts import (
     unturned,
 )
 
-# Readable on napari's dark and light backgrounds alike.
-_STATUS_COLOURS = {"error": ("#ff8a80", "#b3261e"), "done": ("#7ee2a8", "#0b6b3a")}
 _TOOLS = (
     ("point", "Point", "Click on the object"),
     ("box", "Box", "Drag a box around the object"),
@@ -77,7 +76,8 @@ class Form(QWidget):
         # Below what scrolls: always in sight.
         layout.addWidget(self.session)
         layout.addWidget(self.progress)
-        layout.addWidget(self._status_line())
+        self.status = StatusLine()
+        layout.addWidget(self.status)
 
     # --- building ------------------------------------------------------------------------
 
@@ -171,25 +171,12 @@ class Form(QWidget):
             self.axis.value = geometry.axis
         self.part.show(source, geometry, () if source is None else source.siblings(images))
 
-    def _status_line(self) -> QLabel:
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        self.status.setMinimumHeight(54)
-        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.status.setAccessibleName("Status")
-        return self.status
-
     # --- showing -------------------------------------------------------------------------
 
     def say(self, text: str, kind: str) -> None:
         """Show a sentence; `kind` is info, busy, done or error."""
         self._status = (text, kind)
-        self.status.setText(text)
-        self.status.setAccessibleDescription(text)
-        colours = _STATUS_COLOURS.get(kind)
-        style = f"color: {colours[0 if self._dark else 1]};" if colours else ""
-        self.status.setStyleSheet(f"QLabel {{ padding: 4px; {style} }}")
+        self.status.say(text, kind, self._dark)
 
     def set_theme(self, dark: bool) -> None:
         """Choose colours that can be read on the theme's background."""
@@ -234,9 +221,9 @@ class Form(QWidget):
     def show_object_colour(self, colour: Any) -> None:
         """Show the colour (RGBA, 0 to 1) of the current object."""
         red, green, blue = (int(255 * c) for c in list(colour)[:3])
-        self.swatch.setStyleSheet(
-            f"background-color: rgb({red}, {green}, {blue}); border-radius: 4px;"
-        )
+        style = f"background-color: rgb({red}, {green}, {blue}); border-radius: 4px;"
+        if style != self.swatch.styleSheet():
+            self.swatch.setStyleSheet(style)
 
     def check_tool(self, name: str | None) -> None:
         """Show which tool is in use."""

@@ -109,6 +109,11 @@ class PropagationForm(QWidget):
 
     def show_range(self, first: int, last: int, length: int) -> None:
         """Show which frames objects are followed over."""
+        most, ends = length - 1, (self.first.value, self.last.value)
+        if ends == tuple(self.range.value()) == (first, last) and (
+            self.first.max == self.last.max == self.range.maximum() == most
+        ):
+            return  # else all would be drawn anew with each click
         with signals_blocked(self.range):
             self.range.setRange(0, length - 1)
         for box in (self.first, self.last):

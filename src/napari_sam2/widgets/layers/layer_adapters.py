@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from napari_sam2.layer_data import PATH_KEY
 from napari_sam2.tracking.errors import InputError
+from napari_sam2.tracking.masks.thin_mask import Place
 from napari_sam2.tracking.stack.axes import DEPTH_NAMES
 
 if TYPE_CHECKING:
@@ -85,14 +86,20 @@ class StackGeometry:
         """The shape, one index deep along the axes that are fixed."""
         return tuple(1 if a in self.fixed else n for a, n in enumerate(self.shape))
 
-    def index(self, frame: int) -> tuple[int | slice, ...]:
-        """Return what to index an array of `shape` with for the (Y, X) plane of `frame`."""
-        place: list[int | slice] = [slice(None)] * len(self.shape)
+    def index(self, frame: int, place: Place | None = None) -> tuple[int | slice, ...]:
+        """Return what to index an array of `shape` with for the (Y, X) plane of `frame`.
+
+        `place`: only these rows and columns of it.
+        """
+        index: list[int | slice] = [slice(None)] * len(self.shape)
         for axis, step in self.fixed.items():
-            place[axis] = step
+            index[axis] = step
         if self.axis is not None:
-            place[self.axis] = int(frame)
-        return tuple(place)
+            index[self.axis] = int(frame)
+        if place is not None:
+            for axis, part in zip(self.plane, place, strict=True):
+                index[axis] = part
+        return tuple(index)
 
     def frames_of(self, coords: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Frame of each data coordinate, (K, ndim) -> (K,)."""

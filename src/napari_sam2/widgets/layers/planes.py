@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.tracking.masks.thin_mask import Place
+
 
 class Attic:
     """A temporary file that bytes are put into; gone with the last who uses it.
@@ -83,7 +85,7 @@ class Attic:
 
 
 class Planes:
-    """Labels (Y, X) of some frames, as they were at one time."""
+    """Labels (Y, X) of some frames, or of parts of them, as they were at one time."""
 
     def __init__(self, attic: Attic, object_ids: Iterable[int] = ()) -> None:
         self._attic = attic
@@ -91,6 +93,8 @@ class Planes:
         """Objects that had masks at that time."""
         self._kept: dict[int, tuple[Any, tuple[int, int], np.dtype[Any]]] = {}
         self._when: dict[int, float] = {}
+        self.places: dict[int, Place | None] = {}
+        """By frame, the rows and columns that are kept of it; None: all."""
         weakref.finalize(self, _give_back, attic, self._kept).atexit = False
 
     def __iter__(self) -> Iterator[int]:
@@ -99,8 +103,17 @@ class Planes:
     def __contains__(self, frame: int) -> bool:
         return frame in self._kept
 
-    def keep(self, frame: int, plane: npt.NDArray[Any], at: float | None = None) -> None:
-        """Keep a frame in the place of what was kept of it; as it was now, or `at` a time."""
+    def keep(
+        self,
+        frame: int,
+        plane: npt.NDArray[Any],
+        at: float | None = None,
+        place: Place | None = None,
+    ) -> None:
+        """Keep a frame, or the part at `place`, in the place of what was kept of it.
+
+        It is as it was now, or `at` a time.
+        """
         height, width = plane.shape
         if frame in self._kept:
             self._attic.drop(self._kept[frame][0])
@@ -109,6 +122,7 @@ class Planes:
             packed = self._attic.put(zlib.compress(np.ascontiguousarray(plane).tobytes(), 1))
         self._kept[frame] = (packed, (height, width), plane.dtype)
         self._when[frame] = time.perf_counter() if at is None else at
+        self.places[frame] = place
 
     def kept_at(self, frame: int) -> float:
         """Return when a frame was as it is kept, by `time.perf_counter`."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from napari_sam2.tracking.masks.thin_mask import Place, place_of
 from napari_sam2.widgets.layers.layer_adapters import StackGeometry
 from napari_sam2.widgets.layers.planes import Attic, Planes
 
@@ -79,14 +80,14 @@ class ResultWriter:
     def swap(self, planes: Planes) -> None:
         """Write kept frames and keep what they replace in their place."""
         for frame in planes:
-            now, then = self.read(frame), planes[frame]
-            self._array[self._geometry.index(frame)] = then
-            planes.keep(frame, now)
+            place, then = planes.places[frame], planes[frame]
+            planes.keep(frame, self.read(frame, place), place=place)
+            self._array[self._geometry.index(frame, place)] = then
         self.object_ids, planes.object_ids = planes.object_ids, self.object_ids
 
-    def read(self, frame: int) -> npt.NDArray[Any]:
-        """Return a copy of the labels (Y, X) of `frame`."""
-        return np.array(self._array[self._geometry.index(frame)])
+    def read(self, frame: int, place: Place | None = None) -> npt.NDArray[Any]:
+        """Return a copy of the labels (Y, X) of `frame`, or of the part of them at `place`."""
+        return np.array(self._array[self._geometry.index(frame, place)])
 
     def at(self, frame: int, y: int, x: int) -> int:
         """Return the object at a pixel of `frame`; 0 where there is none, or beyond the frame."""
@@ -94,15 +95,21 @@ class ResultWriter:
         inside = 0 <= y < plane.shape[0] and 0 <= x < plane.shape[1]
         return int(plane[y, x]) if inside else 0
 
-    def write(self, frame: int, labels: npt.NDArray[Any], object_ids: Iterable[int]) -> None:
-        """Write the labels (Y, X) of the objects that are known on `frame`.
+    def write(
+        self,
+        frame: int,
+        labels: npt.NDArray[Any],
+        object_ids: Iterable[int],
+        place: Place | None = None,
+    ) -> None:
+        """Write the labels (Y, X) of the objects that are known on `frame`, or on a part of it.
 
         Masks of other objects, from an earlier session say, stay where nothing takes their place.
         """
         known = set(object_ids)
         self.object_ids.update(known)
-        before = self.read(frame)
-        self._put(frame, before, self.laid(before, labels, known))
+        before = self.read(frame, place)
+        self._put(frame, before, self.laid(before, labels, known), place)
 
     def correct(self, frame: int, labels: npt.NDArray[Any], object_ids: Collection[int]) -> None:
         """Write the labels (Y, X) of the objects given, which is no step to be undone."""
@@ -131,18 +138,37 @@ class ResultWriter:
 
     def _replace(self, old: Collection[int], new: int, first: int) -> bool:
         """Write another label in the place of some; returns whether there were any."""
-        found = False
+        found, ids = False, [*old]
         for frame in range(first, self._geometry.length):
-            labels = self.read(frame)
-            mine = np.isin(labels, [*old])
+            labels = np.asarray(self._array[self._geometry.index(frame)])
+            # Eight times as fast where it is one, as mostly.
+            mine = labels == ids[0] if len(ids) == 1 else np.isin(labels, ids)
             if mine.any():
-                found = True
-                self._put(frame, labels, np.where(mine, new, labels).astype(labels.dtype))
+                found, place = True, place_of(mine)
+                part = labels[place].copy()
+                self._put(frame, part, np.where(mine[place], new, part).astype(part.dtype), place)
         return found
 
-    def _put(self, frame: int, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> None:
-        if frame not in self._before and not np.array_equal(before, after):
-            self._before.keep(frame, before)
+    def _put(
+        self,
+        frame: int,
+        before: npt.NDArray[Any],
+        after: npt.NDArray[Any],
+        place: Place | None = None,
+    ) -> None:
         if frame not in self.frames and after.any():
             self.frames.add(frame)
-        self._array[self._geometry.index(frame)] = after
+        if not np.array_equal(before, after):
+            self._keep(frame, before, place)
+            self._array[self._geometry.index(frame, place)] = after
+
+    def _keep(self, frame: int, before: npt.NDArray[Any], place: Place | None) -> None:
+        """Keep what is written over for the first time since `begin`."""
+        kept = self._before
+        if frame not in kept:
+            kept.keep(frame, before, place=place)
+        elif (there := kept.places[frame]) is not None and there != place:
+            # The rest is as it was.
+            whole = self.read(frame)
+            whole[there] = kept[frame]
+            kept.keep(frame, whole)

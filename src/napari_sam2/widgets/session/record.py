@@ -108,12 +108,13 @@ class Record:
         ended = written = False
         try:
             with (
-                closing(self.history.run(step, extra)) as results,
+                closing(self.history.run(step, extra, parts=True)) as results,
                 self.pace.watching(session, step) as watch,
             ):
                 for result in results:
                     if write:
-                        self._writer.write(result.frame, result.labels, {*result.quality, *ids})
+                        known = {*result.quality, *ids}
+                        self._writer.write(result.frame, result.labels, known, result.place)
                     written = True
                     with watch.resting():
                         yield result
@@ -163,7 +164,10 @@ class Record:
                 if not some:
                     return
                 some = [*(stroke for stroke in older if stroke.began <= since), *some]
-                planes.keep(frame, _without(some, planes[frame]), since)
+                place, whole = planes.places[frame], self._writer.read(frame)
+                part = ... if place is None else place
+                whole[part] = planes[frame]
+                planes.keep(frame, _without(some, whole)[part], since, place)
 
     def resume(
         self, frames: Iterable[int], layers_of: Callable[[Prompts], Any]
