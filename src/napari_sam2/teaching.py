@@ -115,7 +115,7 @@ def teach(
         Replace what is at `output`.
     progress
         Called with the steps done and in all. If it raises, or Ctrl-C is pressed, what was learned
-        until then is written, once there is something.
+        until then is written, in tens of steps.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def teach(
             seed=seed,
             device=where,
             workers=workers,
-            save_every=50,
+            save_every=10,
             init=weights,
             # Cells of any size are brought to one that the network is at home with.
             batch=BatchConfig(
