@@ -59,7 +59,10 @@ def test_a_lesson_gives_weights_that_load_and_says_what_it_brought(tmp_path: Pat
     assert any(not torch.equal(old[name], new[name]) for name in old)
     session = ns.TrackingSession(ns.load_model(output, "cpu"), ns.Frames(images))
     assert session.add_points(1, 0, [CENTRES[0]]).mask[CENTRES[0]]
-    ns.teach(images, labels, tmp_path / "more.safetensors", start=output, steps=1, workers=0)
+    again = ns.teach(
+        images, labels, output, start=output, steps=1, workers=0, overwrite=True
+    )  # in its own place
+    assert again.before == taught.after
     assert not _folders.cache_info().currsize  # images that were learned from are let go of
 
 

@@ -134,6 +134,7 @@ def teach(
     seen = images if isinstance(images, Frames) else Frames(images)
     pages = _pages(seen, labels if hasattr(labels, "shape") else np.asarray(labels), frames)
     held, kept = _shared_out(pages)
+    before = _judged(weights, held, where)  # now: the new ones may take their place
     with TemporaryDirectory(prefix="napari-sam2-lesson-") as folder:
         run, lesson = Path(folder) / "run", Path(folder) / "lesson"
         _write(lesson, kept)
@@ -166,7 +167,7 @@ def teach(
         output,
         tuple(page.frame for page in kept),
         tuple(page.frame for page in held),
-        _judged(weights, held, where),
+        before,
         _judged(output, held, where),
     )
 
