@@ -81,7 +81,7 @@ def test_usage_errors_are_one_line(args: list[str]) -> None:
 
 
 def test_flags_in_help_take_no_value() -> None:
-    names = ("demo", "gui", "track", "export", "evaluate", "train")
+    names = ("demo", "gui", "track", "export", "evaluate", "teach", "train")
     texts = [run(name, "--help").stdout for name in names]
     flags = [line for text in texts for line in text.splitlines() if "<bool>" in line]
     # The newest typer writes so of its own flag, and would of ours; earlier ones of none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from skimage.draw import disk
 from typer.testing import CliRunner
 
 import napari_sam2 as ns
-from napari_sam2 import teaching
+from napari_sam2 import cli, teaching
 from napari_sam2.cli import app
 from napari_sam2.model.checkpoint import build_model, read_checkpoint
 from napari_sam2.training.batches import _folders
@@ -159,5 +160,11 @@ def test_the_command(tmp_path: Path) -> None:
     few = CliRunner().invoke(app, [str(word) for word in command])
     assert f"{output}: learned from 3 frames" in few.output
     assert "too few frames" in few.output
-    wrong = CliRunner().invoke(app, [str(word) for word in [*command[:-1], "2-"]])
-    assert (wrong.exit_code, "--frames 2- is not understood" in wrong.output) == (2, True)
+    for text, words in (("2-", "--frames 2- is not understood"), ("3, 9-3", "9-3 is no frame")):
+        wrong = CliRunner().invoke(app, [str(word) for word in [*command[:-1], text]])
+        assert (wrong.exit_code, words in wrong.output) == (2, True)
+
+
+def test_a_lesson_is_as_long_wherever_it_begins() -> None:
+    """The command line does not load torch to know it."""
+    assert signature(cli.teach.teach).parameters["steps"].default == teaching.STEPS

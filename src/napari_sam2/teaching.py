@@ -97,7 +97,7 @@ def teach(
         `Frames`, or what they are made of: (T, Y, X), (T, Y, X, C) or (Y, X).
     labels
         (T, Y, X) or (Y, X) integers, 0 is background. What is labelled has to be right; frames
-        without a label are left out, and cells without one do no harm.
+        without a label are left out, and some cells may be without one.
     output
         The weights to write, .safetensors; `load_model` takes them.
     frames
@@ -105,7 +105,7 @@ def teach(
     start
         Weights to begin with: "micro", or what an earlier lesson wrote.
     steps
-        How long; a step takes about a second on a CPU.
+        How long; a step takes one to two seconds on a CPU.
     seed
         Of everything random.
     device, workers
@@ -161,8 +161,10 @@ def teach(
             train(recipe, progress=progress)
         finally:
             if (run / "weights.safetensors").exists():
-                with writing(output), replacing(output) as unfinished:
-                    shutil.copyfile(run / "weights.safetensors", unfinished)
+                with writing(output):
+                    output.parent.mkdir(parents=True, exist_ok=True)
+                    with replacing(output) as unfinished:
+                        shutil.copyfile(run / "weights.safetensors", unfinished)
     return Taught(
         output,
         tuple(page.frame for page in kept),
@@ -218,7 +220,6 @@ def checked_output(output: str | Path, overwrite: bool = False) -> Path:
         raise InputError(f"{output.name} is no name for weights; end it in {SUFFIX}")
     check_free(output, overwrite)
     check_writable(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     return output
 
 

@@ -45,7 +45,7 @@ def teach(
         str, typer.Option("--model", help="To begin with: micro, or what a lesson wrote.")
     ] = "micro",
     steps: Annotated[
-        int, typer.Option(min=1, help="How long: about a second each on a CPU.")
+        int, typer.Option(min=1, help="How long: one to two seconds each on a CPU.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
     device: DeviceOption = "auto",
@@ -110,5 +110,8 @@ def _numbers(text: str) -> list[int]:
         first, dash, last = word.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"--frames {text} is not understood; write frames, as 0,5,10-19")
-        found += range(int(first), int(last or first) + 1)
+        some = range(int(first), int(last or first) + 1)
+        if not some:
+            raise InputError(f"--frames {text}: {word.strip()} is no frame; write 3-9, not 9-3")
+        found += some
     return found

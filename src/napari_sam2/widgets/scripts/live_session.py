@@ -270,7 +270,7 @@ class LiveSession(LiveObjects):
         overwrite
             Replace what is there.
         steps
-            How long; a step takes about a second on a CPU.
+            How long; a step takes one to two seconds on a CPU.
 
         Raises
         ------
