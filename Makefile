@@ -20,10 +20,8 @@ STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
 TESTS = $(BIN)/python -m pytest -q -m "not slow and not gpu"
-SPACE = tests/widgets/test_space.py
-# Two parts at a time, those of the window first, which take longest. These are in several
-# processes, because Mesa's software renderer ends one after dozens of volumes.
-PARTS = test-window-1 test-window-2 test-tracking test-rest test-space
+# Two parts at a time, in this order.
+PARTS = test-rest test-window-1 test-tracking test-window-2 test-window-3
 
 .PHONY: help install demo test $(PARTS) lint format parity bench bench-full docs screenshots clean
 
@@ -51,7 +49,10 @@ test-window-1:
 	$(TESTS) $(wildcard tests/widgets/test_[a-l]*.py)
 
 test-window-2:
-	$(TESTS) $(filter-out $(SPACE),$(wildcard tests/widgets/test_[m-z]*.py))
+	$(TESTS) $(wildcard tests/widgets/test_[m-r]*.py)
+
+test-window-3:
+	$(TESTS) $(wildcard tests/widgets/test_[s-z]*.py)
 
 test-tracking:
 	$(TESTS) tests/tracking
@@ -59,13 +60,10 @@ test-tracking:
 test-rest:
 	$(TESTS) --ignore tests/widgets --ignore tests/tracking
 
-test-space:
-	$(TESTS) $(SPACE)
-
 # Only Linux gives each a screen of its own (pytest-xvfb); two windows on one take the focus away.
 ifneq ($(shell uname -s),Linux)
 test-window-2: test-window-1
-test-space: test-window-2
+test-window-3: test-window-2
 endif
 
 lint: install  ## Check style and types

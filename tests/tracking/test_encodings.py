@@ -141,6 +141,13 @@ def test_parts_of_tiny_frames(shape, size):
     torch.testing.assert_close(enlarged_parts(planes, size, parts), wanted, rtol=0, atol=1e-5)
 
 
+def test_what_is_not_enlarged_is_cut_out_as_it_is():
+    planes = torch.rand(3, 1088, 1056, generator=torch.manual_seed(0))
+    parts = [(slice(656, 672), slice(784, 800)), (slice(0, 16), slice(1040, 1056))]
+    wanted = torch.stack([planes[:, rows, columns] for rows, columns in parts])
+    assert torch.equal(enlarged_parts(planes, (1088, 1056), parts), wanted)
+
+
 def test_after_forgetting_there_is_as_much_room_as_before():
     model, encodings = _counted(kept=1)
     windows = [Window(row, 0, 24, 24, (80, 80)) for row in range(56)]

@@ -17,12 +17,20 @@ from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QMessageBox
+from vispy.gloo.glir import GlirProgram
 from written import MANIFEST, PLUGIN
 
 from napari_sam2.tracking.kept import pace
 from napari_sam2.widgets.dock import MaskletsWidget
 from napari_sam2.widgets.session.saving import FOLDER_VARIABLE
 from napari_sam2.widgets.session.worker import process_events
+
+
+@pytest.fixture(autouse=True, scope="session")
+def programs_stay() -> Iterator[None]:
+    """Where layers leave and images stay, Mesa 22 draws with a program that vispy has deleted."""
+    with mock.patch.object(GlirProgram, "delete", lambda _self: None):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -334,8 +334,10 @@ def enlarged_parts(
 ) -> torch.Tensor:
     """Cut N parts of one size out of planes enlarged bilinearly to `size`: (N, C, h, w).
 
-    The rest is not enlarged.
+    The rest is not enlarged. What is of that size already is cut out as it is.
     """
+    if planes_cyx.shape[1:] == size:
+        return torch.stack([planes_cyx[:, rows, columns] for rows, columns in parts])
     places = []
     for axis, (length, full) in enumerate(zip(planes_cyx.shape[1:], size, strict=True)):
         pixels = np.stack([np.arange(part[axis].start, part[axis].stop) for part in parts])
