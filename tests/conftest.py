@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from napari_sam2.model.sam2 import SAM2
 
+pytest_plugins = ["pytest_xvfb"] if sys.platform == "linux" else []
 pytest.register_assert_rewrite("tests.commands", "hands")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -27,9 +30,18 @@ from napari_sam2.widgets.session.worker import process_events
 
 
 @pytest.fixture(autouse=True, scope="session")
-def programs_stay() -> Iterator[None]:
-    """Where layers leave and images stay, Mesa 22 draws with a program that vispy has deleted."""
-    with mock.patch.object(GlirProgram, "delete", lambda _self: None):
+def cheap_drawing() -> Iterator[None]:
+    """What layers leave in the driver stays there, and the same shaders are read once.
+
+    Where layers leave and images stay, Mesa 22 draws with a program that vispy has deleted, and
+    ends the process. Before each layer leaves, napari collects garbage, for drivers of Windows.
+    """
+    known = SimpleNamespace(sub=functools.cache(re.sub), finditer=re.finditer, M=re.M)
+    with (
+        mock.patch.object(GlirProgram, "delete"),
+        mock.patch("napari._vispy.canvas.gc", SimpleNamespace(collect=lambda: 0)),
+        mock.patch("vispy.gloo.program.re", known),
+    ):
         yield
 
 
@@ -119,7 +131,7 @@ def open_docked(qapp: Any, factory: FakeFactory) -> Iterator[Callable[..., Docke
 def shared_viewer(qapp: Any) -> Iterator[Any]:
     """One window for all tests: napari needs seconds to make one."""
     viewer = napari.Viewer(show=True)
-    viewer.window._qt_window.resize(1100, 800)
+    viewer.window._qt_window.resize(900, 700)
     yield viewer
     viewer.close()
 
@@ -191,7 +203,7 @@ def windows_in(viewer: Any, factory: FakeFactory) -> Iterator[Callable[..., Wind
         return window
 
     yield make
-    with unseen(viewer), mock.patch("gc.collect"):  # napari's, for drivers of Windows, is slow
+    with unseen(viewer):
         for widget in widgets:
             if widget.parent() is not None:
                 viewer.window.remove_dock_widget(widget)

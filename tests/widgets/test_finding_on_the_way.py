@@ -11,16 +11,15 @@ from hands import until
 
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.session import TrackingSession
-from napari_sam2.weights import load_model
 from napari_sam2.widgets.scripts.live_session import LiveSession
 from napari_sam2.widgets.session.runs import Run
 
 LENGTH, COMES = 6, 3
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    return load_model("micro", device="cpu")
+@pytest.fixture
+def model(shared_micro: Any) -> Any:
+    return shared_micro
 
 
 def test_daughters_get_their_mother(open_desk: Any, model: Any) -> None:

@@ -43,9 +43,11 @@ def followed(dev_data) -> Followed:
         if len(daughters.get(track.id, ())) == 2 and long and seed.any():
             session.add_mask(track.id, start, seed)
             mothers.append(track)
-    for _ in session.propagate("forward"):
-        pass
     assert len(mothers) == 14
+    for mother in mothers:
+        stop = min(mother.last + 5, len(images))
+        for _ in session.propagate("forward", object_ids=[mother.id], stop=stop):
+            pass
     return Followed(session, truth, mothers, daughters)
 
 
