@@ -205,7 +205,7 @@ def _job(stack: Stack, labels: Path, truth: Labels | None) -> TrackJob:
     frames = stack.frames()
     start = len(frames) // 2 if stack.axes.startswith("Z") else 0
     if truth is None:
-        seeds = automatic_seeds(frames.image(start).mean(axis=-1), MAX_OBJECTS)
+        seeds = automatic_seeds(frames.grey(start), MAX_OBJECTS)
         clicks = dict(enumerate(seeds, start=1))
     else:
         ids = np.unique(truth[start])

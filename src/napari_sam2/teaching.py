@@ -64,7 +64,7 @@ class Taught:
 
 @dataclass(frozen=True, eq=False)
 class _Page:
-    """A frame as the network sees it, (Y, X) or (Y, X, 3), and what is on it."""
+    """A frame as the network sees it, (Y, X), and what is on it."""
 
     frame: int
     image: npt.NDArray[Any]
@@ -277,10 +277,7 @@ def _spread(length: int) -> list[int]:
 
 
 def _as_seen(seen: Frames, frame: int) -> npt.NDArray[Any]:
-    image = seen.image(frame)
-    if seen.rgb:
-        return np.asarray(np.rint(image * 255), np.uint8)
-    return np.asarray(np.rint(image[..., 0] * 65_535), np.uint16)
+    return np.asarray(np.rint(seen.grey(frame) * 65_535), np.uint16)
 
 
 def _shared_out(pages: list[_Page]) -> tuple[list[_Page], list[_Page]]:

@@ -233,6 +233,24 @@ def test_the_embedded_model_finds_drawn_cells(micro):
     assert matched(labels_of(found, truth.shape), np.where(truth < 3, truth, 0))[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("cell", "ground"), [((230, 130, 30), (40, 70, 180)), ((200, 0, 0), (0, 0, 0))]
+)
+def test_the_embedded_model_finds_cells_of_any_colour(micro, cell, ground):
+    y, x = np.mgrid[:96, :112]
+    truth = np.zeros((96, 112), np.int32)
+    for number, (cy, cx) in enumerate([(24, 24), (28, 80), (68, 50)], start=1):
+        truth[((y - cy) / 11) ** 2 + ((x - cx) / 14) ** 2 < 1] = number
+    image = np.where(truth[..., None] > 0, cell, ground)
+    image = image + np.random.default_rng(0).normal(0, 6, image.shape)
+    session = TrackingSession(micro, Frames(image.clip(0, 255).astype(np.uint8)[None]))
+    found = last(session, diameter=25)
+    assert matched(labels_of(found, truth.shape), truth) == (1, 1)
+    session.add_points(1, 0, [[24, 24]], [True])
+    view = session.view(1, 0).image
+    np.testing.assert_allclose(view[..., 0], view[..., 2], atol=1e-5)  # as it is seen
+
+
 def test_the_embedded_model_on_synthetic_cells(micro):
     scores = []
     for seed in range(4):  # rules were chosen on seeds from 1000

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 import zarr
 from dask.cache import Cache
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from napari_sam2.tracking.errors import InputError
@@ -214,6 +214,35 @@ def test_tensor_of_rgb_uint8_is_the_reference_input(shape: tuple[int, ...]) -> N
     assert tensor.shape == (1, 3, 64, 64)
     torch.testing.assert_close(tensor, (resized - mean) / std, rtol=0, atol=0)
     assert Frames(data).contrast == (0.0, 255.0)
+
+
+COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@given(COLOURS, COLOURS, st.booleans())
+def test_colours_are_grey_in_the_mix_in_which_they_differ_most(ground, cell, repeated):
+    """Whatever the two colours are: the picture is seen, the brighter one brighter."""
+    apart = np.subtract(cell, ground)
+    assume(np.abs(apart).max() >= 60)
+    assume(abs(apart.sum()) >= 3)
+    picture = np.random.default_rng(0).uniform(0, 1, (3, 20, 30))
+    picture[1] *= 0.5  # frames are not stretched one by one
+    mixed = (ground + picture[..., None] * apart).round().astype(np.uint8)
+    frames = Frames(mixed)
+    wanted = Frames(picture.astype(np.float32))
+    for t in (2, 1, 1):
+        expected = wanted.grey(t) if apart.sum() > 0 else 1 - wanted.grey(t)
+        np.testing.assert_allclose(frames.grey(t), expected, atol=0.03)
+        if repeated:
+            seen = frames.tensor(t, (20, 30), grey=True)
+            alike = Frames(frames.grey(t)[None], contrast=(0, 1)).tensor(0, (20, 30))
+            torch.testing.assert_close(seen, alike)
+            frames.tensor(t, (20, 30))  # the same frame in colour lies beside it
+
+
+def test_a_frame_of_one_colour_is_grey_too():
+    frames = Frames(np.full((1, 8, 8, 3), (30, 60, 90), np.uint8))
+    np.testing.assert_allclose(frames.grey(0), 60 / 255, atol=1e-6)
 
 
 def test_tensor_of_grey_repeats_the_channel(stack: np.ndarray) -> None:

@@ -84,6 +84,11 @@ class ModelConfig:
         """Side of the reference token grid (tokens of 16 px)."""
         return self.image_size // 16
 
+    @property
+    def sees_grey(self) -> bool:
+        """Whether colours are shown to it in grey: ours learn from grey images only."""
+        return not self.square_input
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they are written into the metadata of our own checkpoints."""
         return dataclasses.asdict(self)

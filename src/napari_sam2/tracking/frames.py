@@ -26,6 +26,7 @@ from napari_sam2.tracking.stack.axes import (
 )
 from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
+from napari_sam2.tracking.stack.greys import GreyMix, grey_mix
 from napari_sam2.tracking.stack.reading import as_read
 
 Cutout = tuple[slice, slice]  # rows and columns
@@ -119,7 +120,8 @@ class Frames:
         spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
-        self._resized_of: tuple[int, torch.device] | None = None
+        self._last_grey: tuple[int, torch.Tensor] | None = None
+        self._resized_of: tuple[int, torch.device, bool] | None = None
         self._last_resized: dict[tuple[int, int], torch.Tensor] = {}
         self._replaced = False
         self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
@@ -151,6 +153,10 @@ class Frames:
             (0.0, 1.0) if one is None else spread(sample[..., colour], self._percentiles)
             for colour, one in enumerate(mix)
         )
+
+    @cached_property
+    def _grey_mix(self) -> GreyMix:
+        return grey_mix(self._unit(_sample(self)).reshape(-1, 3).astype(float), self._percentiles)
 
     def read(self, index: int) -> npt.NDArray[Any]:
         """Frame `index` in its own dtype, (Y, X) or (Y, X, 3).
@@ -203,12 +209,21 @@ class Frames:
             return scaled
         return np.broadcast_to(scaled[..., None], (*self.shape, 3))
 
+    def grey(self, index: int) -> npt.NDArray[np.float32]:
+        """Frame `index` as float32 (Y, X), 0..1: colours in the mix in which they differ most.
+
+        The mix is the same for all frames.
+        """
+        scaled = self._fetched(index)
+        return self._grey_mix.of(scaled) if self.rgb else scaled
+
     def tensor(
         self,
         index: int,
         size: tuple[int, int],
         parts: Sequence[Cutout] | None = None,
         device: torch.device = _HOST,
+        grey: bool = False,
     ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
 
@@ -222,21 +237,22 @@ class Frames:
         parts : rows and columns of the resized frame, N of one size: these are returned, (N, 3, h,
             w), and only they are made where the frame is enlarged.
         device : where that is done, and the result lies.
+        grey : show colours as `grey` does.
         """
-        planes = self._planes(index, device)
+        planes = self._planes(index, device, grey)
         if parts is None or all(part == (slice(0, size[0]), slice(0, size[1])) for part in parts):
-            resized = self._resized(index, size, device)[None]
+            resized = self._resized(index, size, device, grey)[None]
         elif min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
             resized = enlarged_parts(planes, size, parts)
         else:
-            whole = self._resized(index, size, device)
+            whole = self._resized(index, size, device, grey)
             resized = torch.stack([whole[:, rows, columns] for rows, columns in parts])
         mean, std = _normalisation(device)
-        return (resized - mean).div_(std)
+        return (resized - mean).div_(std)  # a grey plane becomes three
 
     def small(self, index: int, step: int, device: torch.device) -> npt.NDArray[np.float32]:
         """Frame `index` in grey, made of the means of squares of `step` pixels a side."""
-        planes = self._planes(index, device).mean(dim=0, keepdim=True)
+        planes = self._planes(index, device, grey=True)
         small: npt.NDArray[np.float32] = F.avg_pool2d(planes, step)[0].cpu().numpy()
         return small
 
@@ -245,8 +261,8 @@ class Frames:
 
         What fails is read again when the frame is asked for; errors appear then.
         """
-        known = self._last_planes is not None and self._last_planes[0] == index
-        if known or index in self._expected:
+        kept = (self._last_planes, self._last_grey)
+        if index in self._expected or any(one is not None and one[0] == index for one in kept):
             return
         if len(self._expected) > 1:  # nobody came for the first
             self._drop(next(iter(self._expected)))
@@ -275,8 +291,14 @@ class Frames:
         wait(self._expected.values())
         return self._scaled(index)
 
-    def _planes(self, index: int, device: torch.device) -> torch.Tensor:
+    def _planes(self, index: int, device: torch.device, grey: bool = False) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
+        if grey and self.rgb:
+            if self._last_grey is None or self._last_grey[0] != index:
+                self._last_grey = (index, torch.from_numpy(self.grey(index))[None])
+            if self._last_grey[1].device != device:
+                self._last_grey = (index, self._last_grey[1].to(device))
+            return self._last_grey[1]
         if self._last_planes is None or self._last_planes[0] != index:
             scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))
             planes = scaled.permute(2, 0, 1) if self.rgb else scaled[None]
@@ -285,13 +307,15 @@ class Frames:
             self._last_planes = (index, self._last_planes[1].to(device))
         return self._last_planes[1]
 
-    def _resized(self, index: int, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    def _resized(
+        self, index: int, size: tuple[int, int], device: torch.device, grey: bool
+    ) -> torch.Tensor:
         """Whole frame (1 or 3, H, W) in a size; of the last one all are kept, for its levels."""
-        if self._resized_of != (index, device):
-            self._resized_of, self._last_resized = (index, device), {}
+        if self._resized_of != (index, device, grey):
+            self._resized_of, self._last_resized = (index, device, grey), {}
         if size not in self._last_resized:
             resized = F.interpolate(
-                self._planes(index, device)[None],
+                self._planes(index, device, grey)[None],
                 size=size,
                 mode="bilinear",
                 align_corners=False,
@@ -311,7 +335,10 @@ class Frames:
 
     def _scaled(self, index: int) -> npt.NDArray[np.float32]:
         exact = self.dtype.name in _FLOAT32_EXACT
-        values: npt.NDArray[Any] = self._frame(index).astype(np.float32 if exact else np.float64)
+        return self._unit(self._frame(index).astype(np.float32 if exact else np.float64))
+
+    def _unit(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Scale values of frames by `contrast`, in place, and clip them to 0..1."""
         low, high = np.transpose(self.contrast)  # numbers, or one for each colour
         np.subtract(values, low.astype(values.dtype), out=values)
         np.divide(values, (high - low).astype(values.dtype), out=values)
