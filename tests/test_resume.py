@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from typer.testing import Result
 
-from napari_sam2 import batch
+from napari_sam2 import batch, replay
 from napari_sam2.export.labels import read_labels
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.tracking.errors import OutputError
@@ -85,7 +85,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
                 yield next(results)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "TrackingSession", Stopping)
+    for module in (batch, replay):
+        monkeypatch.setattr(module, "TrackingSession", Stopping)
 
 
 def test_the_session_is_there_before_the_first_frame(
@@ -143,6 +144,12 @@ def test_ctrl_c_and_on(folder: Path, whole: np.ndarray, monkeypatch, frames: int
     assert result.exit_code == 130, result.output
     assert f"to go on: track --session {kept} --resume" in result.stderr
     assert read_labels(folder / "out.tif").any(axis=(1, 2)).sum() == frames
+    again = ("--session", kept, "--resume", "--output", folder / "second.tif")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        result = track(folder, *again)
+    assert result.exit_code == 130, result.output
+    assert f"to begin there again: track --session {kept} --resume" in result.stderr
     seen = []
     with monkeypatch.context() as patch:
         expect = Frames.expect

@@ -27,7 +27,7 @@ from napari_sam2.model.sam2 import SAM2
 from napari_sam2.preview import write_gif
 from napari_sam2.stacks import Stack, open_stack
 from napari_sam2.target import check_output
-from napari_sam2.terminal import progress, say
+from napari_sam2.terminal import counted, progress, say
 from napari_sam2.tracking.errors import InputError, writing
 from napari_sam2.tracking.finding.seeds import automatic_seeds
 from napari_sam2.tracking.frames import Frames
@@ -124,8 +124,8 @@ def run(
     save_prompts(output / "prompts.json", job.prompts)
     seconds = _track(job, model)
     masklets = read_labels(job.output)
-    done = f"{len(job.prompts)} objects over {len(masklets)} frames in {seconds:.1f} s"
-    print(f"Tracked {done} ({model.config.name}, {model.device}).")
+    done = f"{counted(len(job.prompts), 'object')} over {counted(len(masklets), 'frame')}"
+    print(f"Tracked {done} in {seconds:.1f} s ({model.config.name}, {model.device}).")
     scores = [] if truth is None else score(masklets, truth, job.prompts)
     if scores:
         _print(scores)
@@ -224,7 +224,7 @@ def _job(stack: Stack, labels: Path, truth: Labels | None) -> TrackJob:
 
 def _track(job: TrackJob, model: SAM2) -> float:
     start = time.monotonic()
-    with progress(f"tracking {len(job.prompts)} objects") as report:
+    with progress(f"tracking {counted(len(job.prompts), 'object')}") as report:
         outcome = track(job, model, report=report)
     if outcome.failure is not None:
         if outcome.done:

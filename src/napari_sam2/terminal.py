@@ -84,6 +84,11 @@ def debugging() -> bool:
     return os.environ.get("NAPARI_SAM2_DEBUG", "0") not in ("", "0")
 
 
+def counted(number: int, what: str) -> str:
+    """Return "1 object", "2 objects"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def say(message: str) -> None:
     """Print one line on stderr, if there is still a terminal there."""
     with suppress(OSError):

@@ -20,7 +20,7 @@ from napari_sam2.cli.options import (
     selection,
 )
 from napari_sam2.model.config import Attention
-from napari_sam2.terminal import debugging, explained, progress, say
+from napari_sam2.terminal import counted, debugging, explained, progress, say
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.following.passes import Direction
 
@@ -228,7 +228,7 @@ def _follow(
     if find_on is not None:
         with progress("finding cells", "clicks") as report:
             job = find_cells(job, network, find_on, policy, report)
-    with progress(f"tracking {len(job.prompts)} objects") as report:
+    with progress(f"tracking {counted(len(job.prompts), 'object')}") as report:
         outcome = track(job, network, policy, report, model)
     _conclude(outcome, job.output)
 
@@ -237,14 +237,14 @@ def _replay(job: ReplayJob, device: str) -> None:
     from napari_sam2.replay import replay
 
     network = load(job.model, device)
-    title = "going on" if job.resume else f"doing {len(job.session.steps)} steps again"
+    title = "going on" if job.resume else f"doing {counted(len(job.session.steps), 'step')} again"
     with progress(title) as report:
         outcome = replay(job, network, report)
-    _conclude(outcome, job.output)
+    _conclude(outcome, job.output, job.resume)
 
 
-def _conclude(outcome: Outcome, output: Path) -> None:
-    """Say how a run ended, with the exit code that goes with it."""
+def _conclude(outcome: Outcome, output: Path, resumed: Path | None = None) -> None:
+    """Say how a run ended, with the exit code that goes with it; `resumed` is what it went on."""
     for remark in outcome.remarks:
         say(remark)
     kept = outcome.kept
@@ -252,6 +252,8 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         kept += f"; {output} is as it was"
     if outcome.session is not None:
         kept += f"; to go on: track --session {outcome.session} --resume --output ..."
+    elif resumed is not None:
+        kept += f"; to begin there again: track --session {resumed} --resume --output ..."
     if isinstance(outcome.failure, KeyboardInterrupt):
         say(f"stopped; {kept if outcome.done else 'no frame was finished'}")
         raise typer.Exit(130)
@@ -261,7 +263,8 @@ def _conclude(outcome: Outcome, output: Path) -> None:
         code, message = explained(outcome.failure)
         say(f"{message}; {kept}" if outcome.done else message)
         raise typer.Exit(code)
-    print(f"{output}: {outcome.objects} objects over {outcome.frames} frames")
+    over = counted(outcome.frames, "frame")
+    print(f"{output}: {counted(outcome.objects, 'object')} over {over}")
     if outcome.quality is not None:
         print(f"{outcome.quality}: the quality of each mask")
     if outcome.session is not None:
