@@ -20,8 +20,8 @@ STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
 TESTS = $(BIN)/python -m pytest -q -m "not slow and not gpu"
-# Two parts at a time, in this order.
-PARTS = test-rest test-window-1 test-tracking test-window-2 test-window-3
+# Two parts at a time, in this order, which ends with both at work.
+PARTS = test-rest test-window-1 test-window-3 test-tracking test-window-2
 
 .PHONY: help install demo test $(PARTS) lint format parity bench bench-full docs screenshots clean
 

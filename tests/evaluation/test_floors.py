@@ -15,7 +15,6 @@ from napari_sam2.evaluation.protocols import first_frame_scores, propagate
 from napari_sam2.evaluation.sequences import Sequence, Task, prepare
 from napari_sam2.model.sam2 import SAM2
 from napari_sam2.training.synthetic import make_clip
-from napari_sam2.weights import load_model
 
 UNSEEN = 2**31  # training draws seeds below it
 CLIPS = {"nuclei": 0, "adherent": 0, "colony": 1, "tissue": 0, "organelles": 0}
@@ -23,8 +22,8 @@ FRAMES, SIZE, OBJECTS = 6, 160, 6
 
 
 @pytest.fixture(scope="module")
-def model() -> SAM2:
-    return load_model("micro", device="cpu")
+def model(shared_micro: SAM2) -> SAM2:
+    return shared_micro
 
 
 @pytest.fixture(scope="module")
