@@ -240,9 +240,24 @@ def test_colours_are_grey_in_the_mix_in_which_they_differ_most(ground, cell, rep
             frames.tensor(t, (20, 30))  # the same frame in colour lies beside it
 
 
-def test_a_frame_of_one_colour_is_grey_too():
-    frames = Frames(np.full((1, 8, 8, 3), (30, 60, 90), np.uint8))
-    np.testing.assert_allclose(frames.grey(0), 60 / 255, atol=1e-6)
+def test_a_frame_is_read_once_for_colours_and_grey(monkeypatch):
+    colours = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3)).astype(np.uint8)
+    frames, seen = Frames(colours), []
+    frames.grey(0)  # the mix is known
+    read = Frames._read
+    monkeypatch.setattr(Frames, "_read", lambda self, t, c: seen.append(t) or read(self, t, c))
+    for t in (1, 2):
+        frames.small(t, 2, torch.device("cpu"))
+        frames.tensor(t, (16, 16))
+        frames.tensor(t, (32, 32), grey=True)
+        frames.expect(t)
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("side", [1, 8])
+def test_a_frame_of_one_colour_is_grey_too(side):
+    frames = Frames(np.full((1, side, side, 3), (30, 61, 90), np.uint8))
+    np.testing.assert_allclose(frames.grey(0), (30 + 61 + 90) / 3 / 255, atol=1e-6)
 
 
 def test_tensor_of_grey_repeats_the_channel(stack: np.ndarray) -> None:

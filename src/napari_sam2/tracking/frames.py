@@ -120,7 +120,7 @@ class Frames:
         spatial = [n for k, n in enumerate(sizes) if k not in (self._along, self._channel_axis)]
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
-        self._last_grey: tuple[int, torch.Tensor] | None = None
+        self._last_grey: tuple[torch.Tensor, torch.Tensor] | None = None  # of these planes
         self._resized_of: tuple[int, torch.device, bool] | None = None
         self._last_resized: dict[tuple[int, int], torch.Tensor] = {}
         self._replaced = False
@@ -215,7 +215,10 @@ class Frames:
         The mix is the same for all frames.
         """
         scaled = self._fetched(index)
-        return self._grey_mix.of(scaled) if self.rgb else scaled
+        if not self.rgb:
+            return scaled
+        grey: npt.NDArray[np.float32] = self._grey_mix.of(*np.moveaxis(scaled, -1, 0))
+        return grey
 
     def tensor(
         self,
@@ -261,8 +264,8 @@ class Frames:
 
         What fails is read again when the frame is asked for; errors appear then.
         """
-        kept = (self._last_planes, self._last_grey)
-        if index in self._expected or any(one is not None and one[0] == index for one in kept):
+        known = self._last_planes is not None and self._last_planes[0] == index
+        if known or index in self._expected:
             return
         if len(self._expected) > 1:  # nobody came for the first
             self._drop(next(iter(self._expected)))
@@ -294,10 +297,9 @@ class Frames:
     def _planes(self, index: int, device: torch.device, grey: bool = False) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
         if grey and self.rgb:
-            if self._last_grey is None or self._last_grey[0] != index:
-                self._last_grey = (index, torch.from_numpy(self.grey(index))[None])
-            if self._last_grey[1].device != device:
-                self._last_grey = (index, self._last_grey[1].to(device))
+            colours = self._planes(index, device)
+            if self._last_grey is None or self._last_grey[0] is not colours:
+                self._last_grey = (colours, self._grey_mix.of(*colours)[None])
             return self._last_grey[1]
         if self._last_planes is None or self._last_planes[0] != index:
             scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))

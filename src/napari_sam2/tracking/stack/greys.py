@@ -9,19 +9,20 @@ import numpy.typing as npt
 
 from napari_sam2.tracking.stack.contrast import spread
 
+_NONE = 1e-12  # no variance: rounding
+
 
 class GreyMix(NamedTuple):
     """How much of red, green and blue makes grey, and what of it is shown as black and white."""
 
-    weights: npt.NDArray[np.float32]
+    weights: tuple[float, float, float]
     low: float
     high: float
 
-    def of(self, colours: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return colours (..., 3) in grey, 0 to 1."""
-        grey = colours.astype(np.float32, copy=False) @ self.weights
-        unit: npt.NDArray[np.float32] = ((grey - self.low) / (self.high - self.low)).clip(0, 1)
-        return unit
+    def of(self, red: Any, green: Any, blue: Any) -> Any:
+        """Return planes, arrays or tensors of one size, in grey, 0 to 1."""
+        r, g, b = self.weights
+        return ((r * red + g * green + b * blue - self.low) / (self.high - self.low)).clip(0, 1)
 
 
 def grey_mix(colours: npt.NDArray[np.float64], percentiles: tuple[float, float]) -> GreyMix:
@@ -29,8 +30,9 @@ def grey_mix(colours: npt.NDArray[np.float64], percentiles: tuple[float, float])
 
     A mean would make a green cell on red ground vanish. What is brighter stays brighter.
     """
-    spreads, axes = np.linalg.eigh(np.cov(colours, rowvar=False))
-    if spreads[-1] <= 0:
-        return GreyMix(np.full(3, 1 / 3, np.float32), 0.0, 1.0)
+    spreads, axes = np.linalg.eigh(np.cov(colours, rowvar=False, bias=True))
+    if spreads[-1] <= _NONE:
+        return GreyMix((1 / 3, 1 / 3, 1 / 3), 0.0, 1.0)
     weights = axes[:, -1] if axes[:, -1].sum() >= 0 else -axes[:, -1]
-    return GreyMix(weights.astype(np.float32), *spread(colours @ weights, percentiles))
+    r, g, b = weights.tolist()
+    return GreyMix((r, g, b), *spread(colours @ weights, percentiles))
