@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_sam2.model.config import MICRO
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.values import ImageFeatures
 from napari_sam2.tracking.frames import Frames, enlarged_parts
@@ -19,6 +20,7 @@ from tests.tracking.toy import toy_model
 class Echo:
     """Stands for a network whose encoding is the image itself, averaged; counts its work."""
 
+    config = MICRO
     device = torch.device("cpu")
 
     def __init__(self) -> None:

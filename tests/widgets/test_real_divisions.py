@@ -60,7 +60,7 @@ def test_divisions_are_in_the_list_to_check(followed):
         for m in followed.mothers
     ]
     assert sum(near) >= 11
-    assert len(found.order) <= 18  # and little else
+    assert len(found.order) <= 16  # and little else
 
 
 def test_daughters_are_found(followed):

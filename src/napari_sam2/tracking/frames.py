@@ -242,6 +242,7 @@ class Frames:
         device : where that is done, and the result lies.
         grey : show colours as `grey` does.
         """
+        grey = grey and self.rgb
         planes = self._planes(index, device, grey)
         if parts is None or all(part == (slice(0, size[0]), slice(0, size[1])) for part in parts):
             resized = self._resized(index, size, device, grey)[None]

@@ -145,7 +145,7 @@ class Encodings:
     def _made(self, frame: int, windows: Sequence[Window]) -> Maps:
         # Apple's GPUs lack the antialiasing.
         device = self.model.device if self.model.device.type == "cuda" else torch.device("cpu")
-        grey = self.frames.rgb and self.model.config.sees_grey
+        grey = self.model.config.sees_grey
         images = torch.cat(
             [
                 self.frames.tensor(
