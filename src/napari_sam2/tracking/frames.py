@@ -27,6 +27,8 @@ from napari_sam2.tracking.stack.axes import (
 from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.stack.greys import GreyMix, grey_mix
+from napari_sam2.tracking.stack.own_contrast import own_contrast
+from napari_sam2.tracking.stack.padding import filled
 from napari_sam2.tracking.stack.reading import as_read
 
 Cutout = tuple[slice, slice]  # rows and columns
@@ -121,7 +123,7 @@ class Frames:
         self.shape: tuple[int, int] = (spatial[0], spatial[1])
         self._last_planes: tuple[int, torch.Tensor] | None = None
         self._last_grey: tuple[torch.Tensor, torch.Tensor] | None = None  # of these planes
-        self._resized_of: tuple[int, torch.device, bool] | None = None
+        self._resized_of: torch.Tensor | None = None  # planes
         self._last_resized: dict[tuple[int, int], torch.Tensor] = {}
         self._replaced = False
         self._expected: dict[int, Future[npt.NDArray[np.float32]]] = {}
@@ -210,15 +212,13 @@ class Frames:
         return np.broadcast_to(scaled[..., None], (*self.shape, 3))
 
     def grey(self, index: int) -> npt.NDArray[np.float32]:
-        """Frame `index` as float32 (Y, X), 0..1: colours in the mix in which they differ most.
+        """Frame `index` as small models see it, float32 (Y, X), 0..1.
 
-        The mix is the same for all frames.
+        Colours in the mix in which they differ most, the same for all frames; borders that were
+        not measured are filled.
         """
-        scaled = self._fetched(index)
-        if not self.rgb:
-            return scaled
-        grey: npt.NDArray[np.float32] = self._grey_mix.of(*np.moveaxis(scaled, -1, 0))
-        return grey
+        grey: npt.NDArray[np.float32] = self._planes(index, _HOST, grey=True)[0].numpy()
+        return grey.copy()
 
     def tensor(
         self,
@@ -227,6 +227,7 @@ class Frames:
         parts: Sequence[Cutout] | None = None,
         device: torch.device = _HOST,
         grey: bool = False,
+        own: bool = False,
     ) -> torch.Tensor:
         """Frame `index` as the network's input, float32 (1, 3, H, W) for `size` (H, W).
 
@@ -240,17 +241,19 @@ class Frames:
         parts : rows and columns of the resized frame, N of one size: these are returned, (N, 3, h,
             w), and only they are made where the frame is enlarged.
         device : where that is done, and the result lies.
-        grey : show colours as `grey` does.
+        grey : show the frame as `grey` does.
+        own : show each part half of the way to its own contrast, see `own_contrast`.
         """
-        grey = grey and self.rgb
         planes = self._planes(index, device, grey)
         if parts is None or all(part == (slice(0, size[0]), slice(0, size[1])) for part in parts):
-            resized = self._resized(index, size, device, grey)[None]
+            resized = self._resized(planes, size)[None]
         elif min(size[0] / planes.shape[1], size[1] / planes.shape[2]) >= 1:
             resized = enlarged_parts(planes, size, parts)
         else:
-            whole = self._resized(index, size, device, grey)
+            whole = self._resized(planes, size)
             resized = torch.stack([whole[:, rows, columns] for rows, columns in parts])
+        if own:
+            resized = own_contrast(resized)
         mean, std = _normalisation(device)
         return (resized - mean).div_(std)  # a grey plane becomes three
 
@@ -297,10 +300,11 @@ class Frames:
 
     def _planes(self, index: int, device: torch.device, grey: bool = False) -> torch.Tensor:
         """Scaled frame (1 or 3, Y, X); the last one is kept, for its tiles."""
-        if grey and self.rgb:
-            colours = self._planes(index, device)
-            if self._last_grey is None or self._last_grey[0] is not colours:
-                self._last_grey = (colours, self._grey_mix.of(*colours)[None])
+        if grey:
+            shown = self._planes(index, device)
+            if self._last_grey is None or self._last_grey[0] is not shown:
+                mixed = self._grey_mix.of(*shown)[None] if self.rgb else shown
+                self._last_grey = (shown, filled(mixed))
             return self._last_grey[1]
         if self._last_planes is None or self._last_planes[0] != index:
             scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))
@@ -310,19 +314,13 @@ class Frames:
             self._last_planes = (index, self._last_planes[1].to(device))
         return self._last_planes[1]
 
-    def _resized(
-        self, index: int, size: tuple[int, int], device: torch.device, grey: bool
-    ) -> torch.Tensor:
+    def _resized(self, planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Whole frame (1 or 3, H, W) in a size; of the last one all are kept, for its levels."""
-        if self._resized_of != (index, device, grey):
-            self._resized_of, self._last_resized = (index, device, grey), {}
+        if self._resized_of is not planes:
+            self._resized_of, self._last_resized = planes, {}
         if size not in self._last_resized:
             resized = F.interpolate(
-                self._planes(index, device, grey)[None],
-                size=size,
-                mode="bilinear",
-                align_corners=False,
-                antialias=True,
+                planes[None], size=size, mode="bilinear", align_corners=False, antialias=True
             )
             self._last_resized[size] = resized[0]
         return self._last_resized[size]

@@ -145,11 +145,15 @@ class Encodings:
     def _made(self, frame: int, windows: Sequence[Window]) -> Maps:
         # Apple's GPUs lack the antialiasing.
         device = self.model.device if self.model.device.type == "cuda" else torch.device("cpu")
-        grey = self.model.config.sees_grey
         images = torch.cat(
             [
                 self.frames.tensor(
-                    frame, self.levels[grid].size, [w.slices(TOKEN) for w in some], device, grey
+                    frame,
+                    self.levels[grid].size,
+                    [w.slices(TOKEN) for w in some],
+                    device,
+                    grey=self.model.config.sees_grey,
+                    own=self.divided,
                 )
                 for grid, some in groupby(windows, lambda window: window.grid)
             ]

@@ -37,8 +37,13 @@ def view_of(engine: Engine, frame: int, estimate: Estimate) -> View:
         slice(part.start, min(part.stop, length))
         for part, length in zip(window.slices(TOKEN), geometry.size, strict=True)
     )
-    grey = engine.model.config.sees_grey
-    seen = engine.frames.tensor(frame, geometry.size, [(rows, columns)], grey=grey)[0]
+    seen = engine.frames.tensor(
+        frame,
+        geometry.size,
+        [(rows, columns)],
+        grey=engine.model.config.sees_grey,
+        own=engine.small,
+    )[0]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     image = (seen * std + mean).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
     zoom = tuple(

@@ -1,0 +1,170 @@
+"""How small models see a frame: each part in its own contrast, borders filled."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_sam2 import Frames, TrackingSession
+from napari_sam2.tracking.stack.own_contrast import own_contrast
+from napari_sam2.tracking.stack.padding import filled
+
+CENTRES = [(24, 24), (28, 80), (68, 50)]
+
+
+def cells(ground: float, cell: float, noise: float, shape: tuple[int, int] = (96, 112)):
+    """Return an image with three cells, and their labels."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    truth = np.zeros(shape, np.int32)
+    for number, (cy, cx) in enumerate(CENTRES, start=1):
+        truth[((y - cy) / 11) ** 2 + ((x - cx) / 14) ** 2 < 1] = number
+    body = ndimage.gaussian_filter((truth > 0).astype(float), 1)
+    image = np.random.default_rng(0).normal(ground, noise, shape) + (cell - ground) * body
+    return image.astype(np.float32), truth
+
+
+def clicked(model, image, truth):
+    """Return the IoU of a click in the middle of each cell."""
+    session = TrackingSession(model, Frames(image[None]))
+    scores = []
+    for number in (1, 2, 3):
+        centre = np.argwhere(truth == number).mean(axis=0).round()
+        mask = session.add_points(number, 0, [centre]).mask
+        scores.append((mask & (truth == number)).sum() / (mask | (truth == number)).sum())
+    return scores
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1), st.integers(8, 40))
+@settings(deadline=None)
+def test_parts_are_shown_half_of_the_way_to_their_own_contrast(seed, one, other, side):
+    low, high = min(one, other), max(one, other)
+    part = torch.rand(1, 1, side, 24, generator=torch.Generator().manual_seed(seed % 2**31))
+    part = low + (high - low) * part
+    part[..., :8, :8], part[..., :8, -8:] = low, high
+    seen = own_contrast(part)
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+    order = part.flatten().argsort()
+    assert (seen.flatten()[order].diff() >= -1e-6).all()
+    span = max(high - low, 1 / 64)
+    between = float(seen[..., 0, -1] - seen[..., 0, 0])
+    assert between == pytest.approx((high - low) / np.sqrt(span), abs=2e-4)
+    beside = torch.cat([torch.rand(2, 1, side, 24), part])
+    assert torch.equal(own_contrast(beside)[2:], seen)
+
+
+def test_a_part_with_all_the_contrast_of_its_stack_stays_as_it_is():
+    part = torch.rand(1, 1, 32, 48)
+    part[..., :8, :8], part[..., -8:, -8:] = 0, 1
+    torch.testing.assert_close(own_contrast(part), part)
+
+
+def test_a_hot_pixel_takes_no_contrast():
+    part = torch.rand(1, 1, 64, 64) / 10
+    hot = part.clone()
+    hot[..., 20, 30] = 1
+    change = (own_contrast(hot) - own_contrast(part)).abs()
+    change[..., 20, 30] = 0
+    assert change.max() < 0.1
+
+
+def rectangle(shape):
+    inside = np.zeros(shape, bool)
+    inside[7:, : shape[1] - 12] = True
+    return inside
+
+
+def turned(shape):
+    return ndimage.rotate(np.ones(shape), 12, reshape=False, order=0) > 0
+
+
+def disc(shape):
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    centre = (np.array(shape) - 1) / 2
+    return np.hypot(y - centre[0], x - centre[1]) < min(shape) / 2 - 2
+
+
+@pytest.mark.parametrize("picture", [rectangle, turned, disc])
+@pytest.mark.parametrize("border", [0.0, 1.0])
+@pytest.mark.parametrize("size", [1, 6])
+def test_borders_are_filled_with_what_lies_along_them(picture, border, size):
+    shape = 90 * size, 100 * size
+    inside = picture(shape)
+    seen = np.random.default_rng(0).normal(0.5, 0.05, shape).astype(np.float32)
+    plane = torch.from_numpy(np.where(inside, seen, np.float32(border)))[None]
+    before = plane.clone()
+    found = filled(plane)
+    assert torch.equal(plane, before)
+    assert torch.equal(found[0][inside], plane[0][inside])
+    np.testing.assert_allclose(found[0][~inside], 0.5, atol=0.05)
+
+
+def corner_cells(shape):
+    """Cells on a ground that is even."""
+    image = np.zeros(shape, np.float32)
+    image[20:40, 20:40] = image[60:80, 50:90] = 0.8
+    return image
+
+
+def one_cell(shape):
+    image = np.zeros(shape, np.float32)
+    image[20:70, 20:70] = 0.8
+    return image
+
+
+def many_specks(shape):
+    image = np.random.default_rng(0).random(shape, np.float32)
+    return np.where(image > 0.5, image, 0)
+
+
+def one_grey(shape):
+    return np.full(shape, 0.3, np.float32)
+
+
+def noise(shape):
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+@pytest.mark.parametrize("picture", [corner_cells, one_cell, many_specks, one_grey, noise])
+@pytest.mark.parametrize("shape", [(90, 100), (600, 500), (90, 1), (1, 1), (2, 300)])
+def test_what_is_no_border_stays(picture, shape):
+    plane = torch.from_numpy(picture(shape))[None]
+    assert filled(plane) is plane
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_the_embedded_model_does_not_take_the_picture_for_a_cell(micro, value):
+    image, truth = cells(500, 560, 8)
+    padded = np.pad(image, 24, constant_values=value)
+    truth = np.pad(truth, 24)
+    if np.isnan(value):
+        with pytest.warns(UserWarning, match="NaN"):
+            scores = clicked(micro, padded, truth)
+    else:
+        scores = clicked(micro, padded, truth)
+    assert min(scores) > 0.9
+    *_, found = TrackingSession(micro, Frames(np.nan_to_num(padded)[None])).segment_everything(0)
+    assert len(found.cells) == 3
+
+
+def test_the_embedded_model_sees_dim_cells_far_from_a_bright_thing(micro):
+    image, truth = cells(100, 140, 4, (96, 400))
+    image[30:70, 340:380] += 40 * 60
+    assert min(clicked(micro, image, truth)) > 0.95
+    session = TrackingSession(micro, Frames(image[None]))
+    session.add_points(1, 0, [CENTRES[0]])
+    view = session.view(1, 0).image
+    assert np.ptp(view) > 8 * 40 / np.ptp(image)  # as it is seen
+
+
+def test_published_models_see_frames_as_published():
+    image = np.pad(np.random.default_rng(0).normal(500, 8, (80, 90)), 12).astype(np.float32)
+    plain = Frames(image[None])
+    seen = plain.tensor(0, (64, 64))
+    plain.tensor(0, (64, 64), grey=True, own=True)
+    assert torch.equal(plain.tensor(0, (64, 64)), seen)
+    assert torch.equal(Frames(image[None]).tensor(0, (64, 64)), seen)
+    low = Frames(image[None]).image(0)[0, 0]
+    np.testing.assert_array_equal(low, 0)
