@@ -32,4 +32,4 @@ def own_contrast(parts: Tensor) -> Tensor:
     wide = span.sqrt()
     black = darkest.minimum(1 - span) / (1 + wide)
     shape = -1, 1, 1, 1
-    return ((parts - black.view(shape)) / wide.view(shape)).clamp_(0, 1)
+    return (parts - black.view(shape)).div_(wide.view(shape)).clamp_(0, 1)
