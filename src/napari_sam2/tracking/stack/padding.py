@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
 
 # Of the frame: the least that borders take, and that is left within them; and of the hull of what
 # is left, so that cells on an even ground are not taken for a picture with borders.
@@ -55,6 +54,12 @@ def _borders(plane: npt.NDArray[np.float32], whole: bool = True) -> npt.NDArray[
         found |= np.isin(parts, large)
     if not _LEAST <= found.mean() <= 1 - _LEAST_LEFT:
         return None
-    if whole and (~found).sum() < _LEAST_SOLID * convex_hull_image(~found).sum():
+    if whole and not _solid(~found):
         return None
     return found
+
+
+def _solid(inside: npt.NDArray[np.bool_]) -> bool:
+    from skimage.morphology import convex_hull_image  # few frames need it, and it loads slowly
+
+    return bool(inside.sum() >= _LEAST_SOLID * convex_hull_image(inside).sum())
