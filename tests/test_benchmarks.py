@@ -25,6 +25,7 @@ HEAVY = {
     "parts": [],
     "reference": ["--objects", "1", "--frames", "3"],
     "responsiveness": [],
+    "robustness": ["--threads", "1"],
     "teaching": ["--threads", "1"],
     "windows": [],
 }

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_sam2 import Frames, TrackingPolicy, TrackingSession
 from napari_sam2.evaluation.overlap import overlap
 from napari_sam2.evaluation.sequences import load_sequence
+from napari_sam2.model.config import MICRO
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.finding import everything as module
 from napari_sam2.tracking.finding.choosing import Cell
 from napari_sam2.tracking.masks.thin_mask import ThinMask
+from napari_sam2.tracking.windows import levels, suitable_zoom
 from napari_sam2.training.synthetic import make_clip
 from tests.tracking.toy import moving_disk, toy_model
 
@@ -153,11 +157,22 @@ def test_what_is_found_becomes_prompts_with_ids_of_its_own():
     assert len(fewer.cells) == min(1, len(found.cells))
 
 
-def test_a_diameter_narrows_the_search():
+def test_a_diameter_narrows_the_search_but_for_tiny_cells():
     session = toy_session()
-    everywhere = last(session)
-    small, large = last(session, diameter=6.0), last(session, diameter=60.0)
-    assert large.total < small.total < everywhere.total
+    everywhere = last(session).total
+    totals = [last(session, diameter=diameter).total for diameter in (60.0, 20.0, 4.0)]
+    assert totals[0] < totals[1] < everywhere < totals[2]
+
+
+@given(st.integers(1, 2500), st.floats(1, 300))
+@settings(deadline=None)
+def test_a_diameter_is_looked_for_at_three_magnifications_close_to_what_suits_it(side, diameter):
+    found = levels(MICRO, (side, side), "windowed")
+    best, *others = (found.index(g) for g in module._near(found, diameter))
+    distance = [abs(np.log2(g.zoom / suitable_zoom(diameter / 2, 10))) for g in found]
+    assert distance[best] == min(distance)
+    assert all(0 < abs(i - best) <= 2 for i in others)
+    assert len(set(others)) == len(others) == (2 if best >= 2 else len(others))
 
 
 def test_the_size_of_cells_is_found_by_their_area():

@@ -22,9 +22,12 @@ from napari_sam2.tracking.masks.thin_mask import place_of
 Box = tuple[float, float, float, float]  # (y0, x0, y1, x1) in data pixels
 TOKEN = 16  # model pixels
 _SIDES = (8, 12, 16, 24, 32, 48, 64)  # of windows, in tokens
+USUAL_ZOOM = 4.0  # that objects of any size are looked for at; only tiny ones need more
 _ZOOMS = tuple(2 ** (k / 2) for k in range(-10, 5))  # half octaves, 1/32 to 4
-_MOST_LEVELS = 9
+_FINER_ZOOMS = (2**2.5, 8.0)
+_MOST_LEVELS = 9  # of the usual ones
 _USUAL_RADIUS = 35.0  # px, of objects that small models see as they are
+_TINY_RADIUS = 5.0  # px; what is smaller is magnified until it looks as large as this does
 _LARGEST = 16_384  # model pixels along a side, where frames are encoded in tiles
 
 
@@ -107,6 +110,7 @@ def levels(
     if attention == "windowed":
         high = _LARGEST
     zooms = [z for z in _ZOOMS if low <= longer * z <= high][-_MOST_LEVELS:]
+    zooms += [z for z in _FINER_ZOOMS if low <= longer * z <= high]
     if not zooms:
         zooms = [min(max(longer, low), high) / longer]
     if attention == "exact":
@@ -115,22 +119,24 @@ def levels(
     return [Geometry(shape, size) for size in dict.fromkeys(sizes)]
 
 
-def suitable_zoom(radius: float) -> float:
+def suitable_zoom(radius: float, tiny: float = _TINY_RADIUS) -> float:
     """Return the magnification that suits an object, half of the way to the usual size.
 
     Small models are best on objects of a middling size, and small objects are made of blur and
-    noise when magnified all the way to it.
+    noise when magnified all the way to it. Tiny ones need more, or nothing of them is left in a
+    mask of cells of 4 model pixels.
 
     Parameters
     ----------
     radius : of the object in data pixels.
+    tiny : radius below which objects are magnified until they look as large as at this one.
 
     Returns
     -------
     float
         Model pixels per data pixel.
     """
-    return float(np.sqrt(_USUAL_RADIUS / radius))
+    return float(np.sqrt(_USUAL_RADIUS * max(1 / radius, tiny / radius**2)))
 
 
 def _size(shape: tuple[int, int], zoom: float) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,14 @@ from napari_sam2.tracking.network.engine import Engine
 from napari_sam2.tracking.network.hypotheses import Hypotheses
 from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.windows import Window
+from napari_sam2.tracking.windows import Geometry, Window
 
 _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models can be relied on
-OCTAVE = 2  # levels
+# What the finest octave holds for tiny is looked at finer still, and may be smaller than usual
+# there; the coarser octaves see nothing but what is around it.
+_TINY = 64  # cells on the finest octave
+_LEAST_OF_TINY = (20, 50)  # cells on the finest octave, and finer
+_OCTAVES_OF_TINY = 2
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,6 +40,7 @@ class Candidate:
     iou : predicted IoU.
     place, mask : its bounding box in the frame, and the mask there, in data pixels.
     hypotheses, index : what it is one of.
+    least : cells of 4 px that it has if it is of use.
     """
 
     window: Window
@@ -44,11 +50,17 @@ class Candidate:
     mask: Mask
     hypotheses: Hypotheses | None = None
     index: int = 0
+    least: int = _USUAL_CELLS[0]
+
+    @property
+    def cells(self) -> int:
+        """Its area in cells of 4 model pixels."""
+        return int((self.logits > 0).sum())
 
     @property
     def usual(self) -> bool:
         """Whether it was seen at a size that the network knows."""
-        return _USUAL_CELLS[0] <= int((self.logits > 0).sum()) <= _USUAL_CELLS[1]
+        return self.least <= self.cells <= _USUAL_CELLS[1]
 
     def heeds(self, prompt: Prompt) -> bool:
         """Whether every click is on the right side of its outline."""
@@ -62,16 +74,36 @@ class Candidate:
 
 
 def candidates_of(engine: Engine, frame: int, prompt: Prompt) -> list[Candidate]:
-    """All masks that clicks may mean, on every octave of magnification."""
+    """All masks that clicks may mean, on every octave of magnification, or what is tiny finer."""
+    octaves = _answers(engine, frame, prompt, engine.octaves)
+    if not _tiny(octaves[0], prompt):
+        return [*chain(*octaves)]
+    finer = _answers(engine, frame, prompt, engine.finer)
+    small = [replace(c, least=_LEAST_OF_TINY[0]) for c in octaves[0]]
+    smaller = [replace(c, least=_LEAST_OF_TINY[1]) for c in chain(*finer)]
+    return [*smaller, *small, *chain(*octaves[1:_OCTAVES_OF_TINY])]
+
+
+def _answers(
+    engine: Engine, frame: int, prompt: Prompt, levels: Sequence[Geometry]
+) -> list[list[Candidate]]:
+    """Return what clicks may mean on some levels, for each of them."""
     # Mask 0 is for several clicks; a single one is ambiguous.
     first = 0 if len(prompt.points) > 1 else 1
     found = []
-    for seen in engine.hypotheses(frame, prompt, [*engine.levels.values()][::-1][::OCTAVE]):
+    for seen in engine.hypotheses(frame, prompt, levels):
         masks = tidied(generous(seen.logits[first:]))
         candidates = as_candidates(engine, seen.window, masks, seen.iou[first:].tolist())
-        for index, candidate in enumerate(candidates, start=first):
-            found.append(replace(candidate, hypotheses=seen, index=index))
+        found.append(
+            [replace(c, hypotheses=seen, index=i) for i, c in enumerate(candidates, start=first)]
+        )
     return found
+
+
+def _tiny(finest: Sequence[Candidate], prompt: Prompt) -> bool:
+    """Whether the surest mask of the finest octave is smaller than the network is good at."""
+    held = [c for c in finest if c.heeds(prompt)]
+    return bool(held) and max(held, key=lambda c: c.iou).cells <= _TINY
 
 
 def as_candidates(

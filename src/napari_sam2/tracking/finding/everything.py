@@ -39,8 +39,10 @@ _COVERED = 0.75  # quality of cells that get no more clicks, where there is one 
 _ALWAYS = 2**21  # model pixels of a frame, up to which a magnification is always looked at
 _FINEST = 1.5  # times the magnification that suits the cells found
 _AROUND = (0, 1, -2)  # half octaves from the magnification that suits a given diameter
+_BELOW = (0, -1, -2)  # likewise, where there is none above
 _APART = 0.5  # of a given diameter, between clicks
 _UNKNOWN_DIAMETER = 30.0  # px, assumed while nothing has been found
+_TINY_RADIUS = 10.0  # px; small cells are found at a finer magnification than they are followed at
 # What shows where cells are: predicted IoU, and so many diameters around it. First at the
 # magnification that suits them best, then at the others, which know what was seen there.
 _SEEN, _SEEN_BEST = (0.45, 0.5), (0.6, 0.25)
@@ -99,11 +101,11 @@ def everything(
     cells: list[Cell] = []
     known = diameter is not None
     if not known:
-        octaves = levels[::-1][::2][::-1]
+        octaves = engine.octaves[::-1]
         search.plan([g for g in octaves if not _large(g) or len(levels) == 1])
         yield from search.ask(cells)
         diameter = _typical(search.choose(_LEAST_WITNESS))
-        finest = _FINEST * suitable_zoom((diameter or _UNKNOWN_DIAMETER) / 2)
+        finest = _FINEST * suitable_zoom((diameter or _UNKNOWN_DIAMETER) / 2, _TINY_RADIUS)
         search.plan(
             [g for g in octaves if _large(g) and g.zoom <= finest and g not in search.answers]
         )
@@ -208,9 +210,10 @@ def _large(geometry: Geometry) -> bool:
 
 def _near(levels: Sequence[Geometry], diameter: float) -> list[Geometry]:
     """Return the levels that suit cells of a diameter."""
-    zoom = suitable_zoom(diameter / 2)
+    zoom = suitable_zoom(diameter / 2, _TINY_RADIUS)
     best = min(range(len(levels)), key=lambda i: abs(np.log(zoom / levels[i].zoom)))
-    return [levels[best + i] for i in _AROUND if 0 <= best + i < len(levels)]
+    around = _AROUND if best + 1 < len(levels) else _BELOW
+    return [levels[best + i] for i in around if best + i >= 0]
 
 
 def _typical(cells: Sequence[Cell]) -> float | None:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from napari_sam2.model.values import MaskPrediction
 from napari_sam2.tracking.finding.candidates import (
-    OCTAVE,
     Candidate,
     as_candidates,
     candidates_of,
@@ -29,6 +28,7 @@ from napari_sam2.tracking.masks.finishing import fit_box, generous, obey, tidy
 from napari_sam2.tracking.masks.resampling import moved
 from napari_sam2.tracking.masks.tidying import tidied
 from napari_sam2.tracking.network.engine import Engine
+from napari_sam2.tracking.network.placement import OCTAVE
 from napari_sam2.tracking.objects.estimates import Estimate, Quality
 from napari_sam2.tracking.prompt import Prompt
 from napari_sam2.tracking.windows import Window

@@ -10,9 +10,19 @@ from torch import Tensor
 from napari_sam2.tracking.masks.resampling import in_window, resized_mask
 from napari_sam2.tracking.objects.estimates import Estimate
 from napari_sam2.tracking.prompt import Prompt
-from napari_sam2.tracking.windows import Box, Geometry, Window, around, grown, suitable_zoom, whole
+from napari_sam2.tracking.windows import (
+    USUAL_ZOOM,
+    Box,
+    Geometry,
+    Window,
+    around,
+    grown,
+    suitable_zoom,
+    whole,
+)
 
 _CLICK_SIDE = 12  # tokens around a click, when nothing is known of the object's size
+OCTAVE = 2  # levels
 
 
 class Placement:
@@ -22,11 +32,19 @@ class Placement:
     ----------
     levels : magnifications at which frames are looked at, coarse to fine.
     windowed : look at objects in windows; otherwise at whole frames, as published.
+
+    Attributes
+    ----------
+    octaves : levels that are asked about what may be of any size, fine to coarse.
+    finer : one beyond them, for the smallest cells; empty where frames are too large for it.
     """
 
     def __init__(self, levels: Sequence[Geometry], windowed: bool) -> None:
         self.levels = {g.tokens: g for g in levels}
         self.windowed = windowed
+        usual = [g for g in levels if g.zoom < 1.2 * USUAL_ZOOM] or levels
+        self.octaves = [*usual[::-1][::OCTAVE]]
+        self.finer = [g for g in levels[-1:] if g not in self.octaves]
 
     def geometry(self, window: Window) -> Geometry:
         """Return the level that a window lies on."""
