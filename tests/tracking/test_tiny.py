@@ -92,6 +92,19 @@ def test_the_embedded_model_answers_clicks_on_cells_of_a_few_pixels(micro, radiu
     assert min(scores) > 0.6
 
 
+def test_the_embedded_model_does_not_take_specks_of_noise_for_cells(micro):
+    y, x = np.mgrid[:160, :160]
+    rng = np.random.default_rng(0)
+    scores = []
+    for shift in range(4):
+        cell = np.hypot(y - 80 - shift, x - 80 + 2 * shift) < 30
+        image = cell + rng.normal(0, 1, cell.shape)
+        session = TrackingSession(micro, Frames(image[None].astype(np.float32)))
+        mask = session.add_points(1, 0, [(80 + shift, 80 - 2 * shift)]).mask
+        scores.append(iou(mask, cell))
+    assert min(scores) > 0.8
+
+
 @pytest.mark.parametrize("diameter", [5.0, None])
 def test_the_embedded_model_finds_cells_of_a_few_pixels(micro, diameter):
     image, truth = colony(2.5, 7)

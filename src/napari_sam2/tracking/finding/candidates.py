@@ -24,6 +24,7 @@ _USUAL_CELLS = (40, 700)  # of 4 px: radii of 14 to 60 px, where small models ca
 # What the finest octave holds for tiny is looked at finer still, and may be smaller than usual
 # there; the coarser octaves see nothing but what is around it.
 _TINY = 64  # cells on the finest octave
+_SURE = 0.5  # least predicted IoU there; in noise, each speck is held for something
 _LEAST_OF_TINY = (20, 50)  # cells on the finest octave, and finer
 _OCTAVES_OF_TINY = 2
 
@@ -103,7 +104,10 @@ def _answers(
 def _tiny(finest: Sequence[Candidate], prompt: Prompt) -> bool:
     """Whether the surest mask of the finest octave is smaller than the network is good at."""
     held = [c for c in finest if c.heeds(prompt)]
-    return bool(held) and max(held, key=lambda c: c.iou).cells <= _TINY
+    if not held:
+        return False
+    best = max(held, key=lambda c: c.iou)
+    return best.iou >= _SURE and best.cells <= _TINY
 
 
 def as_candidates(
