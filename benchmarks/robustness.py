@@ -86,13 +86,13 @@ def unevenly_lit(images: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 GEOMETRY = {
+    "as they are": lambda images, labels: (images, labels),
     "half the size": smaller(1 / 2),
     "a third": smaller(1 / 3),
     "a quarter": smaller(1 / 4),
     "borders of zeros": bordered,
 }
 CHANGES: dict[str, Change] = {
-    "as they are": lambda images, rng: images,
     "a bright thing": with_a_bright_thing,
     "bleached to a tenth": bleached,
     "hot pixels, 1 in 2,000": with_hot_pixels,
@@ -155,6 +155,8 @@ def table(tasks: dict[str, Task], conditions: list[str]) -> list[str]:
             if one is not None:
                 results.append(scores(model, one))
                 print(condition, name, " ".join(f"{v:.3f}" for v in results[-1]), flush=True)
+        if not results:
+            continue  # all of their objects have become too small
         radius, *means = np.mean(results, axis=0).tolist()
         cells = " | ".join(f"{value:.2f}" for value in means)
         rows.append(f"| {condition} | {len(results)} | {radius:.1f} | {cells} |")
@@ -173,10 +175,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     conditions = [
         name
-        for name in ["as they are", *GEOMETRY, *CHANGES]
+        for name in [*GEOMETRY, *CHANGES]
         if any(fnmatch.fnmatch(name, pattern) for pattern in options.only)
     ]
-    conditions = [*dict.fromkeys(conditions)]
     folders = [] if options.sequences is None else sequence_folders(options.sequences)
     sequences = [load_sequence(folder) for folder in folders] or [drawn()]
     if options.quick:
