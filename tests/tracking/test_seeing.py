@@ -1,4 +1,4 @@
-"""How small models see a frame: each part in its own contrast, borders filled."""
+"""How small models see a frame: parts in their own contrast, without borders, stripes, noise."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_sam2 import Frames, TrackingSession
+from napari_sam2.tracking.stack.noise import _KNOWN, _filtered, denoised, noise_of
 from napari_sam2.tracking.stack.own_contrast import own_contrast
 from napari_sam2.tracking.stack.padding import filled
+from napari_sam2.tracking.stack.stripes import levelled
 
 CENTRES = [(24, 24), (28, 80), (68, 50)]
 
@@ -179,3 +181,99 @@ def test_frames_as_published_stay_beside_what_small_models_see():
     assert torch.equal(Frames(image[None]).tensor(0, (64, 64)), seen)
     low = Frames(image[None]).image(0)[0, 0]
     np.testing.assert_array_equal(low, 0)
+
+
+def striped(shape: tuple[int, int], by: float, axis: int, seed: int = 0) -> np.ndarray:
+    offsets = np.random.default_rng(seed).normal(0, by, shape[axis])
+    return np.expand_dims(offsets, 1 - axis)
+
+
+def plane_of(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.astype(np.float32))[None]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("by", [0.05, 0.1])
+def test_stripes_are_taken_out(axis, by):
+    image, truth = cells(0.4, 0.6, 0.01, (160, 240))
+    striped_plane = plane_of(image + striped(image.shape, by, axis))
+    before = striped_plane.clone()
+    found = levelled(striped_plane)
+    assert torch.equal(striped_plane, before)
+    assert (found[0].numpy() - image).std() < 0.35 * by
+    inside, around = (found[0].numpy()[truth == i].mean() for i in (1, 0))
+    assert inside - around == pytest.approx(0.2, abs=0.05)
+
+
+def test_rows_and_columns_are_levelled_at_once():
+    image, _ = cells(0.4, 0.6, 0.01, (160, 240))
+    both = striped(image.shape, 0.05, 0) + striped(image.shape, 0.05, 1, seed=1)
+    assert (levelled(plane_of(image + both))[0].numpy() - image).std() < 0.35 * both.std()
+
+
+def layers(shape):
+    """Layers that run across the whole picture, 3 to 12 px thick."""
+    thick = np.random.default_rng(0).integers(3, 13, shape[0])
+    grey = np.random.default_rng(1).random(shape[0])
+    column = np.repeat(grey, thick)[: shape[0]]
+    return np.repeat(column[:, None], shape[1], axis=1)
+
+
+def channels(shape):
+    """Walls as a mother machine has them."""
+    wall = np.arange(shape[1]) % 20 < 4
+    return np.repeat(np.where(wall, 0.8, 0.2)[None], shape[0], axis=0)
+
+
+@pytest.mark.parametrize("picture", [layers, channels, noise, one_grey, corner_cells, one_cell])
+def test_what_is_no_stripe_stays(picture):
+    plane = plane_of(picture((90, 100)))
+    assert levelled(plane) is plane
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(24, 200), st.integers(24, 200), st.floats(0, 0.3))
+@settings(deadline=None, max_examples=40)
+def test_noise_is_taken_for_no_stripes(seed, height, width, by):
+    image = np.random.default_rng(seed).normal(0.5, by, (height, width))
+    plane = plane_of(image)
+    assert levelled(plane) is plane
+
+
+@pytest.mark.parametrize("by", [0.08, 0.15, 0.25])
+def test_noise_is_measured(by):
+    image, _ = cells(0.4, 0.6, by, (200, 300))
+    assert noise_of(plane_of(image)) == pytest.approx(by, rel=0.05)
+    stripes = striped(image.shape, 0.1, 0) + striped(image.shape, 0.1, 1, seed=1)
+    assert noise_of(plane_of(image + stripes)) == pytest.approx(by, rel=0.05)
+
+
+@pytest.mark.parametrize(("by", "blur"), [(0.1, 0.5), (0.2, 0.8)])
+def test_noise_beyond_what_is_known_is_taken_out_and_edges_stay(by, blur):
+    clean, truth = cells(0.3, 0.7, 0, (120, 160))
+    answers = []
+    for seed in range(20):
+        noisy = plane_of(clean + np.random.default_rng(seed).normal(0, by, clean.shape))
+        before = noisy.clone()
+        answers.append(denoised(noisy)[0].numpy())
+        assert torch.equal(noisy, before)
+        assert (answers[-1] - clean).std() < 0.6 * by
+    edges = ndimage.binary_dilation(truth > 0) & ~ndimage.binary_erosion(truth > 0)
+    smoothed = np.abs(ndimage.gaussian_filter(clean, 2) - clean)[edges].mean()
+    assert np.abs(np.mean(answers, axis=0) - clean)[edges].mean() < blur * smoothed
+
+
+@pytest.mark.parametrize("by", [0.0, 0.02, 0.045])
+def test_noise_as_in_training_stays(by):
+    image, _ = cells(0.3, 0.7, by)
+    plane = plane_of(image)
+    assert denoised(plane) is plane
+
+
+def test_frames_of_any_height_are_filtered_as_a_whole():
+    for height, width in [(24, 25), (128, 40), (129, 40), (300, 64), (31, 500)]:
+        noisy = torch.rand(1, height, width, generator=torch.Generator().manual_seed(height))
+        excess = noise_of(noisy) ** 2 - _KNOWN**2
+        whole = _filtered(noisy, excess).clamp(0, 1)
+        torch.testing.assert_close(denoised(noisy), whole, rtol=0, atol=2e-6)
+    small = torch.rand(1, 20, 23)
+    assert denoised(small) is small

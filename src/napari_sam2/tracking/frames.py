@@ -27,9 +27,11 @@ from napari_sam2.tracking.stack.axes import (
 from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.stack.greys import GreyMix, grey_mix
+from napari_sam2.tracking.stack.noise import denoised
 from napari_sam2.tracking.stack.own_contrast import own_contrast
 from napari_sam2.tracking.stack.padding import filled
 from napari_sam2.tracking.stack.reading import as_read
+from napari_sam2.tracking.stack.stripes import levelled
 
 Cutout = tuple[slice, slice]  # rows and columns
 
@@ -215,7 +217,8 @@ class Frames:
         """Frame `index` as small models see it, float32 (Y, X), 0..1.
 
         Colours in the mix in which they differ most, the same for all frames; borders that were
-        not measured are filled.
+        not measured are filled, rows and columns brought to one level where they are striped, and
+        noise is taken out that is stronger than in training.
         """
         grey: npt.NDArray[np.float32] = self._planes(index, _HOST, grey=True)[0].numpy()
         return grey.copy()
@@ -304,7 +307,7 @@ class Frames:
             shown = self._planes(index, device)
             if self._last_grey is None or self._last_grey[0] is not shown:
                 mixed = self._grey_mix.of(*shown)[None] if self.rgb else shown
-                self._last_grey = (shown, filled(mixed))
+                self._last_grey = (shown, denoised(levelled(filled(mixed))))
             return self._last_grey[1]
         if self._last_planes is None or self._last_planes[0] != index:
             scaled = torch.from_numpy(np.ascontiguousarray(self._fetched(index)))
