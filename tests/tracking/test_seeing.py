@@ -239,6 +239,13 @@ def test_noise_is_taken_for_no_stripes(seed, height, width, by):
     assert levelled(plane) is plane
 
 
+@pytest.mark.parametrize("shape", [(600, 1), (1, 600), (23, 400), (1, 1)])
+def test_frames_of_a_few_rows_stay(shape):
+    plane = plane_of(np.random.default_rng(0).random(shape))
+    assert levelled(plane) is plane
+    assert denoised(plane) is plane
+
+
 @pytest.mark.parametrize("by", [0.08, 0.15, 0.25])
 def test_noise_is_measured(by):
     image, _ = cells(0.4, 0.6, by, (200, 300))

@@ -14,7 +14,7 @@ _TAPS = 1 / 16, 4 / 16, 6 / 16  # outermost, inner, middle
 _VARIANCES = 0.7927, 0.0402, 0.0074
 _REACH = 32  # px, that a pixel tells on others through all smoothing
 _BAND = 128  # px
-_LEAST_SIDE = 24  # px; smaller frames are shown as they are
+LEAST_SIDE = 24  # px; smaller frames are shown as they are
 _SAMPLE = 1 << 16  # places where noise is measured, about
 _DEVIATION = 0.6745  # of normal values, the median of what they are without their sign
 
@@ -72,7 +72,7 @@ def noise_of(planes: Tensor) -> float:
     planes : (1, Y, X).
     """
     plane = planes[0]
-    if min(plane.shape) < _LEAST_SIDE:
+    if min(plane.shape) < LEAST_SIDE:
         return 0.0
     step = 2 * max(1, round((plane.numel() / 4 / _SAMPLE) ** 0.5))
     rows, columns = (slice(0, side - 1, step) for side in plane.shape)

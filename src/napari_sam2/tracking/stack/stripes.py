@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from napari_sam2.tracking.stack.noise import noise_of
+from napari_sam2.tracking.stack.noise import LEAST_SIDE, noise_of
 
 # Deviation of what rows differ by from the next, as a part of the contrast, from which on they are
 # levelled; and how such differences go with the next ones at most. What neighbouring rows are given
@@ -40,14 +40,16 @@ def levelled(planes: torch.Tensor) -> torch.Tensor:
 
 def _levels(plane: torch.Tensor, noise: float) -> npt.NDArray[np.float32] | None:
     """Return by how much each row is brighter than those around; None without stripes."""
-    sample = plane[:, :: max(1, plane.shape[1] // _SAMPLE)].cpu().numpy()
-    steps = np.median(np.diff(sample, axis=0), axis=1)
-    if len(steps) < 4 * _SMOOTH:
+    if min(plane.shape) < LEAST_SIDE:
         return None
+    sample = plane[:, :: max(1, plane.shape[1] // _SAMPLE)].cpu().numpy()
+    ordered = np.sort(np.diff(sample, axis=0), axis=1)  # five times as fast as np.median
+    width = sample.shape[1]
+    steps = (ordered[:, (width - 1) // 2] + ordered[:, width // 2]) / 2
     spread = steps - steps.mean()
     variance = float(np.mean(spread**2))
     # What medians of noise scatter by, twice: it must not be taken for stripes.
-    if variance < _LEAST**2 + 2 * np.pi * noise**2 / sample.shape[1]:
+    if variance < _LEAST**2 + 2 * np.pi * noise**2 / width:
         return None
     if np.mean(spread[1:] * spread[:-1]) > _MOST_ALIKE * variance:
         return None
