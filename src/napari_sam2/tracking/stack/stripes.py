@@ -54,4 +54,5 @@ def _levels(plane: torch.Tensor, noise: float) -> npt.NDArray[np.float32] | None
     if np.mean(spread[1:] * spread[:-1]) > _MOST_ALIKE * variance:
         return None
     heights = np.concatenate([[0], np.cumsum(steps)])
-    return (heights - gaussian_filter1d(heights, _SMOOTH)).astype(np.float32)
+    smooth: npt.NDArray[np.float64] = gaussian_filter1d(heights, _SMOOTH)
+    return (heights - smooth).astype(np.float32)
