@@ -254,8 +254,8 @@ def test_noise_is_measured(by):
     assert noise_of(plane_of(image + stripes)) == pytest.approx(by, rel=0.05)
 
 
-@pytest.mark.parametrize(("by", "blur"), [(0.1, 0.5), (0.2, 0.8)])
-def test_noise_beyond_what_is_known_is_taken_out_and_edges_stay(by, blur):
+@pytest.mark.parametrize(("by", "left", "blur"), [(0.1, 0.75, 0.5), (0.2, 0.4, 0.8)])
+def test_noise_beyond_what_is_known_is_taken_out_and_edges_stay(by, left, blur):
     clean, truth = cells(0.3, 0.7, 0, (120, 160))
     answers = []
     for seed in range(20):
@@ -263,13 +263,13 @@ def test_noise_beyond_what_is_known_is_taken_out_and_edges_stay(by, blur):
         before = noisy.clone()
         answers.append(denoised(noisy)[0].numpy())
         assert torch.equal(noisy, before)
-        assert (answers[-1] - clean).std() < 0.6 * by
+        assert (answers[-1] - clean).std() < left * by
     edges = ndimage.binary_dilation(truth > 0) & ~ndimage.binary_erosion(truth > 0)
     smoothed = np.abs(ndimage.gaussian_filter(clean, 2) - clean)[edges].mean()
     assert np.abs(np.mean(answers, axis=0) - clean)[edges].mean() < blur * smoothed
 
 
-@pytest.mark.parametrize("by", [0.0, 0.02, 0.045])
+@pytest.mark.parametrize("by", [0.0, 0.02, 0.07])
 def test_noise_as_in_training_stays(by):
     image, _ = cells(0.3, 0.7, by)
     plane = plane_of(image)

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Deviation of noise, as a part of the contrast, that is left alone: training has as much.
-_KNOWN = 0.05
+# Deviation of noise, as a part of the contrast, that is left alone: in training one
+# image in seven has more.
+_KNOWN = 0.08
 # Taps of a B3 spline; and of white noise of variance 1, the variances of the planes that differ by
 # one smoothing, two, ... (Starck, Fadili & Murtagh 2007, table I).
 _TAPS = 1 / 16, 4 / 16, 6 / 16  # outermost, inner, middle
