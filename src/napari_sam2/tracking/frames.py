@@ -217,8 +217,7 @@ class Frames:
         """Frame `index` as small models see it, float32 (Y, X), 0..1.
 
         Colours in the mix in which they differ most, the same for all frames; borders that were
-        not measured are filled, rows and columns brought to one level where they are striped, and
-        noise is taken out that is stronger than in training.
+        not measured are filled, stripes levelled, and strong noise taken out.
         """
         grey: npt.NDArray[np.float32] = self._planes(index, _HOST, grey=True)[0].numpy()
         return grey.copy()

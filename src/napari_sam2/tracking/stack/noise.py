@@ -1,4 +1,4 @@
-"""Noise beyond what small models are trained with, taken out of what they see."""
+"""Strong noise, taken out of what small models see."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Deviation of noise, as a part of the contrast, that is left alone: in training one
-# image in seven has more.
+# Deviation of noise, as a part of the contrast, that is left alone: one image of training in seven
+# has more.
 _KNOWN = 0.08
 # Taps of a B3 spline; and of white noise of variance 1, the variances of the planes that differ by
 # one smoothing, two, ... (Starck, Fadili & Murtagh 2007, table I).
@@ -21,7 +21,7 @@ _DEVIATION = 0.6745  # of normal values, the median of what they are without the
 
 
 def denoised(planes: Tensor) -> Tensor:
-    """Take noise out that is stronger than what small models know.
+    """Take noise out that is stronger than small models are used to.
 
     The frame is taken apart into what is fine, less fine and coarse (the undecimated wavelet
     transform of Starck, Fadili & Murtagh 2007), and of each the part is kept that stands out from
