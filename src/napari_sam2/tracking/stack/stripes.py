@@ -48,8 +48,8 @@ def _levels(plane: torch.Tensor, noise: float) -> npt.NDArray[np.float32] | None
     steps = (ordered[:, (width - 1) // 2] + ordered[:, width // 2]) / 2
     spread = steps - steps.mean()
     variance = float(np.mean(spread**2))
-    # What medians of noise scatter by, twice: it must not be taken for stripes.
-    if variance < _LEAST**2 + 2 * np.pi * noise**2 / width:
+    # Four times what medians of noise scatter by, which is not to be taken for stripes.
+    if variance < _LEAST**2 + 4 * np.pi * noise**2 / width:
         return None
     if np.mean(spread[1:] * spread[:-1]) > _MOST_ALIKE * variance:
         return None
