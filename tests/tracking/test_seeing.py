@@ -284,3 +284,18 @@ def test_frames_of_any_height_are_filtered_as_a_whole():
         torch.testing.assert_close(denoised(noisy), whole, rtol=0, atol=2e-6)
     small = torch.rand(1, 20, 23)
     assert denoised(small) is small
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_embedded_model_sees_cells_among_stripes(micro, axis):
+    image, truth = cells(500, 600, 8)
+    assert min(clicked(micro, image + 100 * striped(image.shape, 0.5, axis), truth)) > 0.85
+
+
+def test_strong_noise_is_taken_out_of_what_is_seen_and_nothing_else():
+    image, _ = cells(500, 600, 40)
+    frames = Frames(image[None])
+    published = frames.image(0)[..., 0]
+    assert noise_of(plane_of(frames.grey(0))) < 0.75 * noise_of(plane_of(published))
+    np.testing.assert_array_equal(frames.image(0)[..., 0], published)
+    np.testing.assert_array_equal(frames.read(0), image)

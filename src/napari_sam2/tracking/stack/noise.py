@@ -10,7 +10,7 @@ from torch import Tensor
 # has more.
 _KNOWN = 0.08
 # Taps of a B3 spline; and of white noise of variance 1, the variances of the planes that differ by
-# one smoothing, two, ... (Starck, Fadili & Murtagh 2007, table I).
+# one smoothing, two, ... (Starck, Fadili & Murtagh 2007).
 _TAPS = 1 / 16, 4 / 16, 6 / 16  # outermost, inner, middle
 _VARIANCES = 0.7927, 0.0402, 0.0074
 _REACH = 32  # px, that a pixel tells on others through all smoothing
