@@ -299,3 +299,21 @@ def test_strong_noise_is_taken_out_of_what_is_seen_and_nothing_else():
     assert noise_of(plane_of(frames.grey(0))) < 0.75 * noise_of(plane_of(published))
     np.testing.assert_array_equal(frames.image(0)[..., 0], published)
     np.testing.assert_array_equal(frames.read(0), image)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_channel_of_noise_does_not_hide_the_others(place):
+    """What nothing was stained with is stretched from black to white, too."""
+    image, _ = cells(500, 700, 8, (240, 280))
+    channels = np.stack([np.random.default_rng(k).normal(100, 5, image.shape) for k in (1, 2, 3)])
+    channels[place] = image
+    mixed = Frames(channels[None], channel_axis=1, channel=(0, 1, 2))
+    alone = Frames(channels[None], channel_axis=1, channel=place)
+    np.testing.assert_allclose(mixed.grey(0), alone.grey(0), atol=0.1)
+
+
+def test_a_mix_of_noise_alone_is_shown():
+    channels = np.random.default_rng(0).normal(100, 5, (1, 3, 40, 40))
+    grey = Frames(channels, channel_axis=1, channel=(0, 1, 2)).grey(0)
+    assert np.isfinite(grey).all()
+    assert 0.3 < grey.mean() < 0.7

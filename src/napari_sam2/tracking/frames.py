@@ -27,7 +27,7 @@ from napari_sam2.tracking.stack.axes import (
 from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
 from napari_sam2.tracking.stack.greys import GreyMix, grey_mix
-from napari_sam2.tracking.stack.noise import denoised
+from napari_sam2.tracking.stack.noise import denoised, noise_of
 from napari_sam2.tracking.stack.own_contrast import own_contrast
 from napari_sam2.tracking.stack.padding import filled
 from napari_sam2.tracking.stack.reading import as_read
@@ -160,7 +160,10 @@ class Frames:
 
     @cached_property
     def _grey_mix(self) -> GreyMix:
-        return grey_mix(self._unit(_sample(self)).reshape(-1, 3).astype(float), self._percentiles)
+        sample = self._unit(_sample(self)).reshape(-1, 3).astype(float)
+        middle = torch.from_numpy(self._scaled(len(self) // 2))
+        noise = [noise_of(middle[None, :, :, colour]) for colour in range(3)]
+        return grey_mix(sample, self._percentiles, noise)
 
     def read(self, index: int) -> npt.NDArray[Any]:
         """Frame `index` in its own dtype, (Y, X) or (Y, X, 3).
@@ -216,8 +219,8 @@ class Frames:
     def grey(self, index: int) -> npt.NDArray[np.float32]:
         """Frame `index` as small models see it, float32 (Y, X), 0..1.
 
-        Colours in the mix in which they differ most, the same for all frames; borders that were
-        not measured are filled, stripes levelled, and strong noise taken out.
+        Colours in the mix in which they differ most, noise aside, the same for all frames; borders
+        that were not measured are filled, stripes levelled, and strong noise taken out.
         """
         grey: npt.NDArray[np.float32] = self._planes(index, _HOST, grey=True)[0].numpy()
         return grey.copy()

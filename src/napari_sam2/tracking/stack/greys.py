@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +26,19 @@ class GreyMix(NamedTuple):
         return ((r * red + g * green + b * blue - self.low) / (self.high - self.low)).clip(0, 1)
 
 
-def grey_mix(colours: npt.NDArray[np.float64], percentiles: tuple[float, float]) -> GreyMix:
+def grey_mix(
+    colours: npt.NDArray[np.float64],
+    percentiles: tuple[float, float],
+    noise: Sequence[float] = (0.0, 0.0, 0.0),
+) -> GreyMix:
     """Return the mix in which pixels (N, 3) differ most: along the first principal component.
 
-    A mean would make a green cell on red ground vanish. What is brighter stays brighter.
+    A mean would make a green cell on red ground vanish. What is brighter stays brighter. That
+    pixels differ by `noise`, a deviation for each colour, does not count, so that a channel of
+    noise does not hide the others.
     """
-    spreads, axes = np.linalg.eigh(np.cov(colours, rowvar=False, bias=True))
+    differences = np.cov(colours, rowvar=False, bias=True) - np.diag(np.square(noise))
+    spreads, axes = np.linalg.eigh(differences)
     if spreads[-1] <= _NONE:
         return GreyMix((1 / 3, 1 / 3, 1 / 3), 0.0, 1.0)
     weights = axes[:, -1] if axes[:, -1].sum() >= 0 else -axes[:, -1]
