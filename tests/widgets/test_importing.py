@@ -138,8 +138,19 @@ def test_imported_into_a_plane(open_desk, tmp_path, monkeypatch, along):
     assert desk.widget.session.object_ids == [7, 300]
 
 
-@pytest.mark.parametrize("along", ["t", "z"])
-@pytest.mark.parametrize("named", ["both", "swapped", "image", "file", "channels", "none", "ctc"])
+@pytest.mark.parametrize(
+    ("named", "along"),
+    [
+        ("both", "z"),
+        ("swapped", "t"),
+        ("swapped", "z"),
+        ("image", "t"),
+        ("file", "z"),
+        ("channels", "t"),
+        ("none", "z"),
+        ("ctc", "t"),
+    ],
+)
 def test_of_labels_of_all_planes_the_one_on_screen_is_imported(
     open_desk, tmp_path, monkeypatch, named, along
 ):

@@ -165,8 +165,9 @@ WHAT = {
 }
 
 
-@pytest.mark.parametrize("what", WHAT)
-@pytest.mark.parametrize("answered", [True, False], ids=["after an answer", "during one"])
+@pytest.mark.parametrize(
+    ("what", "answered"), [*((what, False) for what in WHAT), ("merge", True), ("undo", True)]
+)
 def test_a_click_while_something_else_is_done_keeps_its_point(open_desk, what, answered):
     factory = FakeFactory(delay=0.1)
     desk = open_desk(blobs(), session_factory=factory)

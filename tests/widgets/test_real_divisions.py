@@ -37,7 +37,7 @@ def followed(dev_data) -> Followed:
     session = TrackingSession(load_model("micro", device="cpu"), Frames(images))
     mothers = []
     for track in tracks:
-        start = max(track.first, track.last - 8)
+        start = max(track.first, track.last - 5)
         seed = truth[start] == track.id
         long = start < track.last - 1 and track.last < len(images) - 1
         if len(daughters.get(track.id, ())) == 2 and long and seed.any():
