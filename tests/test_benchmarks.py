@@ -21,6 +21,7 @@ LIGHT = {
 }
 HEAVY = {
     "everything": ["--threads", "1"],
+    "fewer_frames": ["--threads", "1"],
     "memory": ["--objects", "1"],
     "parts": [],
     "reference": ["--objects", "1", "--frames", "3"],

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from napari_sam2.model.config import MICRO
 from napari_sam2.model.positions import TokenGrid
 from napari_sam2.model.values import ImageFeatures
-from napari_sam2.tracking.frames import Frames, enlarged_parts
+from napari_sam2.tracking.frames import Frames
 from napari_sam2.tracking.network.encodings import Encodings, cuts
+from napari_sam2.tracking.stack.enlarging import enlarged_parts
 from napari_sam2.tracking.windows import Geometry, Window
 from tests.tracking.toy import toy_model
 

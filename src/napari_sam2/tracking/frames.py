@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from napari_sam2.model.positions import sent
 from napari_sam2.tracking.errors import InputError
 from napari_sam2.tracking.stack.axes import (
     as_array,
@@ -26,14 +25,13 @@ from napari_sam2.tracking.stack.axes import (
 )
 from napari_sam2.tracking.stack.channels import Channels
 from napari_sam2.tracking.stack.contrast import Contrast, checked_contrast, spread
+from napari_sam2.tracking.stack.enlarging import Cutout, enlarged_parts
 from napari_sam2.tracking.stack.greys import GreyMix, grey_mix
 from napari_sam2.tracking.stack.noise import denoised, noise_of
 from napari_sam2.tracking.stack.own_contrast import own_contrast
 from napari_sam2.tracking.stack.padding import filled
 from napari_sam2.tracking.stack.reading import as_read
 from napari_sam2.tracking.stack.stripes import levelled
-
-Cutout = tuple[slice, slice]  # rows and columns
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -360,28 +358,6 @@ def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode(False):
         mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         return mean, torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
-
-
-def enlarged_parts(
-    planes_cyx: torch.Tensor, size: tuple[int, int], parts: Sequence[Cutout]
-) -> torch.Tensor:
-    """Cut N parts of one size out of planes enlarged bilinearly to `size`: (N, C, h, w).
-
-    The rest is not enlarged. What is of that size already is cut out as it is.
-    """
-    if planes_cyx.shape[1:] == size:
-        return torch.stack([planes_cyx[:, rows, columns] for rows, columns in parts])
-    places = []
-    for axis, (length, full) in enumerate(zip(planes_cyx.shape[1:], size, strict=True)):
-        pixels = np.stack([np.arange(part[axis].start, part[axis].stop) for part in parts])
-        at = ((pixels + 0.5) * (length / full) - 0.5).clip(0, length - 1)
-        places.append(torch.from_numpy((2 * at / max(length - 1, 1) - 1).astype(np.float32)))
-    rows, columns = (sent(place, planes_cyx.device) for place in places)
-    x = columns[:, None].expand(-1, rows.shape[1], -1)
-    y = rows[:, :, None].expand(-1, -1, columns.shape[1])
-    grid = torch.stack([x, y], dim=-1)
-    planes = planes_cyx.expand(len(parts), -1, -1, -1)
-    return F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
 
 
 def _sample(frames: Frames) -> npt.NDArray[np.float64]:
