@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -58,3 +62,40 @@ def test_what_has_no_gradient_stays():
     muon.step()
     assert not torch.equal(moved, torch.ones(3, 4))
     assert torch.equal(kept, torch.ones(3, 4))
+
+
+_WITH_MESA = """
+import sys
+from pathlib import Path
+
+import torch
+
+from napari_sam2.training import optimizer
+
+optimizer._MAPS = Path(sys.argv[1])
+layer = torch.nn.Linear(3, 2)
+both = optimizer.Optimizer([layer], 0.1)
+layer(torch.ones(1, 3)).sum().backward()
+both.step(0.1)
+import triton  # whoever wants it may have it
+"""
+
+
+@pytest.mark.parametrize(("loaded", "said"), [("libLLVM-15.so.1", "tried\n"), ("libc.so.6", None)])
+def test_triton_is_not_loaded_beside_mesas_llvm(tmp_path, loaded, said):
+    """Where both are in one process, it ends without a word."""
+    (tmp_path / "maps").write_text(f"7f54 r-xp /usr/lib/{loaded}\n")
+    (tmp_path / "triton.py").write_text("print('tried', flush=True)\nraise ImportError\n")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    run = subprocess.run(
+        [sys.executable, "-c", _WITH_MESA, str(tmp_path / "maps")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr.rstrip().endswith("ImportError")  # at the last line
+    if said is not None:
+        assert run.stdout == said  # there, and not before
+    else:
+        assert run.stdout.count("tried") > 1

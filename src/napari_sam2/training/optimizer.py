@@ -6,7 +6,9 @@ comparison.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ _MOMENTUM = 0.95
 _RMS = 0.2  # of a step over the rate, as AdamW's is
 _QUINTIC = (3.4445, -4.775, 2.0315)  # Jordan et al.: a x + b x^3 + c x^5
 _ROUNDS = 5
+_MAPS = Path("/proc/self/maps")  # Linux: the files that are loaded into this process
 
 
 class Muon(torch.optim.Optimizer):
@@ -82,6 +85,7 @@ class Optimizer:
     """
 
     def __init__(self, modules: list[nn.Module], decay: float) -> None:
+        _prepare()
         parameters = {id(p): p for module in modules for p in module.parameters()}
         matrices = {
             id(layer.weight): layer.weight
@@ -122,3 +126,18 @@ class Optimizer:
         """Go on from `state_dict`."""
         for part, state in zip(self._parts, states, strict=True):
             part.load_state_dict(state)
+
+
+def _prepare() -> None:
+    """Load the compiler that torch's optimisers load, without triton where that ends the process.
+
+    Triton brings an LLVM of its own. Where Mesa has loaded another one, as it does when the
+    processor draws napari's window, the two do not bear each other. Nothing here is compiled.
+    """
+    if "triton" in sys.modules or not _MAPS.is_file() or b"libLLVM" not in _MAPS.read_bytes():
+        return
+    sys.modules["triton"] = None  # type: ignore[assignment]  # it cannot be imported meanwhile
+    try:
+        import torch._dynamo  # noqa: F401
+    finally:
+        del sys.modules["triton"]
