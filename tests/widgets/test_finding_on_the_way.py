@@ -67,8 +67,8 @@ def desk(open_desk: Any, model: Any) -> Any:
     return desk
 
 
-def tick(desk: Any, every: int) -> None:
-    desk.widget.form.diameter_box.setText("28")
+def tick(desk: Any, every: int, diameter: str = "28") -> None:
+    desk.widget.form.diameter_box.setText(diameter)
     desk.widget.form.propagation.every.value = every
     desk.widget.form.propagation.find_new.setChecked(True)
 
@@ -98,7 +98,7 @@ def test_propagating_during_other_work_changes_nothing(desk: Any, every: int) ->
 
 
 def test_new_cells_get_rows_prompts_and_masks(desk: Any) -> None:
-    tick(desk, 2)
+    tick(desk, 2, "")
     desk.widget.propagate()
     desk.done()
     assert "1 new cell was found" in desk.status

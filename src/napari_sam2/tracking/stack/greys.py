@@ -29,7 +29,7 @@ class GreyMix(NamedTuple):
 def grey_mix(
     colours: npt.NDArray[np.float64],
     percentiles: tuple[float, float],
-    noise: Sequence[float] = (0.0, 0.0, 0.0),
+    noise: Sequence[float],
 ) -> GreyMix:
     """Return the mix in which pixels (N, 3) differ most: along the first principal component.
 
